@@ -1,0 +1,23 @@
+"""Fixtures for all tests. Real recordings are not part of the project: tests that want them skip where they are absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("ECGTWIN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"no real recordings at {SHARED}; set ECGTWIN_TEST_DATA to a folder that holds ptbxl/")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ptbxl(shared_data) -> Path:
+    folder = shared_data / "ptbxl"
+    if not (folder / "ptbxl_database.csv").is_file():
+        pytest.skip(f"no PTB-XL folder at {folder}")
+    return folder
