@@ -1,0 +1,32 @@
+"""Diffusion as pure mathematics on tensors: schedules, denoisers, samplers, guidance and losses for any number of
+axes."""
+
+from ecgtwin.diffusion.denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
+from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, within
+from ecgtwin.diffusion.sample import Moment, invert, sample, seeded_noise, trajectory
+from ecgtwin.diffusion.schedule import Flow, Level, Schedule, cosine, linear, scaled_linear, sigmoid, zero_terminal_snr
+
+__all__ = [
+    "Denoised",
+    "Denoiser",
+    "Flow",
+    "Level",
+    "Moment",
+    "Prediction",
+    "Schedule",
+    "bind",
+    "clamp_x0",
+    "classify",
+    "cosine",
+    "guide",
+    "guide_two_ways",
+    "invert",
+    "linear",
+    "sample",
+    "scaled_linear",
+    "seeded_noise",
+    "sigmoid",
+    "trajectory",
+    "within",
+    "zero_terminal_snr",
+]

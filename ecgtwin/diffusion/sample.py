@@ -1,0 +1,132 @@
+"""The loop: walk down a list of levels with a solver, or up again (inversion), with one seed per sample."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ecgtwin.diffusion.denoiser import Denoiser
+from ecgtwin.diffusion.schedule import Level
+from ecgtwin.diffusion.solvers.solver import History, Noise, Solver
+
+
+class Moment(NamedTuple):
+    """Where a run is after a step: x at level `at`, and the estimate of x0 that the step used (for pictures)."""
+
+    step: int
+    at: Level
+    x: Tensor
+    x0: Tensor
+
+
+def seeded_noise(seeds: Sequence[int]) -> Noise:
+    """A replacement for torch.randn_like with one generator per sample, so sample k never depends on its neighbours.
+
+    seeds: one per sample of the batch. The noise is drawn on the CPU in float32 and is the same for every device and
+    type; each further call goes on in the same B streams. x_T: `noise = seeded_noise(seeds); x = noise(torch.empty(B,
+    4, 128))`.
+    """
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def noise(like: Tensor) -> Tensor:
+        if like.shape[0] != len(generators):
+            raise ValueError(f"{like.shape[0]} samples but {len(generators)} seeds: give one seed per sample")
+        drawn = torch.empty(like.shape)
+        for row, generator in zip(drawn, generators, strict=True):
+            row.normal_(generator=generator)
+        return drawn.to(device=like.device, dtype=like.dtype)
+
+    return noise
+
+
+def trajectory(
+    denoise: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver, noise: Noise = torch.randn_like
+) -> Iterator[Moment]:
+    """Each step of the run, as it is made: for progress bars, pictures and early stops.
+
+    x: (B, ...) at levels[0]; for a variance-preserving schedule simply noise. levels: two or more, noise falling
+    strictly; the last may be clean. noise: draws fresh noise shaped like its argument; `seeded_noise(seeds)` gives one
+    stream per sample. Gradients flow unless the caller turns them off (torch.inference_mode() saves memory and time).
+    """
+    check_levels(levels)
+    return _walk(denoise, x, levels, solver, noise)
+
+
+def sample(
+    denoise: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver, noise: Noise = torch.randn_like
+) -> Tensor:
+    """x at the last level of the run: the end of `trajectory`, which documents the arguments."""
+    for moment in trajectory(denoise, x, levels, solver, noise):
+        x = moment.x
+    return x
+
+
+def invert(
+    denoise: Denoiser,
+    x: Tensor,
+    levels: Sequence[Level],
+    solver: Solver,
+    *,
+    tolerance: float | None = None,
+    most: int = 100,
+) -> Tensor:
+    """The noise at levels[0] from which `solver` would lead to x at levels[-1]: a sampling run backwards.
+
+    By default the solver itself walks up, which is the inverse to its order (DDIM inversion; Heun is far closer). With
+    a `tolerance` every step is solved as an equation by fixed-point iteration until the step down from the answer meets
+    x within tolerance (largest absolute difference): then it is the exact inverse, whatever the step size. After `most`
+    iterations without success it raises RuntimeError. Needs a deterministic solver without memory: DDIM(), Euler(),
+    Heun().
+
+    levels: those of the run, noisiest first, without the clean end (ValueError): at sigma = 0 the noise is gone and
+    nothing can be inverted. Use levels[:-1] both here and for the way back, and treat x as a sample at levels[-1].
+    """
+    check_levels(levels)
+    if levels[-1].sigma == 0:
+        raise ValueError("inversion cannot start at the clean level: use levels[:-1] both to invert and to regenerate")
+    history: History = ()
+    for s, t in pairwise(reversed(levels)):
+        up, history = solver.step(denoise, x, s, t, history, _no_noise)
+        x = up if tolerance is None else _solve(denoise, x, up, t, s, solver, tolerance, most)
+    return x
+
+
+def check_levels(levels: Sequence[Level]) -> None:
+    """ValueError unless there are two or more levels and the noise falls strictly from each to the next."""
+    if len(levels) < 2:
+        raise ValueError(f"{len(levels)} levels: a run needs at least a start and an end")
+    for before, after in pairwise(levels):
+        if not after.logsnr > before.logsnr:
+            raise ValueError(
+                f"level t = {after.t:g} (log-SNR {after.logsnr:.6g}) follows t = {before.t:g} ({before.logsnr:.6g}): "
+                "the noise must fall strictly from each level to the next"
+            )
+
+
+def _walk(denoise: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver, noise: Noise) -> Iterator[Moment]:
+    past: History = ()
+    for step, (t, s) in enumerate(pairwise(levels)):
+        x, past = solver.step(denoise, x, t, s, past, noise)
+        yield Moment(step, s, x, past[0].x0)
+
+
+def _solve(
+    denoise: Denoiser, goal: Tensor, x: Tensor, t: Level, s: Level, solver: Solver, tolerance: float, most: int
+) -> Tensor:
+    """x at the noisier t from which one step leads to `goal` at s, starting from a first guess x."""
+    for _ in range(most):
+        reached, _past = solver.step(denoise, x, t, s, (), _no_noise)
+        gap = goal - reached
+        if float(gap.abs().max()) <= tolerance:
+            return x
+        x = x.add(gap, alpha=t.sigma / s.sigma)
+    raise RuntimeError(
+        f"the step from t = {t.t:g} to {s.t:g} was not inverted to {tolerance:g} in {most} iterations: "
+        "take more steps, a lower guidance scale, or a larger tolerance"
+    )
+
+
+def _no_noise(like: Tensor) -> Tensor:
+    raise ValueError("a solver that asks for noise cannot be inverted: use DDIM(), Euler() or Heun() without churn")

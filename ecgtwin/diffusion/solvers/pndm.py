@@ -1,0 +1,94 @@
+"""PNDM: DDIM's step with the noise estimate of a classical multistep method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ecgtwin.diffusion.denoiser import Denoiser, to_eps
+from ecgtwin.diffusion.schedule import Level
+from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver
+
+ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+
+
+@dataclass(frozen=True)
+class PNDM:
+    """Pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778, eq. 11-13): DDIM with up to four past noise
+    estimates.
+
+    The Adams-Bashforth weights belong to steps of equal length in the index: use `leading`, `trailing` or `linspace`.
+    Second order, at one call per step and small constants.
+    start: the solver of the first three steps, PseudoRungeKutta(schedule.level) as in the paper (S-PNDM's four calls);
+        None starts with one Heun-like step of two calls and fewer past estimates, as Stable Diffusion does (PLMS).
+    Divides by alpha: at alpha = 0 it raises ValueError.
+    """
+
+    start: Solver | None = None
+    order: ClassVar[int] = 2
+
+    def step(
+        self, denoise: Denoiser, x: Tensor, t: Level, s: Level, past: History, noise: Noise
+    ) -> tuple[Tensor, History]:
+        _need_signal(t)
+        if self.start is not None and len(past) < 3:
+            moved, (latest, *_) = self.start.step(denoise, x, t, s, (), noise)
+            return moved, (latest, *past)
+        x0 = denoise(x, t).x0
+        now = (Evaluation(t, x, x0), *past[:3])
+        eps = [to_eps(e.x, e.x0, e.at.alpha, e.at.sigma) for e in now]
+        if not past and s.sigma > 0:
+            ahead = transfer(x, eps[0], t, s)
+            mean = to_eps(ahead, denoise(ahead, s).x0, s.alpha, s.sigma).add_(eps[0]).mul_(0.5)
+            return transfer(x, mean, t, s), now
+        mean = eps[0].mul(ADAMS_BASHFORTH[len(eps) - 1][0])
+        for weight, earlier in zip(ADAMS_BASHFORTH[len(eps) - 1][1:], eps[1:], strict=True):
+            mean.add_(earlier, alpha=weight)
+        return transfer(x, mean, t, s), now
+
+
+@dataclass(frozen=True)
+class PseudoRungeKutta:
+    """Pseudo Runge-Kutta (arXiv 2202.09778, eq. 14): four noise estimates per step, in the middle of the index twice.
+
+    level: index -> Level, the schedule's own. Second order; four calls. The step to sigma = 0 is DDIM's.
+    """
+
+    level: Callable[[float], Level]
+    order: ClassVar[int] = 2
+
+    def step(
+        self, denoise: Denoiser, x: Tensor, t: Level, s: Level, past: History, noise: Noise
+    ) -> tuple[Tensor, History]:
+        _need_signal(t)
+        x0 = denoise(x, t).x0
+        history = (Evaluation(t, x, x0),)
+        first = to_eps(x, x0, t.alpha, t.sigma)
+        if s.sigma == 0:
+            return transfer(x, first, t, s), history
+        mid = self.level((t.t + s.t) / 2)
+        second = _eps_after(denoise, x, first, t, mid)
+        third = _eps_after(denoise, x, second, t, mid)
+        fourth = _eps_after(denoise, x, third, t, s)
+        mean = (first + 2 * second + 2 * third + fourth) / 6
+        return transfer(x, mean, t, s), history
+
+
+def transfer(x: Tensor, eps: Tensor, t: Level, s: Level) -> Tensor:
+    """DDIM's step along a given noise: x_s = (alpha_s/alpha_t) x + (sigma_s - sigma_t alpha_s/alpha_t) eps (eq. 11)."""
+    k = s.alpha / t.alpha
+    return x.mul(k).add_(eps, alpha=s.sigma - t.sigma * k)
+
+
+def _eps_after(denoise: Denoiser, x: Tensor, eps: Tensor, t: Level, s: Level) -> Tensor:
+    moved = transfer(x, eps, t, s)
+    return to_eps(moved, denoise(moved, s).x0, s.alpha, s.sigma)
+
+
+def _need_signal(t: Level) -> None:
+    if t.alpha == 0:
+        raise ValueError(
+            f"PNDM divides by alpha, which is 0 at t = {t.t:g}: use DpmPP, DDIM or Heun(flow=True), or start from a "
+            "level with alpha > 0"
+        )

@@ -1,0 +1,122 @@
+"""Does an encoder recognise the person? Rank-1 retrieval, equal error rate and the median-beat baselines.
+
+Features are (N, D) arrays, patients (N,) identities. Cosine similarity throughout.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ecg.rhythm import r_peaks
+
+BEFORE, AFTER, POINTS = 0.30, 0.45, 96
+
+
+@dataclass(frozen=True)
+class Identity:
+    """rank1: share of ECGs (of patients with several) whose nearest other ECG is the same patient's.
+    eer: error rate where false matches are as frequent as false non-matches. within, between: mean cosines."""
+
+    rank1: float
+    eer: float
+    within: float
+    between: float
+    queries: int
+    gallery: int
+
+
+def cosines(features: np.ndarray) -> np.ndarray:
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return unit @ unit.T
+
+
+def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
+    """Retrieval and verification among all ECGs; raises ValueError where no patient has two."""
+    patients = np.asarray(patients)
+    similarity = cosines(np.asarray(features, np.float64))
+    same = patients[:, None] == patients[None]
+    np.fill_diagonal(same, False)
+    queries = same.any(1)
+    if not queries.any():
+        raise ValueError(f"{len(patients)} ECGs of {len(set(patients))} patients: identity needs a patient with two")
+    masked = similarity.copy()
+    np.fill_diagonal(masked, -np.inf)
+    nearest = masked.argmax(1)
+    upper = np.triu(np.ones_like(same), 1).astype(bool)
+    within, between = similarity[same & upper], similarity[~same & upper]
+    return Identity(
+        rank1=float(same[np.flatnonzero(queries), nearest[queries]].mean()),
+        eer=equal_error_rate(within, between),
+        within=float(within.mean()),
+        between=float(between.mean()),
+        queries=int(queries.sum()),
+        gallery=len(patients),
+    )
+
+
+def equal_error_rate(within: np.ndarray, between: np.ndarray) -> float:
+    """The error where the share of `within` below the threshold equals the share of `between` at or above it."""
+    within, between = np.sort(within), np.sort(between)
+    thresholds = np.concatenate([within, between])
+    missed = np.searchsorted(within, thresholds, side="left") / len(within)
+    accepted = 1 - np.searchsorted(between, thresholds, side="left") / len(between)
+    best = np.argmin(np.abs(missed - accepted))
+    return float((missed[best] + accepted[best]) / 2)
+
+
+def median_beat(signal: np.ndarray, rate: float) -> np.ndarray | None:
+    """Median beat of every lead, flattened, from 0.30 s before to 0.45 s after R; None with fewer than 2 beats.
+
+    signal (leads, samples) in mV. Each beat's own median is taken off, so that wander does not count.
+    """
+    peaks = r_peaks(signal, rate)
+    grid = np.linspace(-BEFORE, AFTER, POINTS)
+    seconds = np.arange(signal.shape[-1]) / rate
+    beats = [
+        np.stack([np.interp(p / rate + grid, seconds, lead) for lead in signal])
+        for p in peaks
+        if BEFORE <= p / rate <= seconds[-1] - AFTER
+    ]
+    if len(beats) < 2:
+        return None
+    beats = np.stack(beats)
+    return np.median(beats - np.median(beats, -1, keepdims=True), 0).ravel()
+
+
+def median_beats(signals: np.ndarray, rate: float) -> np.ndarray:
+    """Median beats (N, leads * POINTS) of many ECGs; zeros (no similarity to anybody) where none can be measured."""
+    width = signals.shape[1] * POINTS
+    found = (median_beat(x, rate) for x in signals)
+    return np.stack([np.zeros(width) if beat is None else beat for beat in found])
+
+
+def whitening(
+    features: np.ndarray, patients: np.ndarray | None = None, *, components: int = 100, shrinkage: float = 0.2
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A fitted map of features: centre, PCA, then whiten.
+
+    By the total covariance where patients is None, else by the covariance within patients (differences of a patient's
+    ECGs from that patient's mean), shrunk towards its mean variance: directions in which one person varies count less.
+    """
+    mean = features.mean(0)
+    _, _, axes = np.linalg.svd(features - mean, full_matrices=False)
+    axes = axes[:components]
+    scores = (features - mean) @ axes.T
+    if patients is None:
+        turn = np.diag(1 / (scores.std(0) + 1e-9))
+    else:
+        patients = np.asarray(patients)
+        names, group, counts = np.unique(patients, return_inverse=True, return_counts=True)
+        sums = np.zeros((len(names), scores.shape[1]))
+        np.add.at(sums, group, scores)
+        several = counts[group] > 1
+        if not several.any():
+            raise ValueError("within-patient whitening needs patients with two ECGs or more")
+        spread = (scores - (sums / counts[:, None])[group])[several]
+        covariance = spread.T @ spread / (several.sum() - (counts > 1).sum())
+        level = np.trace(covariance) / len(covariance)
+        covariance = (1 - shrinkage) * covariance + shrinkage * level * np.eye(len(covariance))
+        values, vectors = np.linalg.eigh(covariance)
+        turn = vectors / np.sqrt(values)
+    return lambda x: (x - mean) @ axes.T @ turn

@@ -1,0 +1,118 @@
+"""Diffusion transformer over any number of axes, with two ways in for conditions.
+
+Shapes: B batch · C channels · ... spatial axes · N tokens · D width · K condition tokens.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import CrossAttention, Rotary, SelfAttention, mlp
+
+Keys = tuple[Tensor, Tensor]
+
+
+def patches(axes: int) -> tuple[str, str]:
+    """einops patterns of a grid cut into patches, and of the tokens that come of it."""
+    names = "hwd"[:axes]
+    grid = "b c " + " ".join(f"({n} p{n})" for n in names)
+    tokens = "b (" + " ".join(names) + ") (c " + " ".join(f"p{n}" for n in names) + ")"
+    return grid, tokens
+
+
+class Block(nn.Module):
+    """Self-attention and MLP under adaptive layer norm, with ungated cross-attention between them.
+
+    AdaLN-Zero (DiT, arXiv 2212.09748, section 3.2): six vectors from SiLU(r), by a linear layer that starts at zero,
+    shift, scale and gate the self-attention and the MLP. Cross-attention as in AdaX (arXiv 2508.02720): layer norm on
+    the tokens and on queries, keys and values.
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int, *, cross: bool = True):
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(width, eps=1e-6, elementwise_affine=False) for _ in range(2))
+        self.attention = SelfAttention(width, heads)
+        self.mlp = mlp(width, ratio * width, activation=lambda: nn.GELU("tanh"))
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        if cross:
+            self.norm_cross, self.cross = nn.LayerNorm(width), CrossAttention(width, heads, normalise=True)
+
+    def forward(self, x: Tensor, r: Tensor, angles: Keys, keys: Keys | None, mask: Tensor | None) -> Tensor:
+        modulation = self.modulation(F.silu(r))[:, None]  # (B, 1, 6 D)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, angles)
+        if keys is not None:
+            x = x + self.cross(self.norm_cross(x), keys, mask)
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """(B, C, ...) -> (B, out, ...), conditioned on a vector r (B, D) and, if `cross`, on tokens (B, K, D).
+
+    `axes`: number of spatial axes; each must be divisible by `patch`. The head starts at zero, so an untrained network
+    returns zeros.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        depth: int,
+        heads: int,
+        *,
+        out: int | None = None,
+        patch: int = 1,
+        axes: int = 1,
+        ratio: int = 4,
+        cross: bool = True,
+    ):
+        super().__init__()
+        self.axes, self.patch, self.channels, self.out = axes, patch, channels, out or channels
+        self.grid, self.tokens = patches(axes)
+        self.sizes = {f"p{n}": patch for n in "hwd"[:axes]}
+        self.embed = nn.Linear(channels * patch**axes, width)
+        self.rotary = Rotary(width // heads, axes)
+        self.blocks = nn.ModuleList(Block(width, heads, ratio, cross=cross) for _ in range(depth))
+        self.head = nn.Linear(width, self.out * patch**axes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def keys(self, condition: Tensor) -> list[Keys]:
+        """Keys and values of the condition tokens for every block: computed once for a whole sampling run."""
+        return [block.cross.keys(condition) for block in self.blocks]
+
+    def forward(self, x: Tensor, r: Tensor, keys: list[Keys] | None = None, mask: Tensor | None = None) -> Tensor:
+        if x.ndim != self.axes + 2 or x.shape[1] != self.channels or any(n % self.patch for n in x.shape[2:]):
+            raise ValueError(
+                f"input of shape {tuple(x.shape)}: expected (B, {self.channels}) and {self.axes} axes "
+                f"divisible by {self.patch}"
+            )
+        size = [n // self.patch for n in x.shape[2:]]
+        h = self.embed(rearrange(x, f"{self.grid} -> {self.tokens}", **self.sizes))  # (B, N, D)
+        angles = self.rotary.angles(tuple(size))
+        for index, block in enumerate(self.blocks):
+            h = block(h, r, angles, keys[index] if keys else None, mask)
+        h = self.head(F.layer_norm(h, h.shape[-1:]))  # (B, N, out * patch ** axes)
+        return rearrange(h, f"{self.tokens} -> {self.grid}", **self.sizes, **dict(zip("hwd", size, strict=False)))
+
+
+Inject = Literal["adax", "adaln", "cross"]
+
+
+def pooled(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the tokens that count: (B, K, D), (B, K) -> (B, D)."""
+    weight = mask.to(tokens.dtype)[..., None]
+    return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def position_table(length: int, width: int) -> Tensor:
+    """Sine and cosine position codes (length, width), the start of a learned table."""
+    place = torch.arange(length, dtype=torch.float32)[:, None]
+    angle = place * torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2, dtype=torch.float32) / width)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)

@@ -1,0 +1,63 @@
+"""Checkpoints: named tensors and a small JSON text in one safetensors file, written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def write_atomically(path: Path, write) -> Path:
+    """Call `write(temporary path)`, then rename: a reader never sees half a file, a failure leaves the old one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> Path:
+    tensors = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    text = {"json": json.dumps(meta or {}, sort_keys=True)}
+    return write_atomically(path, lambda p: save_file(tensors, p, metadata=text))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    with safe_open(path, framework="pt") as file:
+        return {k: file.get_tensor(k) for k in file.keys()}, json.loads((file.metadata() or {}).get("json", "{}"))
+
+
+def pack_training(network: nn.Module, optimiser: torch.optim.Optimizer, ema: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Everything needed to go on exactly: weights, their average and the optimiser's moments."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in ema.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    return tensors
+
+
+def unpack_training(tensors: dict[str, Tensor], network: nn.Module, optimiser, ema: dict[str, Tensor]) -> None:
+    """The inverse of `pack_training`, in place."""
+    network.load_state_dict(part(tensors, "network"))
+    for k, v in part(tensors, "ema").items():
+        ema[k].copy_(v)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in part(tensors, "optimiser").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under one prefix, without it."""
+    return {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}

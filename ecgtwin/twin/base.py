@@ -1,0 +1,113 @@
+"""The individual base extractor (IBE): who a patient is, apart from the state the heart is in.
+
+Shapes: B batch · Z latent channels · T latent samples · N tokens · M statements · D width · E base width.
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nets.dit import pooled
+from ..nets.layers import CrossAttention, Rotary, SelfAttention, mlp
+from .condition import Conditions
+
+
+class Tokens(nn.Module):
+    """Condition tokens (B, M, 3 + text) -> (B, M, D), with learned vectors for what is not given.
+
+    A number that is not known adds its own learned vector, so that unknown differs from zero; a whole condition that is
+    dropped becomes one learned null token. `positions` > 0 adds a learned code of each statement's place.
+    """
+
+    def __init__(self, text: int, width: int, table: Tensor | None = None):
+        super().__init__()
+        self.linear = nn.Linear(3 + text, width)
+        self.unknown = nn.Parameter(torch.zeros(3, width))
+        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.positions = None if table is None else nn.Parameter(table.clone())
+
+    def forward(self, c: Conditions) -> tuple[Tensor, Tensor]:
+        """Tokens (B, M, D) and mask (B, M); a dropped condition attends to its null token alone."""
+        h = self.linear(c.tokens) + ((~c.known).to(self.unknown.dtype) @ self.unknown)[:, None]
+        if self.positions is not None:
+            h = h + self.positions[: h.shape[1]]
+        keep = c.keep_condition[:, None]
+        first = torch.zeros_like(c.mask)
+        first[:, 0] = True
+        return torch.where(keep[..., None], h, self.null.to(h.dtype)), torch.where(keep, c.mask, first)
+
+
+class Layer(nn.Module):
+    """Self-attention, subtraction of what the condition explains, feed-forward; pre-norm."""
+
+    def __init__(self, width: int, heads: int, hidden: int, condition: str):
+        super().__init__()
+        self.norm1, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention, self.mlp = SelfAttention(width, heads), mlp(width, hidden, activation=nn.GELU)
+        self.sign = {"subtract": -1.0, "add": 1.0, "none": 0.0}[condition]
+        if self.sign:
+            self.norm2, self.cross = nn.LayerNorm(width), CrossAttention(width, heads)
+
+    def forward(self, x: Tensor, angles, tokens: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x), angles)
+        if self.sign < 0:
+            # Rectified, so that the condition can only take away (arXiv 2508.02720: x <- x - ReLU(attention)).
+            x = x - F.relu(self.cross(self.norm2(x), self.cross.keys(tokens), mask))
+        elif self.sign > 0:
+            x = x + self.cross(self.norm2(x), self.cross.keys(tokens), mask)
+        return x + self.mlp(self.norm3(x))
+
+
+class BaseExtractor(nn.Module):
+    """Latent (B, Z, T) and its own condition -> individual base vector (B, E): the mean over tokens."""
+
+    def __init__(
+        self,
+        latent: int,
+        text: int,
+        *,
+        width: int = 256,
+        depth: int = 3,
+        heads: int = 8,
+        patch: int = 1,
+        hidden: int = 1024,
+        base: int = 256,
+        condition: str = "subtract",
+    ):
+        super().__init__()
+        self.patch, self.width = patch, base
+        self.embed, self.rotary = nn.Linear(latent * patch, width), Rotary(width // heads)
+        self.tokens = Tokens(text, width) if condition != "none" else None
+        self.layers = nn.ModuleList(Layer(width, heads, hidden, condition) for _ in range(depth))
+        self.out = nn.Identity() if base == width else nn.Linear(width, base)
+
+    def forward(self, z: Tensor, c: Conditions) -> Tensor:
+        x = self.embed(rearrange(z, "b c (n p) -> b n (c p)", p=self.patch))  # (B, N, D)
+        tokens, mask = self.tokens(c) if self.tokens is not None else (None, None)
+        angles = self.rotary.angles((x.shape[1],))
+        for layer in self.layers:
+            x = layer(x, angles, tokens, mask)
+        return self.out(x.mean(1))
+
+
+class Contrast(nn.Module):
+    """Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3) with a learned temperature.
+
+    Positives are the rows of two views; the other ECGs of a patient are left out of the negatives.
+    """
+
+    def __init__(self, temperature: float = 0.07):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def forward(self, a: Tensor, b: Tensor, patient: Tensor) -> Tensor:
+        """a, b (B, E) base vectors of the same patients, patient (B,) integer identities -> scalar."""
+        a, b = F.normalize(a.float(), dim=-1), F.normalize(b.float(), dim=-1)
+        logits = self.scale.clamp(max=math.log(100.0)).exp() * a @ b.T
+        same = patient[:, None] == patient[None]
+        logits = logits.masked_fill(same & ~torch.eye(len(a), dtype=torch.bool, device=a.device), float("-inf"))
+        target = torch.arange(len(a), device=a.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,0 +1,113 @@
+"""What is asked for: report statements, sex, age and heart rate, as a value and as tensors.
+
+Shapes: B batch · M statements (padded) · E = 3 + text width · D base width.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HEART_RATE, AGE = (20.0, 300.0), (0.0, 120.0)
+STANDARD = {"heart_rate": (77.95, 20.37), "age": (64.25, 17.13)}
+"""Mean and standard deviation that standardise, of MIMIC-IV-ECG as published (arXiv 2508.02720)."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The state of a heart and of its owner.
+
+    reports: statements such as "atrial fibrillation"; a text is split at "|". sex: "female" or "male". age in years
+    (0-120). heart_rate in beats/min (20-300). None means not given, which is not the same as zero.
+    """
+
+    reports: tuple[str, ...] = ()
+    sex: Literal["female", "male"] | None = None
+    age: float | None = None
+    heart_rate: float | None = None
+
+    def __post_init__(self):
+        reports = self.reports.split("|") if isinstance(self.reports, str) else self.reports or ()
+        reports = tuple(r.strip() for r in reports)
+        object.__setattr__(self, "reports", tuple(dict.fromkeys(r for r in reports if r)))
+        if self.sex not in ("female", "male", None):
+            raise ValueError(f"sex {self.sex!r}: expected 'female', 'male' or None (not given)")
+        for name, (low, high), unit in (("age", AGE, "years"), ("heart_rate", HEART_RATE, "beats/min")):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = float(value)
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{name.replace('_', ' ')} {value:g}: expected {low:g}-{high:g} {unit}, or None if it is not known"
+                )
+            object.__setattr__(self, name, value)
+
+    @property
+    def empty(self) -> bool:
+        return not self.reports and self.sex is None and self.age is None and self.heart_rate is None
+
+    def __str__(self) -> str:
+        parts = [*self.reports, self.sex]
+        parts += [f"{self.age:g} years" if self.age is not None else None]
+        parts += [f"{self.heart_rate:g}/min" if self.heart_rate is not None else None]
+        return ", ".join(p for p in parts if p) or "nothing given"
+
+
+class Conditions(NamedTuple):
+    """A batch of conditions as tensors.
+
+    tokens (B, M, E): [heart rate, age, sex] in front of each statement's embedding. mask (B, M): True = attend.
+    known (B, 3): which of heart rate, age and sex are given. base (B, D): individual base vectors.
+    keep_condition, keep_base (B,): False puts the learned null in the place of the condition or of the base.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    known: Tensor
+    base: Tensor
+    keep_condition: Tensor
+    keep_base: Tensor
+
+    def to(self, *args, **kwargs) -> "Conditions":
+        return Conditions(*(t.to(*args, **kwargs) if t.is_floating_point() else t for t in self))
+
+    def repeat(self, n: int) -> "Conditions":
+        """n copies one behind the other: (n B, ...)."""
+        return Conditions(*(t.repeat(n, *[1] * (t.ndim - 1)) for t in self))
+
+
+def numbers(condition: Condition) -> tuple[list[float], list[bool]]:
+    """[heart rate, age, sex], standardised, and which of them are given."""
+    values, known = [], []
+    for name in ("heart_rate", "age"):
+        value, (mean, sd) = getattr(condition, name), STANDARD[name]
+        values.append(0.0 if value is None else (value - mean) / sd)
+        known.append(value is not None)
+    values.append({"female": 1.0, "male": -1.0, None: 0.0}[condition.sex])
+    known.append(condition.sex is not None)
+    return values, known
+
+
+def stack(conditions: list[Condition], embed, width: int, longest: int, base: Tensor | None = None) -> Conditions:
+    """Conditions as tensors. `embed(statements) -> (n, width)` array; an ECG with no statement has one token of zeros.
+
+    A condition in which nothing is given is marked as not kept: it becomes the learned null.
+    """
+    rows = max([1, *(len(c.reports) for c in conditions)])
+    if rows > longest:
+        raise ValueError(f"{rows} report statements in one condition: this model knows at most {longest}")
+    b = len(conditions)
+    tokens, mask, known = np.zeros((b, rows, 3 + width), np.float32), np.zeros((b, rows), bool), np.zeros((b, 3), bool)
+    for i, condition in enumerate(conditions):
+        n = max(1, len(condition.reports))
+        tokens[i, :n, :3], known[i] = numbers(condition)
+        mask[i, :n] = True
+        if condition.reports:
+            tokens[i, :n, 3:] = embed(condition.reports)
+    keep = torch.tensor([not c.empty for c in conditions])
+    base = torch.zeros(b, 1) if base is None else base
+    tensors = (torch.from_numpy(a) for a in (tokens, mask, known))
+    return Conditions(*tensors, base, keep, torch.ones(b, dtype=torch.bool))

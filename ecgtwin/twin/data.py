@@ -1,0 +1,57 @@
+"""Recordings as training data: one compact array of signals with a table beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.signal import resample_poly
+import wfdb
+from tqdm import tqdm
+
+from ..ecg.ptbxl import read_table
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Signals (N, 8, samples) int16 in uV, leads I, II, V1-V6, and one table row for each.
+
+    Table columns: name, patient, split ("train" | "validation" | "test"), sex, age, codes, heart_rate.
+    """
+
+    signals: np.ndarray
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def where(self, rows: np.ndarray) -> "Recordings":
+        return Recordings(self.signals[rows], self.table[rows].reset_index(drop=True))
+
+    def split(self, name: str) -> "Recordings":
+        return self.where((self.table["split"] == name).to_numpy())
+
+    def millivolts(self, rows=slice(None)) -> np.ndarray:
+        return self.signals[rows].astype(np.float32) / 1000.0
+
+
+INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+SPLITS = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
+
+
+def read_ptbxl(folder: str | Path, *, rate: float = 102.4, samples: int = 1024) -> Recordings:
+    """All records of a PTB-XL folder that are there, at the model's rate, each lead's median removed."""
+    folder, table = Path(folder), read_table(folder)
+    table = table[[(folder / f"{low}.hea").is_file() for low in table["low"]]]
+    if table.empty:
+        raise FileNotFoundError(f"{folder} has ptbxl_database.csv but none of the records100 files that it names")
+    signals = np.empty((len(table), len(INDEPENDENT), samples), np.int16)
+    for row, low in enumerate(tqdm(table["low"], desc="reading PTB-XL")):
+        record = wfdb.rdrecord(str(folder / low))
+        names = [n.upper() for n in record.sig_name]
+        x = record.p_signal[:, [names.index(n) for n in INDEPENDENT]].T
+        x = resample_poly(x, 128, 125, axis=-1, padtype="line")[:, :samples]
+        x = np.pad(x, ((0, 0), (0, samples - x.shape[1])), mode="edge") - np.median(x, axis=-1, keepdims=True)
+        signals[row] = np.clip(np.round(x * 1000), -32767, 32767)
+    table = table.assign(split=table["fold"].map(SPLITS), name=table["low"])
+    return Recordings(signals, table.reset_index())

@@ -1,0 +1,86 @@
+"""A model as a folder: config.json, weights.safetensors and the statement embeddings. Nothing is ever unpickled."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..diffusion.schedule import Schedule
+from ..text.table import StatementTable
+from ..train.checkpoint import load_tensors, part, save_tensors, write_atomically
+from .base import BaseExtractor
+from .build import build_base, build_codec, build_denoiser, build_schedule
+from .codec import Codec
+from .config import ModelConfig, parse
+from .network import TwinNetwork
+
+FORMAT = 1
+DEFAULT = Path(__file__).parent.parent / "default"
+"""The model inside the package."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""
+
+    config: ModelConfig
+    codec: Codec
+    extractor: BaseExtractor
+    network: TwinNetwork
+    table: StatementTable
+    facts: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
+
+    @property
+    def schedule(self) -> Schedule:
+        return build_schedule(self.config)
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {"codec": self.codec, "base": self.extractor, "denoiser": self.network}
+        return {f"{name}.{k}": v for name, module in named.items() for k, v in module.state_dict().items()}
+
+
+def build(config: ModelConfig, table: StatementTable, facts: dict[str, Any] | None = None) -> Parts:
+    """Parts with untrained weights."""
+    if table.embeddings.shape[1] != config.text.width:
+        raise ValueError(
+            f"statement embeddings are {table.embeddings.shape[1]} wide, the configuration says {config.text.width}: "
+            "use the encoder that the configuration was written for, or change model.text.width"
+        )
+    return Parts(config, build_codec(config), build_base(config), build_denoiser(config), table, facts or {})
+
+
+def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
+    """Write a model folder; config.json comes last, so that a folder with one is whole."""
+    tensors = {k: v.half() if half else v.float() for k, v in parts.tensors().items()}
+    save_tensors(folder / "weights.safetensors", tensors)
+    parts.table.save(folder)
+    tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
+    write_atomically(folder / "config.json", lambda p: p.write_text(json.dumps(tree, indent=2) + "\n"))
+    return folder
+
+
+def load(folder: Path) -> Parts:
+    """Read what `save` wrote."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {folder}: a model folder holds config.json and weights.safetensors")
+    try:
+        tree = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if tree.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads format {FORMAT}")
+    weights = folder / "weights.safetensors"
+    tensors, _ = load_tensors(weights)
+    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder), tree.get("facts"))
+    for name, module in (("codec", parts.codec), ("base", parts.extractor), ("denoiser", parts.network)):
+        try:
+            module.load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
+        except RuntimeError as error:
+            raise ValueError(f"{weights} does not fit {path}: {error}") from None
+    sha = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Parts(parts.config, parts.codec, parts.extractor, parts.network, parts.table, parts.facts, sha)

@@ -1,0 +1,71 @@
+"""The denoiser: a 1-D DiT with the AdaX condition injector.
+
+Shapes: B batch · Z latent channels · T latent samples · D width · M statements · E base width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nets.dit import DiT, Inject, Keys, pooled, position_table
+from ..nets.layers import mlp, sinusoid
+from .base import Tokens
+from .condition import Conditions
+
+
+class Prepared(NamedTuple):
+    """Conditions after the work that does not depend on the timestep: do it once for a whole sampling run."""
+
+    vector: Tensor | None  # (B, D), joins the timestep in r
+    keys: list[Keys] | None
+    mask: Tensor | None
+
+
+class TwinNetwork(nn.Module):
+    """x_t (B, Z, T), timestep (B,), conditions -> prediction (B, Z, T).
+
+    `inject` chooses the pathways (arXiv 2508.02720, ablations):
+    "adax": r = time + base drives adaptive layer norm, statements come by cross-attention;
+    "adaln": r = time + base + mean of the statement tokens, no cross-attention;
+    "cross": r = time, statements and base come by cross-attention.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        text: int,
+        base: int,
+        *,
+        width: int = 256,
+        depth: int = 7,
+        heads: int = 8,
+        patch: int = 1,
+        ratio: int = 4,
+        statements: int = 18,
+        inject: Inject = "adax",
+    ):
+        super().__init__()
+        self.inject, self.width = inject, width
+        self.tokens = Tokens(text, width, position_table(statements, width))
+        self.time, self.base = mlp(width, width), nn.Linear(base, width)
+        self.null_base = nn.Parameter(torch.randn(width) * 0.02)
+        self.dit = DiT(latent, width, depth, heads, patch=patch, ratio=ratio, cross=inject != "adaln")
+
+    def prepare(self, c: Conditions) -> Prepared:
+        tokens, mask = self.tokens(c)
+        # The contrast trains directions only, so only the direction is read; its length would be chance.
+        base = self.base(F.normalize(c.base, dim=-1) * c.base.shape[-1] ** 0.5)
+        base = torch.where(c.keep_base[:, None], base, self.null_base.to(base.dtype))
+        if self.inject == "adaln":
+            return Prepared(base + pooled(tokens, mask), None, None)
+        if self.inject == "cross":
+            tokens = torch.cat([tokens, base[:, None]], 1)
+            return Prepared(None, self.dit.keys(tokens), torch.cat([mask, torch.ones_like(mask[:, :1])], 1))
+        return Prepared(base, self.dit.keys(tokens), mask)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
+        c = condition if isinstance(condition, Prepared) else self.prepare(condition)
+        r = self.time(sinusoid(t, self.width).to(x.dtype))  # (B, D)
+        return self.dit(x, r if c.vector is None else r + c.vector, c.keys, c.mask)
