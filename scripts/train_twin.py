@@ -43,9 +43,9 @@ def main(
     table = StatementTable.load(statements)
     recordings = read_ptbxl(data)
     targets, seen = views(recordings, codec, model.signal.rate, vae.parent / "bank.safetensors")
-    labels = label(recordings, targets, table.statements, table.embeddings)
+    labels = label(recordings, targets, table.statements, table.vectors)
     known, unknown = bases(
-        load_extractor(base), seen, label(recordings, seen, table.statements, table.embeddings), base.parent
+        load_extractor(base), seen, label(recordings, seen, table.statements, table.vectors), base.parent
     )
     train = torch.from_numpy((recordings.table["split"] == "train").to_numpy())
     held = torch.nonzero(torch.from_numpy((recordings.table["split"] == "validation").to_numpy())).flatten()

@@ -16,8 +16,8 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     away has none. Autoguidance (Karras et al. 2024, arXiv 2406.02507): away is a smaller or less trained network with
     the same condition. scale 1 is `toward` itself and 0 is `away` itself, each at the price of one network; others call
     both.
-    rescale: 0 … 1, how far to bring the spread of each sample back to that of `toward` (arXiv 2305.08891, eq. 14-16, on
-    x0).
+    rescale: 0 … 1, how far to bring the spread of each sample back to that of `toward` (arXiv 2305.08891, section 3.4,
+    on x0).
     """
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale {rescale}: give 0 (off) to 1 (the spread of the conditional estimate)")

@@ -20,7 +20,8 @@ def trailing(schedule: Path, steps: int) -> list[Level]:
     Index k is round(T (1 - k/steps)) - 1. The default: the only even spacing that uses zero terminal SNR.
     """
     span = schedule.noisiest - schedule.clean
-    return at_indices(schedule, [schedule.clean + round(span * (1 - k / _steps(steps, span))) for k in range(steps)])
+    _check(steps, span)
+    return at_indices(schedule, [schedule.clean + round(span * (1 - k / steps)) for k in range(steps)])
 
 
 def leading(schedule: Path, steps: int, offset: int = 0) -> list[Level]:
@@ -28,7 +29,9 @@ def leading(schedule: Path, steps: int, offset: int = 0) -> list[Level]:
 
     Never visits the noisiest level unless steps = T: with few steps it starts from noise the network was not shown.
     """
-    stride = int(schedule.noisiest - schedule.clean) // _steps(steps, schedule.noisiest - schedule.clean)
+    span = int(schedule.noisiest - schedule.clean)
+    _check(steps, span)
+    stride = span // steps
     first = schedule.clean + 1 + offset
     return at_indices(schedule, [first + k * stride for k in reversed(range(steps))])
 
@@ -37,8 +40,8 @@ def linspace(schedule: Path, steps: int) -> list[Level]:
     """Even in the index with both ends: T-1 first, 0 last, rounded. One step visits T-1 alone."""
     last = schedule.clean + 1
     span = schedule.noisiest - last
-    part = [k / max(_steps(steps, span + 1) - 1, 1) for k in range(steps)]
-    return at_indices(schedule, [last + round(span * (1 - p)) for p in part])
+    _check(steps, span + 1)
+    return at_indices(schedule, [last + round(span * (1 - part)) for part in _even(steps)])
 
 
 def karras(
@@ -51,8 +54,8 @@ def karras(
     """
     top, bottom = _ends(schedule, noisiest, cleanest)
     a, b = math.exp(-top / 2) ** (1 / rho), math.exp(-bottom / 2) ** (1 / rho)
-    ratios = [(a + k / max(_steps(steps) - 1, 1) * (b - a)) ** rho for k in range(steps)]
-    return _from_logsnr(schedule, [-2 * math.log(ratio) for ratio in ratios])
+    _check(steps)
+    return _from_logsnr(schedule, [-2 * rho * math.log(a + part * (b - a)) for part in _even(steps)])
 
 
 def uniform_logsnr(
@@ -61,7 +64,8 @@ def uniform_logsnr(
     """Even in log(alpha²/sigma²), the natural clock of the DPM solvers (Lu et al. 2022, arXiv 2206.00927, section
     3.4)."""
     top, bottom = _ends(schedule, noisiest, cleanest)
-    return _from_logsnr(schedule, [top + k / max(_steps(steps) - 1, 1) * (bottom - top) for k in range(steps)])
+    _check(steps)
+    return _from_logsnr(schedule, [top + part * (bottom - top) for part in _even(steps)])
 
 
 def at_indices(schedule: Path, indices: Sequence[float]) -> list[Level]:
@@ -83,9 +87,10 @@ def respace(schedule: Path, levels: Sequence[Level], steps: int) -> list[Level]:
         raise ValueError(
             "a level with alpha = 0 has no finite log-SNR to interpolate: leave it out and put it in front again"
         )
+    _check(steps)
     wanted = []
-    for k in range(_steps(steps)):
-        position = k / max(steps - 1, 1) * (len(known) - 1)
+    for part in _even(steps):
+        position = part * (len(known) - 1)
         low = min(int(position), max(len(known) - 2, 0))
         high = min(low + 1, len(known) - 1)
         wanted.append(known[low] + (position - low) * (known[high] - known[low]))
@@ -108,8 +113,12 @@ def _ends(schedule: Path, noisiest: float | None, cleanest: float | None) -> tup
     return first.logsnr, last.logsnr
 
 
-def _steps(steps: int, most: float = math.inf) -> int:
+def _even(steps: int) -> list[float]:
+    """`steps` numbers from 0 to 1, evenly; one step is the start alone."""
+    return [k / max(steps - 1, 1) for k in range(steps)]
+
+
+def _check(steps: int, most: float = math.inf) -> None:
     if not 1 <= steps <= most:
         limit = "" if math.isinf(most) else f" and at most {int(most)} for this schedule"
         raise ValueError(f"{steps} steps: give at least 1{limit}")
-    return steps

@@ -3,6 +3,7 @@ likes."""
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ecgtwin.diffusion.denoiser import Network, Prediction, mixture, split_variance, target, to_x0
 from ecgtwin.diffusion.schedule import Flow, Schedule
+from ecgtwin.diffusion.solvers.solver import posterior_spread, transition_spread
 
 Weight = Callable[[Tensor], Tensor]
 
@@ -77,28 +79,25 @@ def bound(guess: Tensor, mix: Tensor, x0: Tensor, i: Tensor, schedule: Schedule)
     eq. 15). For i = 0, where q has no spread, it is -log p(x0 | x_0), and the small variance is that of i = 1, so as to
     be finite.
     """
-    alpha, sigma = schedule.alpha_sigma(i, torch.float64)
-    alpha_s, sigma_s = schedule.alpha_sigma(i - 1, torch.float64)
-    large, small = _spreads(i, schedule)
-    k = (sigma_s.square() - small.square()).clamp_min(0).sqrt() / sigma
-    _large, floor = _spreads(i.clamp_min(1), schedule)
-    mean_gap = _like((alpha_s - alpha * k).float(), x0) * (x0 - guess)
-    log_small, log_large = _like(2 * floor.log().float(), x0), _like(2 * large.log().float(), x0)
+    gain, log_small, log_large = (_like(column, x0) for column in _steps(schedule).to(i.device)[:, i])
     log_model = log_small + (mix + 1) / 2 * (log_large - log_small)
-    surprise = mean_gap.square() * torch.exp(-log_model)
+    surprise = (gain * (x0 - guess)).square() * torch.exp(-log_model)
     divergence = 0.5 * (log_model - log_small - 1 + torch.exp(log_small - log_model) + surprise)
     decoder = 0.5 * (math.log(2 * math.pi) + log_model + surprise)
     return torch.where(_like(i, x0) == 0, decoder, divergence)
 
 
-def _spreads(i: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """The large and the small deviation of the step i -> i - 1, (B,) float64: `transition_spread`,
-    `posterior_spread`."""
-    alpha, sigma = schedule.alpha_sigma(i, torch.float64)
-    alpha_s, sigma_s = schedule.alpha_sigma(i - 1, torch.float64)
-    ratio = alpha * sigma_s / (alpha_s * sigma)
-    large = sigma * ((1 - ratio) * (1 + ratio)).sqrt()
-    return large, large * sigma_s / sigma
+@lru_cache(maxsize=8)
+def _steps(schedule: Schedule) -> Tensor:
+    """(3, T) float32 for the steps i -> i - 1: how far an error of x0 moves the mean, and the log of the small and of
+    the large variance. Worked out in float64, since each is a difference of nearly equal numbers."""
+    rows = []
+    for i in range(schedule.length):
+        t, s = schedule.level(i), schedule.level(i - 1)
+        k = math.sqrt(max(s.sigma**2 - posterior_spread(t, s) ** 2, 0.0)) / t.sigma
+        floor = posterior_spread(schedule.level(1), schedule.level(0)) if i == 0 else posterior_spread(t, s)
+        rows.append((s.alpha - t.alpha * k, 2 * math.log(floor), 2 * math.log(transition_spread(t, s))))
+    return torch.tensor(rows).T
 
 
 def prediction_weight(weight: Weight, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
@@ -107,9 +106,9 @@ def prediction_weight(weight: Weight, alpha: Tensor, sigma: Tensor, prediction: 
     At fixed x an error d of x0 is an error (p - q alpha/sigma) d of p x0 + q eps: SNR d² in eps, (SNR + 1) d² in v.
     """
     # At alpha = 0 an eps weight is 0/0; its limit exists for the weights below, and a tiny SNR reaches it to rounding.
-    snr = (alpha.double() / sigma.double()).square().clamp_min(1e-12)
-    p, q = mixture(prediction, alpha.double(), sigma.double())
-    return (weight(snr) / (p - q * snr.sqrt()) ** 2).to(alpha.dtype)
+    snr = (alpha / sigma).square().clamp_min(1e-12)
+    p, q = mixture(prediction, alpha, sigma)
+    return weight(snr) / (p - q * snr.sqrt()) ** 2
 
 
 def min_snr(gamma: float = 5.0) -> Weight:

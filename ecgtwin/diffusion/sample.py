@@ -76,9 +76,9 @@ def invert(
 
     By default the solver itself walks up, which is the inverse to its order (DDIM inversion; Heun is far closer). With
     a `tolerance` every step is solved as an equation by fixed-point iteration until the step down from the answer meets
-    x within tolerance (largest absolute difference): then it is the exact inverse, whatever the step size. After `most`
-    iterations without success it raises RuntimeError. Needs a deterministic solver without memory: DDIM(), Euler(),
-    Heun().
+    x within tolerance (largest absolute difference): then it is the exact inverse. Where steps are too large for
+    that, it raises RuntimeError after `most` iterations. Exact inverses need a deterministic solver without memory:
+    DDIM(), Euler() or Heun(), else ValueError.
 
     levels: those of the run, noisiest first, without the clean end (ValueError): at sigma = 0 the noise is gone and
     nothing can be inverted. Use levels[:-1] both here and for the way back, and treat x as a sample at levels[-1].
@@ -88,8 +88,14 @@ def invert(
         raise ValueError("inversion cannot start at the clean level: use levels[:-1] both to invert and to regenerate")
     history: History = ()
     for s, t in pairwise(reversed(levels)):
+        first = not history
         up, history = solver.step(denoise, x, s, t, history, _no_noise)
-        x = up if tolerance is None else _solve(denoise, x, up, t, s, solver, tolerance, most)
+        if tolerance is None:
+            x = up
+            continue
+        if first:
+            _refuse_memory(denoise, up, t, s, solver, history)
+        x = _solve(denoise, x, up, t, s, solver, tolerance, most)
     return x
 
 
@@ -126,6 +132,14 @@ def _solve(
         f"the step from t = {t.t:g} to {s.t:g} was not inverted to {tolerance:g} in {most} iterations: "
         "take more steps, a lower guidance scale, or a larger tolerance"
     )
+
+
+def _refuse_memory(denoise: Denoiser, x: Tensor, t: Level, s: Level, solver: Solver, history: History) -> None:
+    """A step that depends on the past cannot be solved for on its own, and would be inverted wrongly without a word."""
+    fresh, _ = solver.step(denoise, x, t, s, (), _no_noise)
+    informed, _ = solver.step(denoise, x, t, s, history, _no_noise)
+    if not torch.equal(fresh, informed):
+        raise ValueError(f"{solver} remembers earlier steps, so it has no exact inverse: use DDIM(), Euler() or Heun()")
 
 
 def _no_noise(like: Tensor) -> Tensor:

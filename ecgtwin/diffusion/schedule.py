@@ -104,14 +104,14 @@ class Schedule:
         angle = math.atan(math.exp(-logsnr / 2)) if logsnr > -1400 else math.pi / 2
         if angle == 0:
             return self.level(-1)
+        if math.isclose(angle, self._angle[-1], rel_tol=1e-12):
+            return self.level(self.noisiest)
         high = bisect_left(self._angle, angle)
         if high == len(self._angle):
-            if not math.isclose(angle, self._angle[-1], rel_tol=1e-12):
-                raise ValueError(
-                    f"log-SNR {logsnr:.6g} is noisier than this schedule, which ends at "
-                    f"{self.level(self.noisiest).logsnr:.6g}: ask for a cleaner level"
-                )
-            return self.level(self.noisiest)
+            raise ValueError(
+                f"log-SNR {logsnr:.6g} is noisier than this schedule, which ends at "
+                f"{self.level(self.noisiest).logsnr:.6g}: ask for a cleaner level"
+            )
         left, right = self._angle[high - 1], self._angle[high]
         return Level(high - 2 + (angle - left) / (right - left), math.cos(angle), math.sin(angle))
 

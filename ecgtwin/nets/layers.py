@@ -30,6 +30,17 @@ class Residual(nn.Module):
         return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v over (B, H, N, d); mask broadcasts to (B, H, N, K), True = attend."""
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # The fused kernel's backward pass takes several times longer than these products on a CPU (short sequences).
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
 class GridAttention(nn.Module):
     """Self-attention over all positions of a feature map, beside a skip: (B, C, ...) -> (B, C, ...)."""
 
@@ -42,7 +53,7 @@ class GridAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, N, C)
         q, k, v = rearrange(self.qkv(tokens), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        h = self.out(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
+        h = self.out(rearrange(attend(q, k, v), "b h n d -> b n (h d)"))
         return x + h.transpose(1, 2).reshape(x.shape)
 
 
@@ -90,7 +101,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        h = F.scaled_dot_product_attention(Rotary.turn(q, angles), Rotary.turn(k, angles), v)
+        h = attend(Rotary.turn(q, angles), Rotary.turn(k, angles), v)
         return self.out(rearrange(h, "b h n d -> b n (h d)"))
 
 
@@ -115,7 +126,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         q = rearrange(self.norm_q(self.q(x)), "b n (h d) -> b h n d", h=self.heads)
         mask = None if mask is None else mask[:, None, None, :]
-        h = F.scaled_dot_product_attention(q, *keys, attn_mask=mask)
+        h = attend(q, *keys, mask)
         return self.out(rearrange(h, "b h n d -> b n (h d)"))
 
 

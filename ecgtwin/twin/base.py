@@ -25,6 +25,9 @@ class Tokens(nn.Module):
     def __init__(self, text: int, width: int, table: Tensor | None = None):
         super().__init__()
         self.linear = nn.Linear(3 + text, width)
+        # Three numbers stand beside hundreds of text coordinates: they start as heavy as the text as a whole.
+        with torch.no_grad():
+            self.linear.weight[:, :3] *= (text / 3) ** 0.5
         self.unknown = nn.Parameter(torch.zeros(3, width))
         self.null = nn.Parameter(torch.randn(width) * 0.02)
         self.positions = None if table is None else nn.Parameter(table.clone())

@@ -1,6 +1,7 @@
 """Recordings as training data: one compact array of signals with a table beside it."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from tqdm import tqdm
 from ..ecg.ptbxl import read_table
 
 
+INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
 @dataclass(frozen=True)
 class Recordings:
     """Signals (N, 8, samples) int16 in uV, leads I, II, V1-V6, and one table row for each.
@@ -21,12 +25,14 @@ class Recordings:
 
     signals: np.ndarray
     table: pd.DataFrame
+    rate: float = 102.4
+    leads: tuple[str, ...] = INDEPENDENT
 
     def __len__(self) -> int:
         return len(self.table)
 
     def where(self, rows: np.ndarray) -> "Recordings":
-        return Recordings(self.signals[rows], self.table[rows].reset_index(drop=True))
+        return replace(self, signals=self.signals[rows], table=self.table[rows].reset_index(drop=True))
 
     def split(self, name: str) -> "Recordings":
         return self.where((self.table["split"] == name).to_numpy())
@@ -34,8 +40,14 @@ class Recordings:
     def millivolts(self, rows=slice(None)) -> np.ndarray:
         return self.signals[rows].astype(np.float32) / 1000.0
 
+    @property
+    def digest(self) -> str:
+        """A fingerprint of signals and patients, for sidecars."""
+        sha = hashlib.sha256(np.ascontiguousarray(self.signals).tobytes())
+        sha.update("|".join(self.table["patient"]).encode())
+        return sha.hexdigest()[:16]
 
-INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+
 SPLITS = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
 
 
@@ -54,4 +66,4 @@ def read_ptbxl(folder: str | Path, *, rate: float = 102.4, samples: int = 1024) 
         x = np.pad(x, ((0, 0), (0, samples - x.shape[1])), mode="edge") - np.median(x, axis=-1, keepdims=True)
         signals[row] = np.clip(np.round(x * 1000), -32767, 32767)
     table = table.assign(split=table["fold"].map(SPLITS), name=table["low"])
-    return Recordings(signals, table.reset_index())
+    return Recordings(signals, table.reset_index(), rate)

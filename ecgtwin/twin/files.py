@@ -45,9 +45,9 @@ class Parts:
 
 def build(config: ModelConfig, table: StatementTable, facts: dict[str, Any] | None = None) -> Parts:
     """Parts with untrained weights."""
-    if table.embeddings.shape[1] != config.text.width:
+    if table.width != config.text.width:
         raise ValueError(
-            f"statement embeddings are {table.embeddings.shape[1]} wide, the configuration says {config.text.width}: "
+            f"statement embeddings are {table.width} wide, the configuration says {config.text.width}: "
             "use the encoder that the configuration was written for, or change model.text.width"
         )
     return Parts(config, build_codec(config), build_base(config), build_denoiser(config), table, facts or {})
@@ -57,7 +57,7 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     """Write a model folder; config.json comes last, so that a folder with one is whole."""
     tensors = {k: v.half() if half else v.float() for k, v in parts.tensors().items()}
     save_tensors(folder / "weights.safetensors", tensors)
-    parts.table.save(folder)
+    parts.table.save(folder / "statements")
     tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
     write_atomically(folder / "config.json", lambda p: p.write_text(json.dumps(tree, indent=2) + "\n"))
     return folder
@@ -76,7 +76,7 @@ def load(folder: Path) -> Parts:
         raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads format {FORMAT}")
     weights = folder / "weights.safetensors"
     tensors, _ = load_tensors(weights)
-    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder), tree.get("facts"))
+    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements"), tree.get("facts"))
     for name, module in (("codec", parts.codec), ("base", parts.extractor), ("denoiser", parts.network)):
         try:
             module.load_state_dict({k: v.float() for k, v in part(tensors, name).items()})

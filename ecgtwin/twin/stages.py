@@ -44,8 +44,12 @@ def views(recordings: Recordings, codec: Codec, rate: float, cache: Path) -> tup
         tensors, meta = load_tensors(cache)
         if meta["key"] == key:
             return Bank(tensors["targets"], tensors["target_rates"]), Bank(tensors["views"], tensors["view_rates"])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        targets, seen = bank.build(recordings, codec.encode, rate)
+
+    def encode(signals: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return codec.encode(signals)
+
+    targets, seen = bank.build(recordings, encode, rate)
     save_tensors(
         cache,
         {

@@ -17,7 +17,6 @@ from ..diffusion.solvers import DDIM, DpmPP, Solver
 from ..ecg.checks import prepare
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
-from ..text.statements import Vocabulary
 from . import files
 from .condition import Condition, Conditions, stack
 from .files import Parts
@@ -42,7 +41,7 @@ class ECGTwin:
         self.extractor = parts.extractor.eval().requires_grad_(False).to(self.device)
         self.network = parts.network.eval().requires_grad_(False).to(self.device)
         self.schedule, self.table = parts.schedule, parts.table
-        self.vocabulary = Vocabulary(tuple(self.table.statements))
+        self.vocabulary = parts.table.vocabulary
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | Path | None = None, *, device: str = "auto") -> "ECGTwin":
@@ -216,7 +215,10 @@ class ECGTwin:
 
 def pick_device(name: str) -> torch.device:
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise ValueError(f"device {name!r}: expected auto, cpu, cuda, cuda:1 or mps") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

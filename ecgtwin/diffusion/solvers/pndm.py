@@ -1,9 +1,10 @@
 """PNDM: DDIM's step with the noise estimate of a classical multistep method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ecgtwin.diffusion.denoiser import Denoiser, to_eps
@@ -15,12 +16,12 @@ ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 2
 
 @dataclass(frozen=True)
 class PNDM:
-    """Pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778, eq. 11-13): DDIM with up to four past noise
+    """Pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778, eq. 9 and 12): DDIM with up to four past noise
     estimates.
 
     The Adams-Bashforth weights belong to steps of equal length in the index: use `leading`, `trailing` or `linspace`.
     Second order, at one call per step and small constants.
-    start: the solver of the first three steps, PseudoRungeKutta(schedule.level) as in the paper (S-PNDM's four calls);
+    start: the solver of the first three steps, PseudoRungeKutta(schedule.level) as in the paper;
         None starts with one Heun-like step of two calls and fewer past estimates, as Stable Diffusion does (PLMS).
     Divides by alpha: at alpha = 0 it raises ValueError.
     """
@@ -37,20 +38,16 @@ class PNDM:
             return moved, (latest, *past)
         x0 = denoise(x, t).x0
         now = (Evaluation(t, x, x0), *past[:3])
-        eps = [to_eps(e.x, e.x0, e.at.alpha, e.at.sigma) for e in now]
-        if not past and s.sigma > 0:
-            ahead = transfer(x, eps[0], t, s)
-            mean = to_eps(ahead, denoise(ahead, s).x0, s.alpha, s.sigma).add_(eps[0]).mul_(0.5)
-            return transfer(x, mean, t, s), now
-        mean = eps[0].mul(ADAMS_BASHFORTH[len(eps) - 1][0])
-        for weight, earlier in zip(ADAMS_BASHFORTH[len(eps) - 1][1:], eps[1:], strict=True):
-            mean.add_(earlier, alpha=weight)
-        return transfer(x, mean, t, s), now
+        if past or s.sigma == 0:
+            return transfer(x, _mean_eps(now, ADAMS_BASHFORTH[len(now) - 1]), t, s), now
+        ahead = transfer(x, to_eps(x, x0, t.alpha, t.sigma), t, s)
+        both = (now[0], Evaluation(s, ahead, denoise(ahead, s).x0))
+        return transfer(x, _mean_eps(both, (0.5, 0.5)), t, s), now
 
 
 @dataclass(frozen=True)
 class PseudoRungeKutta:
-    """Pseudo Runge-Kutta (arXiv 2202.09778, eq. 14): four noise estimates per step, in the middle of the index twice.
+    """Pseudo Runge-Kutta (arXiv 2202.09778, eq. 13): four noise estimates per step, in the middle of the index twice.
 
     level: index -> Level, the schedule's own. Second order; four calls. The step to sigma = 0 is DDIM's.
     """
@@ -76,9 +73,17 @@ class PseudoRungeKutta:
 
 
 def transfer(x: Tensor, eps: Tensor, t: Level, s: Level) -> Tensor:
-    """DDIM's step along a given noise: x_s = (alpha_s/alpha_t) x + (sigma_s - sigma_t alpha_s/alpha_t) eps (eq. 11)."""
+    """DDIM's step along a given noise: x_s = (alpha_s/alpha_t) x + (sigma_s - sigma_t alpha_s/alpha_t) eps (eq. 9)."""
     k = s.alpha / t.alpha
     return x.mul(k).add_(eps, alpha=s.sigma - t.sigma * k)
+
+
+def _mean_eps(evaluations: History, weights: Sequence[float]) -> Tensor:
+    """The weighted sum of the noise estimates eps = (x - alpha x0) / sigma."""
+    mean = torch.zeros_like(evaluations[0].x)
+    for (at, x, x0), weight in zip(evaluations, weights, strict=True):
+        mean.add_(x, alpha=weight / at.sigma).add_(x0, alpha=-weight * at.alpha / at.sigma)
+    return mean
 
 
 def _eps_after(denoise: Denoiser, x: Tensor, eps: Tensor, t: Level, s: Level) -> Tensor:

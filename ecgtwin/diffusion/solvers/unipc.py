@@ -14,7 +14,7 @@ from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, first_o
 
 @dataclass(frozen=True)
 class UniPC:
-    """Unified predictor-corrector on x0, multistep (Zhao et al. 2023, arXiv 2302.04867, algorithms 5 and 6).
+    """Unified predictor-corrector on x0, multistep (Zhao et al. 2023, arXiv 2302.04867).
 
     memory: how many estimates the predictor combines, 1 to 3. The corrector adds one, and so one order: memory + 1.
     weighting: B(h) of the paper, "bh2" = e^h - 1 or "bh1" = h; they differ within the order (only from memory 2 on, and
@@ -64,8 +64,7 @@ class UniPC:
         return -h if self.weighting == "bh1" else math.expm1(-h)
 
     def _shares(self, places: Sequence[float], h: float) -> Sequence[float]:
-        """The weights of the divided differences (eq. 10); with a single one 1/2, as the paper chooses (section
-        3.3)."""
+        """The weights of the divided differences; with a single one 1/2, as the paper chooses."""
         if len(places) == 1:
             return [0.5]
         wanted, factorial = [], 1.0

@@ -1,0 +1,119 @@
+"""One heart beat, with the PR, QRS and QT interval and the frontal axis that were asked for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dipole import Wave, frontal_axis, turn_to_axis
+from .person import Person
+
+QRS_SPEED = 0.05  # of the fastest: where the QRS complex begins and ends
+GRID = np.arange(-0.2, 1.6, 0.002)  # of the JT interval: where the end of the T wave is looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a beat is made of, before it is put together. States change these.
+
+    p: in its own time, 0 = onset, 1 = end; None: no P wave. qrs: in s. t: 0 = end of QRS, 1 = about the end of T.
+    axis_deg None: whatever the QRS makes it.
+    """
+
+    p: Wave | None
+    qrs: Wave
+    t: Wave
+    p_ms: float
+    pr_ms: float
+    qrs_ms: float
+    qtc_ms: float
+    axis_deg: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Beat:
+    """A beat put together: waves in s from QRS onset, and the intervals that they have."""
+
+    p: Wave | None
+    qrs: Wave
+    t: Wave
+    pr_ms: float
+    qrs_ms: float
+    qt_ms: float
+    axis_deg: float
+
+
+def normal_parts(person: Person) -> Parts:
+    """The person's own normal beat."""
+    qrs = person.qrs.moved(0.0, person.qrs_ms / 1000)
+    return Parts(person.p, qrs, person.t, person.p_ms, person.pr_ms, person.qrs_ms, person.qtc_ms, person.axis_deg)
+
+
+def qt_at(qtc_ms: float, rate: float) -> float:
+    """QT in ms at `rate` beats/min: Fridericia's cube root, Acta Med Scand 1920; 53:469, of the mean RR interval.
+
+    The mean, because QT follows the rate over a minute or more, not from beat to beat.
+    """
+    return qtc_ms * (60.0 / rate) ** (1 / 3)
+
+
+def pr_at(pr_ms: float, rate: float) -> float:
+    """PR in ms at `rate` beats/min: 0.2 ms shorter for each beat/min over 60, never by more than a fifth."""
+    return max(pr_ms - 0.2 * (rate - 60), 0.8 * pr_ms)
+
+
+def put_together(parts: Parts, field: np.ndarray, rate: float) -> Beat:
+    """A beat at a mean rate in beats/min: each wave stretched until its measured ends are where they were asked to be."""
+    qrs, t, p = parts.qrs, parts.t, parts.p
+    if parts.axis_deg is not None:
+        turn = turn_to_axis(qrs.area(), field, parts.axis_deg)
+        qrs, t = qrs.turned(turn), t.turned(turn)
+        p = None if p is None else p.turned(turn_part(turn, 0.3))
+    on, off = qrs_ends(qrs, field)
+    stretch = parts.qrs_ms / 1000 / (off - on)
+    qrs = qrs.moved(-on * stretch, stretch)
+    qt_ms, pr_ms = qt_at(parts.qtc_ms, rate), pr_at(parts.pr_ms, rate)
+    jt = (qt_ms - parts.qrs_ms) / 1000
+    t = t.moved(parts.qrs_ms / 1000, jt / t_end(t, field))
+    if p is not None:
+        start, stop = p_ends(p, field)
+        stretch = min(parts.p_ms, pr_ms - 5) / 1000 / (stop - start)
+        p = p.moved(-pr_ms / 1000 - start * stretch, stretch)
+    return Beat(p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(qrs.area(), field))
+
+
+def turn_part(turn: np.ndarray, share: float) -> np.ndarray:
+    """The rotation about Z by `share` of the angle of `turn`."""
+    angle = share * np.arctan2(turn[1, 0], turn[0, 0])
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def qrs_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
+    """First and last time in s when the eight leads together move faster than `QRS_SPEED` of their fastest."""
+    start, stop = wave.span()
+    time = np.arange(start, stop, 0.0005)
+    speed = np.linalg.norm(np.gradient(field @ wave(time), axis=1), axis=0)
+    fast = np.flatnonzero(speed > QRS_SPEED * speed.max())
+    return float(time[fast[0]]), float(time[fast[-1]])
+
+
+def t_end(wave: Wave, field: np.ndarray) -> float:
+    """Where the steepest tangent after the peak of the T wave meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378)."""
+    size = np.linalg.norm(field @ wave(GRID), axis=0)
+    late = GRID > 0.3
+    peak = int(np.argmax(np.where(late, size, 0.0)))
+    return _tangent(size, peak, +1)
+
+
+def p_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
+    """Where the steepest tangents on both sides of the P wave meet the baseline."""
+    size = np.linalg.norm(field @ wave(GRID), axis=0)
+    peak = int(np.argmax(size))
+    return _tangent(size, peak, -1), _tangent(size, peak, +1)
+
+
+def _tangent(size: np.ndarray, peak: int, side: int) -> float:
+    slope = np.gradient(size, GRID)
+    part = slice(peak, None) if side > 0 else slice(0, peak + 1)
+    steepest = int(np.argmax(-side * slope[part])) + (peak if side > 0 else 0)
+    return float(GRID[steepest] - size[steepest] / slope[steepest])

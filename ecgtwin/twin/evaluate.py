@@ -1,0 +1,175 @@
+"""Figures of a model on real recordings of patients that it was not trained on.
+
+Every figure names its n. Real means raw recordings, never reconstructions of the auto-encoder.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..ecg.rhythm import heart_rate
+from ..metrics.identity import identity, median_beats, whitening
+from ..text.statements import from_scp
+from .condition import Condition
+from .data import Recordings, read_ptbxl
+from .twin import ECGTwin, Request
+
+Report = Callable[[str], None]
+
+
+def own_conditions(recordings: Recordings, known: tuple[str, ...]) -> list[Condition]:
+    """What is known of each recording: its statements (those in `known`), sex, age and measured heart rate."""
+    table, rate = recordings.table, recordings.rate
+    found = []
+    for row, (codes, sex, age) in enumerate(zip(table["codes"], table["sex"], table["age"], strict=True)):
+        beats = heart_rate(recordings.millivolts(row), rate)
+        found.append(
+            Condition(
+                tuple(s for s in from_scp(codes) if s in known),
+                sex=sex,
+                age=None if np.isnan(age) else age,
+                heart_rate=beats if beats is not None and 20 <= beats <= 300 else None,
+            )
+        )
+    return found
+
+
+@torch.inference_mode()
+def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
+    """Correlation per lead and RMS error in uV of the auto-encoder: what the latent space can show at best."""
+    x = torch.from_numpy(recordings.millivolts())
+    y = torch.cat([model.codec.decode(model.codec.encode(part.to(model.device))).cpu() for part in x.split(64)])
+    a, b = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    correlation = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)  # (N, 8)
+    error = (x - y).square().mean(-1).sqrt() * 1000
+    return {
+        "n": len(x),
+        "correlation_median": correlation.median().item(),
+        "correlation_by_lead": dict(zip(recordings.leads, correlation.median(0).values.tolist(), strict=True)),
+        "rms_uv_median": error.median().item(),
+        "rms_uv_overall": error.square().mean().sqrt().item(),
+    }
+
+
+def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[str, Any]:
+    """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`."""
+    patients = held.table["patient"].to_numpy()
+    beats, fitted = median_beats(held.millivolts(), held.rate), median_beats(train.millivolts(), train.rate)
+    owners = train.table["patient"].to_numpy()
+    conditions = own_conditions(held, model.statements)
+    z = [model.codec.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
+
+    def base(given: list[Condition]) -> np.ndarray:
+        parts = np.array_split(np.arange(len(given)), np.cumsum([len(p) for p in z])[:-1])
+        with torch.inference_mode():
+            rows = [
+                model.extractor(p, model.conditions([given[i] for i in rows])) for p, rows in zip(z, parts, strict=True)
+            ]
+        return torch.cat(rows).cpu().numpy()
+
+    rows = {
+        "base, own condition": base(conditions),
+        "base, condition-free": base([Condition()] * len(held)),
+        "median beat": beats,
+        "median beat, centred": beats - fitted.mean(0),
+        "median beat, PCA(100) whitened": whitening(fitted)(beats),
+        "median beat, PCA(100) whitened within patients": whitening(fitted, owners)(beats),
+    }
+    return {name: asdict(identity(features, patients)) for name, features in rows.items()}
+
+
+def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed: int = 0, **options) -> dict[str, Any]:
+    """Requested against measured heart rate: each reference in sinus rhythm, requests spread over 50-120/min."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(held))[:references]
+    wanted = np.linspace(50, 120, len(rows))[rng.permutation(len(rows))]
+    bases = torch.from_numpy(held.millivolts(rows)).to(model.device)
+    with torch.inference_mode():
+        nothing = model.conditions([Condition()] * len(rows))
+        bases = model.extractor(model.codec.encode(bases), nothing)
+    requests = []
+    for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
+        name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
+        line = held.table.iloc[row]
+        age = None if np.isnan(line["age"]) else line["age"]
+        requests.append(Request(bases[k], Condition((name,), line["sex"], age, float(rate)), seed + k))
+    measured = [
+        heart_rate(x.numpy(), model.config.signal.rate)
+        for start in range(0, len(requests), 16)
+        for x in model.sample(requests[start : start + 16], **options).cpu()
+    ]
+    found = np.array([np.nan if m is None else m for m in measured])
+    errors = np.abs(found - wanted)
+    return {
+        "n": len(rows),
+        "not_measurable": int(np.isnan(found).sum()),
+        "mean_absolute_error": float(np.nanmean(errors)),
+        "median_absolute_error": float(np.nanmedian(errors)),
+        "correlation": float(np.corrcoef(wanted[~np.isnan(found)], found[~np.isnan(found)])[0, 1]),
+        "requested": [round(float(w), 1) for w in wanted],
+        "measured": [None if np.isnan(f) else round(float(f), 1) for f in found],
+    }
+
+
+def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) -> dict[str, Any]:
+    """Wall time of one twin of n samples, after one warm-up step."""
+    with torch.inference_mode():
+        z = model.codec.encode(torch.from_numpy(held.millivolts(slice(0, 1))).to(model.device))
+        base = model.extractor(z, model.conditions([Condition()]))[0]
+    requests = [Request(base, Condition(heart_rate=70.0), k) for k in range(n)]
+    model.sample(requests, steps=1)
+    start = time.perf_counter()
+    model.sample(requests, steps=steps)
+    return {"samples": n, "steps": steps, "seconds": time.perf_counter() - start, "threads": torch.get_num_threads()}
+
+
+def evaluate(model: ECGTwin, folder: Path, *, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
+    """All figures on the validation patients (fold 9) of a PTB-XL folder."""
+    c = model.config.signal
+    recordings = read_ptbxl(folder, rate=c.rate, samples=c.samples)
+    train, held = recordings.split("train"), recordings.split("validation")
+    if not len(held):
+        raise ValueError(f"{folder} holds no record of fold 9: the validation patients are needed")
+    shared = set(train.table["patient"]) & set(held.table["patient"])
+    if shared:
+        raise ValueError(f"{len(shared)} patients are in both training and validation: {sorted(shared)[:3]} …")
+    figures: dict[str, Any] = {
+        "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
+        "data": {"train": len(train), "validation": len(held), "digest": held.digest},
+        "software": {"python": platform.python_version(), "torch": torch.__version__},
+        "seed": seed,
+    }
+    for name, measure in (
+        ("reconstruction", lambda: reconstruction(model, held)),
+        ("identity", lambda: identity_rows(model, train, held)),
+        ("heart_rate", lambda: heart_rates(model, held, seed=seed)),
+        ("speed", lambda: seconds(model, held)),
+    ):
+        report(name)
+        figures[name] = measure()
+    return figures
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """The figures as a short text."""
+    r, h, s = figures["reconstruction"], figures["heart_rate"], figures["speed"]
+    lines = [
+        f"auto-encoder, {r['n']} ECGs: correlation {r['correlation_median']:.4f} (median over leads), "
+        f"RMS error {r['rms_uv_median']:.0f} uV (median), {r['rms_uv_overall']:.0f} uV (overall)",
+        *(f"  {lead:3} {value:.4f}" for lead, value in r["correlation_by_lead"].items()),
+        f"heart rate, {h['n']} references: mean absolute error {h['mean_absolute_error']:.1f}/min, "
+        f"median {h['median_absolute_error']:.1f}/min, correlation {h['correlation']:.3f}, "
+        f"{h['not_measurable']} not measurable",
+        f"speed: {s['samples']} samples x {s['steps']} steps in {s['seconds']:.2f} s on {s['threads']} threads",
+        "identity (rank-1, equal error rate):",
+    ]
+    for name, row in figures["identity"].items():
+        lines.append(f"  {name:48} {row['rank1']:.3f}  {row['eer']:.3f}")
+    first = next(iter(figures["identity"].values()))
+    return "\n".join([*lines, f"  ({first['queries']} ECGs of patients with several, gallery of {first['gallery']})"])

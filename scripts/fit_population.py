@@ -1,0 +1,179 @@
+"""Fit the simulator's population to the normal ECGs of PTB-XL: python scripts/fit_population.py PTBXL_FOLDER
+
+Each recording at 500 Hz of the training folds that is called a normal ECG becomes one vector of traits: Gaussian bumps of P, QRS and
+ST-T in three dimensions, a lead field, intervals, gains. What is written (means, the pull of sex and age, principal components)
+are figures of the population; no recording can be got back from them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import wfdb
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import butter, sosfiltfilt
+
+from ecgtwin.ecg.ptbxl import read_table
+from ecgtwin.ecg.rhythm import r_peaks
+from ecgtwin.ecg.simulate.dipole import DOWER, LEADS
+
+RATE, BEFORE, AFTER = 500, 200, 300
+GRID = {"p": (np.linspace(0.1, 0.9, 5), 0.14), "qrs": (np.linspace(0.06, 0.94, 9), 0.08), "t": (np.linspace(-0.02, 1.1, 9), 0.1)}
+OUT = Path(__file__).resolve().parents[1] / "ecgtwin" / "ecg" / "simulate" / "population.json"
+
+
+def read(path: Path) -> np.ndarray:
+    """The eight leads (8, samples) in mV, less the constant tail of PTB-XL."""
+    record = wfdb.rdrecord(str(path))
+    names = [name.upper() for name in record.sig_name]
+    return record.p_signal[:-60, [names.index(lead.upper()) for lead in LEADS]].T
+
+
+def median_beat(signal: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """The median of the aligned beats (8, BEFORE + AFTER) and the mean RR interval in s."""
+    signal = sosfiltfilt(butter(2, 0.4, "high", fs=RATE, output="sos"), signal, axis=1)
+    peaks = r_peaks(signal, RATE)
+    inside = [i for i in peaks if i >= BEFORE + 8 and i + AFTER + 8 <= signal.shape[1]]
+    if len(inside) < 4:
+        return None
+    first = np.median([signal[:, i - BEFORE : i + AFTER] for i in inside], axis=0)
+    core = slice(BEFORE - 60, BEFORE + 60)
+
+    def miss(i: int) -> float:
+        return float(np.sum((signal[:, i - 60 : i + 60] - first[:, core]) ** 2))
+
+    moved = [min(range(i - 8, i + 9), key=miss) for i in inside]
+    return np.median([signal[:, i - BEFORE : i + AFTER] for i in moved], axis=0), float(np.mean(np.diff(peaks)) / RATE)
+
+
+def delineate(beat: np.ndarray) -> dict[str, float] | None:
+    """Sample indices p_on, p_off, on, off, t_end: QRS by a threshold on the speed of the signal, P and T by tangents."""
+    smooth = gaussian_filter1d(beat, 1.5, axis=1)
+    speed = np.sqrt((np.gradient(smooth, axis=1) ** 2).sum(0))
+    around = speed[BEFORE - 70 : BEFORE + 80]
+    limit = max(0.05 * around.max(), 2.0 * np.median(speed[BEFORE - 150 : BEFORE - 40]))
+    strong = np.flatnonzero(around > 0.25 * around.max()) + BEFORE - 70
+    on, off = int(strong[0]), int(strong[-1])
+    while on > BEFORE - 90 and speed[on] > limit:
+        on -= 1
+    while off < BEFORE + 110 and speed[off] > limit:
+        off += 1
+    level = beat - beat[:, on - 8 : on - 2].mean(1, keepdims=True)
+    size = np.sqrt((gaussian_filter1d(level, 4, axis=1) ** 2).sum(0))
+    peak = off + 40 + int(np.argmax(size[off + 40 : off + 200]))
+    slope = np.gradient(size)
+    fall = peak + int(np.argmin(slope[peak : peak + 60]))
+    if slope[fall] > -1e-4:
+        return None
+    lead = gaussian_filter1d(level[1] + 0.5 * level[0], 3)
+    slope_p = np.gradient(lead)
+    top = on - 120 + int(np.argmax(lead[on - 120 : on - 20]))
+    rise, drop = top - 40 + int(np.argmax(slope_p[top - 40 : top])), top + int(np.argmin(slope_p[top : min(top + 40, on)]))
+    before, after = lead[top - 75 : top - 35].mean(), lead[on - 6 : on].mean()
+    p_on, p_off = rise - (lead[rise] - before) / slope_p[rise], drop - (lead[drop] - after) / slope_p[drop]
+    found = {"p_on": p_on, "p_off": p_off, "on": on, "off": off, "t_end": fall - size[fall] / slope[fall]}
+    plausible = (
+        lead[top] - max(before, after) > 0.04
+        and 50 < on - p_on < 125
+        and 30 < p_off - p_on < 75
+        and p_off < on + 4
+        and 30 < off - on < 58
+        and 80 < found["t_end"] - off < 200
+    )
+    return found if plausible else None
+
+
+def coefficients(beat: np.ndarray, at: dict[str, float]) -> dict[str, np.ndarray]:
+    """Heights (8, bumps) in mV of the Gaussian bumps of each wave in each lead, by ridge regression."""
+    time = np.arange(beat.shape[1])
+    on, off, end = at["on"], at["off"], at["t_end"]
+
+    def columns(name: str, start: float, stop: float) -> np.ndarray:
+        centres, width = GRID[name]
+        return np.exp(-0.5 * (((time - start) / (stop - start))[:, None] - centres) ** 2 / width**2)
+
+    level = beat - beat[:, on - 8 : on - 2].mean(1, keepdims=True)
+    both = np.concatenate([columns("qrs", on, off), columns("t", off, end)], axis=1)
+    rows = slice(on - 6, min(int(end) + 30, beat.shape[1]))
+    heights = solve(both[rows], level[:, rows])
+    n = len(GRID["qrs"][0])
+    start, stop = int(at["p_on"]) - 8, min(int(at["p_off"]) + 8, on - 1)
+    ramp = np.linspace(0, 1, stop - start)
+    line = level[:, start - 5 : start + 3].mean(1)[:, None] * (1 - ramp) + level[:, stop - 3 : stop].mean(1)[:, None] * ramp
+    p = solve(columns("p", at["p_on"], at["p_off"])[start:stop], level[:, start:stop] - line)
+    return {"p": p, "qrs": heights[:, :n], "t": heights[:, n:]}
+
+
+def solve(basis: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    ridge = 2e-2 * np.trace(basis.T @ basis) / basis.shape[1]
+    return np.linalg.solve(basis.T @ basis + ridge * np.eye(basis.shape[1]), basis.T @ signal.T).T
+
+
+def split_field(heights: np.ndarray, rounds: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Heights (8, bumps) = field (8, 3) @ dipoles (3, bumps): Dower's field, moved as far as this person asks for."""
+    field = DOWER.copy()
+    pull = 0.05 * float(np.sum(heights**2)) * np.eye(3)
+    for _ in range(rounds):
+        dipoles = np.linalg.pinv(field) @ heights
+        field = np.linalg.solve(dipoles @ dipoles.T + pull, (heights @ dipoles.T + DOWER @ pull).T).T
+    return field, np.linalg.pinv(field) @ heights
+
+
+def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
+    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; lead field less Dower's; intervals in ms."""
+    heights = coefficients(beat, at)
+    weights = np.concatenate([np.full(heights[k].shape[1], w) for k, w in (("p", 2.0), ("qrs", 1.0), ("t", 1.5))])
+    field, _ = split_field(np.concatenate(list(heights.values()), axis=1) * weights)
+    dipoles = {k: np.linalg.pinv(field) @ v for k, v in heights.items()}
+    gains = {k: np.sqrt(np.mean(v**2)) for k, v in dipoles.items()}
+    ms = 1000 / RATE
+    intervals = [
+        (at["p_off"] - at["p_on"]) * ms,
+        (at["on"] - at["p_on"]) * ms,
+        (at["off"] - at["on"]) * ms,
+        (at["t_end"] - at["on"]) * ms / rr ** (1 / 3),
+    ]
+    shapes = [(dipoles[k] / gains[k]).T.ravel() for k in ("p", "qrs", "t")]
+    return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, (field - DOWER).ravel(), intervals])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, default=OUT)
+    parser.add_argument("--components", type=int, default=24)
+    options = parser.parse_args()
+    table = read_table(options.folder)
+    normal = table.codes.map(lambda codes: codes.get("NORM", 0) >= 80)
+    table = table[normal & (table.fold <= 8) & table.age.notna() & table.sex.notna()]
+    rows, about = [], []
+    for _, row in table.iterrows():
+        path = options.folder / row.high
+        if not path.with_suffix(".hea").exists() or (found := median_beat(read(path))) is None:
+            continue
+        if (at := delineate(found[0])) is not None:
+            rows.append(traits(found[0], at, found[1]))
+            about.append([1.0, float(row.sex == "female"), (row.age - 50) / 20])
+    data, design = np.array(rows), np.array(about)
+    slopes = np.linalg.lstsq(design, data, rcond=None)[0]
+    rest = data - design @ slopes
+    spread = rest.std(0)
+    rest = np.clip(rest, -3 * spread, 3 * spread)
+    _, size, parts = np.linalg.svd(rest / spread, full_matrices=False)
+    kept = parts[: options.components] * (size[: options.components, None] / np.sqrt(len(data))) * spread
+    share = float(np.sum(size[: options.components] ** 2) / np.sum(size**2))
+    content = {
+        "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); scripts/fit_population.py",
+        "grid": {k: {"centres": np.round(c, 4).tolist(), "width": w} for k, (c, w) in GRID.items()},
+        "mean": np.round(slopes[0], 4).tolist(),
+        "female": np.round(slopes[1], 4).tolist(),
+        "per_20_years_over_50": np.round(slopes[2], 4).tolist(),
+        "components": np.round(kept, 4).tolist(),
+    }
+    options.output.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    print(f"{len(data)} ECGs, {options.components} components hold {share:.1%} of the spread -> {options.output}")
+
+
+if __name__ == "__main__":
+    main()
