@@ -106,8 +106,8 @@ def demo(
 def statements(model: Model = None, as_json: Json = False) -> None:
     """List the report statements that a model knows."""
     with refusing():
-        from .twin.files import DEFAULT
         from .text.table import StatementTable
+        from .twin.files import DEFAULT
 
         names = list(StatementTable.load((model or DEFAULT) / "statements").statements)
         typer.echo(json.dumps(names, indent=2) if as_json else "\n".join(sorted(names)))

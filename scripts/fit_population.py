@@ -106,26 +106,27 @@ def coefficients(beat: np.ndarray, at: dict[str, float]) -> dict[str, np.ndarray
 
 
 def solve(basis: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    ridge = 2e-2 * np.trace(basis.T @ basis) / basis.shape[1]
+    ridge = 5e-3 * np.trace(basis.T @ basis) / basis.shape[1]
     return np.linalg.solve(basis.T @ basis + ridge * np.eye(basis.shape[1]), basis.T @ signal.T).T
 
 
-def split_field(heights: np.ndarray, rounds: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Heights (8, bumps) = field (8, 3) @ dipoles (3, bumps): Dower's field, moved as far as this person asks for."""
+def bent_field(heights: np.ndarray, rounds: int = 60) -> np.ndarray:
+    """The field (8, 3) under which heights (8, bumps) are those of one dipole: Dower's, bent as far as this person asks for."""
     field = DOWER.copy()
-    pull = 0.05 * float(np.sum(heights**2)) * np.eye(3)
     for _ in range(rounds):
         dipoles = np.linalg.pinv(field) @ heights
+        pull = 0.01 * float(np.sum(dipoles**2)) * np.eye(3)
         field = np.linalg.solve(dipoles @ dipoles.T + pull, (heights @ dipoles.T + DOWER @ pull).T).T
-    return field, np.linalg.pinv(field) @ heights
+    return field
 
 
 def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
-    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; lead field less Dower's; intervals in ms."""
+    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; lead fields of ventricles and atria less Dower's;
+    intervals in ms."""
     heights = coefficients(beat, at)
-    weights = np.concatenate([np.full(heights[k].shape[1], w) for k, w in (("p", 2.0), ("qrs", 1.0), ("t", 1.5))])
-    field, _ = split_field(np.concatenate(list(heights.values()), axis=1) * weights)
-    dipoles = {k: np.linalg.pinv(field) @ v for k, v in heights.items()}
+    field = bent_field(np.concatenate([heights["qrs"], 2 * heights["t"]], axis=1))
+    atrial = bent_field(heights["p"])
+    dipoles = {k: np.linalg.pinv(atrial if k == "p" else field) @ v for k, v in heights.items()}
     gains = {k: np.sqrt(np.mean(v**2)) for k, v in dipoles.items()}
     ms = 1000 / RATE
     intervals = [
@@ -135,14 +136,14 @@ def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
         (at["t_end"] - at["on"]) * ms / rr ** (1 / 3),
     ]
     shapes = [(dipoles[k] / gains[k]).T.ravel() for k in ("p", "qrs", "t")]
-    return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, (field - DOWER).ravel(), intervals])
+    return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, (field - DOWER).ravel(), (atrial - DOWER).ravel(), intervals])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=OUT)
-    parser.add_argument("--components", type=int, default=24)
+    parser.add_argument("--components", type=int, default=40)
     options = parser.parse_args()
     table = read_table(options.folder)
     normal = table.codes.map(lambda codes: codes.get("NORM", 0) >= 80)

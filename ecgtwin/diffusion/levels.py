@@ -1,8 +1,7 @@
 """Which levels a run of `steps` steps visits: a list of steps + 1 levels from the noisiest to the clean end.
 
-Every spacing takes a schedule and ends at its clean level (sigma = 0), so the last step returns the x0 estimate. A list
-may
-be cut or written by hand: solvers ask only that the noise falls from each level to the next.
+Every spacing takes a schedule and ends at its clean level (sigma = 0), so the last step returns the x0 estimate. A
+list may be cut or written by hand: solvers ask only that the noise falls from each level to the next.
 """
 
 import math
@@ -14,8 +13,7 @@ Path = Schedule | Flow
 
 
 def trailing(schedule: Path, steps: int) -> list[Level]:
-    """Even in the index, counted from the noisy end, so the noisiest level is always visited (arXiv 2305.08891, table
-    2).
+    """Even in the index, counted from the noisy end: always visits the noisiest level (arXiv 2305.08891, table 2).
 
     Index k is round(T (1 - k/steps)) - 1. The default: the only even spacing that uses zero terminal SNR.
     """
@@ -47,8 +45,7 @@ def linspace(schedule: Path, steps: int) -> list[Level]:
 def karras(
     schedule: Path, steps: int, rho: float = 7.0, noisiest: float | None = None, cleanest: float | None = None
 ) -> list[Level]:
-    """Even in (sigma/alpha)^(1/rho): many small steps where there is little noise (Karras et al. 2022, arXiv
-    2206.00364, eq. 5).
+    """Even in (sigma/alpha)^(1/rho): small steps where there is little noise (Karras et al., arXiv 2206.00364, eq. 5).
 
     noisiest, cleanest: indices of the first and last noisy level; by default the ends of the schedule.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ecgtwin.diffusion.denoiser import Network, Prediction, mixture, split_variance, target, to_x0
 from ecgtwin.diffusion.schedule import Flow, Schedule
-from ecgtwin.diffusion.solvers.solver import posterior_spread, transition_spread
+from ecgtwin.diffusion.solvers.solver import kept, posterior_spread, transition_spread
 
 Weight = Callable[[Tensor], Tensor]
 
@@ -94,9 +94,9 @@ def _steps(schedule: Schedule) -> Tensor:
     rows = []
     for i in range(schedule.length):
         t, s = schedule.level(i), schedule.level(i - 1)
-        k = math.sqrt(max(s.sigma**2 - posterior_spread(t, s) ** 2, 0.0)) / t.sigma
-        floor = posterior_spread(schedule.level(1), schedule.level(0)) if i == 0 else posterior_spread(t, s)
-        rows.append((s.alpha - t.alpha * k, 2 * math.log(floor), 2 * math.log(transition_spread(t, s))))
+        small = posterior_spread(t, s)
+        floor = posterior_spread(schedule.level(1), schedule.level(0)) if i == 0 else small
+        rows.append((s.alpha - t.alpha * kept(t, s, small), 2 * math.log(floor), 2 * math.log(transition_spread(t, s))))
     return torch.tensor(rows).T
 
 
@@ -112,8 +112,7 @@ def prediction_weight(weight: Weight, alpha: Tensor, sigma: Tensor, prediction: 
 
 
 def min_snr(gamma: float = 5.0) -> Weight:
-    """min(SNR, gamma) on x0: easy, nearly clean levels do not drown the others (Hang et al. 2023, arXiv 2303.09556, eq.
-    8)."""
+    """min(SNR, gamma) on x0: easy, nearly clean levels do not drown the others (Hang et al. 2023, arXiv 2303.09556)."""
     return lambda snr: snr.clamp(max=gamma)
 
 

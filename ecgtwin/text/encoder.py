@@ -220,7 +220,7 @@ AUTHORS = {
     "type_vocab_size": "type_vocab_size",
     "layer_norm_epsilon": "layer_norm_eps",
 }
-"""Names in the configuration that nomic's authors publish -> those of transformers, which would pass over the former."""
+"""Names in the configuration that nomic publishes -> those of transformers, which would pass over the former."""
 ALWAYS = {
     "activation_function": "swiglu",
     "prenorm": False,

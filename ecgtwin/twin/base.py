@@ -10,7 +10,6 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nets.dit import pooled
 from ..nets.layers import CrossAttention, Rotary, SelfAttention, mlp
 from .condition import Conditions
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-
 M = TypeVar("M", bound=BaseModel)
 
 

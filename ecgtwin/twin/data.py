@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.signal import resample_poly
 import wfdb
+from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from ..ecg.ptbxl import read_table
-
 
 INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def run(
     names = [f"twin_{k:03d}" for k in range(len(twins))]
     sidecar = {
         "notice": NOTICE,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {p: version(p) for p in ("ecgtwin", "torch", "numpy")} | {"python": platform.python_version()},
         "model": {"weights_sha256": model.parts.weights_hash, "text_encoder": model.table.fingerprint},
         "device": str(model.device),

@@ -31,7 +31,7 @@ class Labels:
             for j, condition in enumerate(row):
                 statements[i, j, : len(condition.reports)] = [index[r] for r in condition.reports]
                 values[i, j], known[i, j] = numbers(condition)
-        tensors = (torch.from_numpy(a) for a in (statements, values, known, np.asarray(embeddings, np.float32)))
+        tensors = (torch.from_numpy(a) for a in (statements, values, known, np.array(embeddings, np.float32)))
         return Labels(*tensors)
 
     def conditions(self, rows: Tensor, kinds: Tensor, base: Tensor | None = None) -> Conditions:

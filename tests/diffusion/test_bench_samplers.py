@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def script():
     return module
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside diffusers
 def test_tables_json_and_plot(script, tmp_path, capsys):
     script.main(["--calls", "4", "12", "--samples", "64", "--repeats", "1", "--json", "--output", str(tmp_path)])
     printed = json.loads(capsys.readouterr().out)
@@ -33,6 +35,13 @@ def test_tables_json_and_plot(script, tmp_path, capsys):
     for name in script.SAMPLERS:
         assert rows[name, 12]["mmd2"] < rows[name, 4]["mmd2"]
     assert rows["DPM-Solver++ 2M", 12]["flow_error"] < rows["DDIM", 12]["flow_error"]
+
+
+def test_costs_without_diffusers(script, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    rows = script.costs((2, 4, 8), 5, 1)
+    assert all(row["ours_us"] > 0 and row["diffusers_us"] is None for row in rows)
+    assert "not installed" in script.cost_table(rows)
 
 
 def test_kernel_distance_is_unbiased_and_sees_a_shift(script):

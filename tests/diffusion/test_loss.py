@@ -63,7 +63,7 @@ def test_weights_are_those_of_the_papers():
         return prediction_weight(weight, alpha, sigma, prediction)
 
     close = {"rtol": 1e-3, "atol": 1e-7}
-    assert torch.allclose(weights(min_snr(5), "eps"), ratio.clamp(max=5) / ratio, **close)  # Hang et al., table 1
+    assert torch.allclose(weights(min_snr(5), "eps"), ratio.clamp(max=5) / ratio, **close)  # Hang et al.
     assert torch.allclose(weights(min_snr(5), "v"), ratio.clamp(max=5) / (ratio + 1), **close)
     assert torch.allclose(weights(min_snr(5), "x0"), ratio.clamp(max=5), **close)
     assert torch.allclose(weights(p2(1, 1), "eps"), 1 / (1 + ratio), **close)  # Choi et al., eq. 8
@@ -119,7 +119,7 @@ def test_the_bound_teaches_the_variance_and_not_the_mean(prediction, shape):
 
 def test_the_learned_variance_finds_the_best_one():
     """Minimised over the mix, the bound ends where the model's variance is the true spread of x_{i-1}: small + the
-    error of the mean squared (Bao et al. 2022, arXiv 2201.06503, lemma 2 for one Gaussian)."""
+    error of the mean squared (Bao et al. 2022, arXiv 2201.06503)."""
     schedule = linear(100)
     i = torch.full((4,), 2)
     t, s = schedule.level(2), schedule.level(1)

@@ -2,8 +2,8 @@ import math
 
 import torch
 
-from ecgtwin.twin.augment import disturb, electrodes
 from ecgtwin.train.loop import stream
+from ecgtwin.twin.augment import disturb, electrodes
 
 
 def test_nothing_changes_at_zero():

@@ -14,14 +14,14 @@ from ecgtwin.diffusion.solvers.solver import (
     Solver,
     first_order,
     half_logsnr,
+    kept,
     posterior_spread,
 )
 
 
 @dataclass(frozen=True)
 class DpmPP:
-    """DPM-Solver++ multistep, 1M / 2M / 3M (Lu et al. 2022, arXiv 2211.01095, algorithm 2 and appendix), and its SDE
-    form 2M.
+    """DPM-Solver++ multistep, 1M / 2M / 3M, and its SDE form 2M (Lu et al. 2022, arXiv 2211.01095, algorithm 2).
 
     memory: how many estimates of x0 are combined, 1 to 3. 2 is the default of most systems.
     eta: 0 follows the ODE; 1 is SDE-DPM-Solver++ (2M; memory <= 2).
@@ -75,13 +75,16 @@ def _second(x: Tensor, now: History, s: Level, spread: float) -> Tensor:
     (t, _, x0), (before, _, x0_before) = now[:2]
     lam = half_logsnr(t)
     lean = (half_logsnr(s) - lam) / (2 * (lam - half_logsnr(before)))
-    k = s.sigma / t.sigma if spread == 0 else math.sqrt(max(s.sigma**2 - spread**2, 0.0)) / t.sigma
+    k = kept(t, s, spread)
     weight = s.alpha - t.alpha * k
     return x.mul(k).add_(x0, alpha=weight * (1 + lean)).add_(x0_before, alpha=-weight * lean)
 
 
 def _third(x: Tensor, now: History, s: Level) -> Tensor:
-    """The exponential integral of the parabola through three estimates (arXiv 2211.01095, appendix; 3M)."""
+    """The exponential integral of the parabola in log-SNR through three estimates of x0, in full.
+
+    Widespread code weighs the parabola's bend with half of this, which is of second order only.
+    """
     (t, _, x0), (before, _, x0_before), (earlier, _, x0_earlier) = now
     lam, lam_before = half_logsnr(t), half_logsnr(before)
     h = half_logsnr(s) - lam

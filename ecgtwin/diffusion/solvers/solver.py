@@ -49,16 +49,19 @@ def first_order(x: Tensor, x0: Tensor, t: Level, s: Level, spread: float = 0.0) 
         x_s = k x + (alpha_s - alpha_t k) x0,    k = sqrt(sigma_s² - spread²) / sigma_t
 
     spread 0 is DDIM (Song et al. 2020, arXiv 2010.02502, eq. 12), Euler in sigma/alpha, Euler on a straight flow and
-    DPM-Solver++ 1; spread `posterior_spread(t, s)` is the mean of DDPM and of Euler-ancestral. Divides by neither
-    alpha.
+    DPM-Solver++ 1; spread `posterior_spread(t, s)` is the mean of DDPM and of Euler-ancestral. It divides by no alpha.
     """
-    k = s.sigma / t.sigma if spread == 0 else math.sqrt(max(s.sigma**2 - spread**2, 0.0)) / t.sigma
+    k = kept(t, s, spread)
     return x.mul(k).add_(x0, alpha=s.alpha - t.alpha * k)
 
 
+def kept(t: Level, s: Level, spread: float = 0.0) -> float:
+    """k, the share of x that stays in a first-order step whose fresh noise has deviation `spread`."""
+    return s.sigma / t.sigma if spread == 0 else math.sqrt(max(s.sigma**2 - spread**2, 0.0)) / t.sigma
+
+
 def transition_spread(t: Level, s: Level) -> float:
-    """The deviation of x_t given x_s: sqrt(sigma_t² - (alpha_t sigma_s / alpha_s)²); sqrt(beta_t) between
-    neighbours."""
+    """The deviation of x_t given x_s: sqrt(sigma_t² - (alpha_t sigma_s / alpha_s)²), sqrt(beta) between neighbours."""
     ratio = t.alpha * s.sigma / (s.alpha * t.sigma)
     if ratio > 1:
         raise ValueError(f"noise can only be added on the way down, and t = {t.t:g} -> {s.t:g} goes up: use eta = 0")

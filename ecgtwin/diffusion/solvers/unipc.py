@@ -16,7 +16,8 @@ from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, first_o
 class UniPC:
     """Unified predictor-corrector on x0, multistep (Zhao et al. 2023, arXiv 2302.04867).
 
-    memory: how many estimates the predictor combines, 1 to 3. The corrector adds one, and so one order: memory + 1.
+    memory: how many estimates the predictor combines, 1 to 3. The corrector adds one, and so one order:
+        memory + 1, but 3 at most, since the first step has no past.
     weighting: B(h) of the paper, "bh2" = e^h - 1 or "bh1" = h; they differ within the order (only from memory 2 on, and
         in the correction after the first step).
     One call per step. The step to sigma = 0 and one from alpha = 0 are first-order and not corrected.

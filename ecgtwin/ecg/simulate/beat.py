@@ -61,9 +61,9 @@ def pr_at(pr_ms: float, rate: float) -> float:
     return max(pr_ms - 0.2 * (rate - 60), 0.8 * pr_ms)
 
 
-def put_together(parts: Parts, field: np.ndarray, rate: float) -> Beat:
+def put_together(parts: Parts, person: Person, rate: float) -> Beat:
     """A beat at a mean rate in beats/min: each wave stretched until its measured ends are where they were asked to be."""
-    qrs, t, p = parts.qrs, parts.t, parts.p
+    qrs, t, p, field = parts.qrs, parts.t, parts.p, person.field
     if parts.axis_deg is not None:
         turn = turn_to_axis(qrs.area(), field, parts.axis_deg)
         qrs, t = qrs.turned(turn), t.turned(turn)
@@ -75,7 +75,7 @@ def put_together(parts: Parts, field: np.ndarray, rate: float) -> Beat:
     jt = (qt_ms - parts.qrs_ms) / 1000
     t = t.moved(parts.qrs_ms / 1000, jt / t_end(t, field))
     if p is not None:
-        start, stop = p_ends(p, field)
+        start, stop = p_ends(p, person.atrial_field)
         stretch = min(parts.p_ms, pr_ms - 5) / 1000 / (stop - start)
         p = p.moved(-pr_ms / 1000 - start * stretch, stretch)
     return Beat(p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(qrs.area(), field))

@@ -18,7 +18,7 @@ class Person:
     """Who is simulated. Draw one with `Person.draw(seed)`; change a trait with `dataclasses.replace`.
 
     p, qrs, t: the dipole waves of a normal beat in their own time (0 = onset, 1 = end; for t 0 = end of the QRS complex), mV.
-    field: the lead field (8, 3), Dower's as this chest and these electrodes bend it. p_ms, pr_ms, qrs_ms: durations at rest;
+    field, atrial_field: the lead fields (8, 3) of ventricles and atria, Dower's as this chest and these electrodes bend it. p_ms, pr_ms, qrs_ms: durations at rest;
     qtc_ms: QT at 60 beats/min. axis_deg: frontal QRS axis (90 = down). resting_rate: beats/min. breaths: per minute.
     variability_ms: standard deviation of the RR interval at rest. sex: "female" | "male"; age: years.
     """
@@ -30,6 +30,7 @@ class Person:
     qrs: Wave
     t: Wave
     field: np.ndarray
+    atrial_field: np.ndarray
     p_ms: float
     pr_ms: float
     qrs_ms: float
@@ -83,16 +84,18 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
     for gain, (name, size) in zip(gains, SIZES.items(), strict=True):
         centres = np.array(known["grid"][name]["centres"])
         widths = np.full(size, known["grid"][name]["width"])
-        waves[name] = Wave(centres, widths, gain * traits[at : at + 3 * size].reshape(size, 3))
+        shape = traits[at : at + 3 * size].reshape(size, 3)
+        waves[name] = Wave(centres, widths, gain * shape / np.sqrt(np.mean(shape**2)))
         at += 3 * size
-    field = DOWER + traits[at : at + 24].reshape(8, 3)
-    p_ms, pr_ms, qrs_ms, qtc_ms = traits[at + 24 :]
+    field, atrial_field = DOWER + traits[at : at + 48].reshape(2, 8, 3)
+    p_ms, pr_ms, qrs_ms, qtc_ms = traits[at + 48 :]
     return Person(
         seed=seed,
         sex=sex,
         age=age,
         **waves,
         field=field,
+        atrial_field=atrial_field,
         p_ms=float(p_ms),
         pr_ms=float(pr_ms),
         qrs_ms=float(qrs_ms),
@@ -107,7 +110,8 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
 def looks_normal(person: Person) -> bool:
     """Whether a reader would let this pass as a normal ECG: axis, intervals, upright P and T, R wave growing from V1 to V4."""
     grid = np.linspace(-0.1, 1.2, 131)
-    p, qrs, t = (person.field @ w(grid) for w in (person.p, person.qrs, person.t))
+    p = person.atrial_field @ person.p(grid)
+    qrs, t = (person.field @ w(grid) for w in (person.qrs, person.t))
     one, two, v1, v2, v3, v4, v5, v6 = range(8)
     late = t[:, 45:]
     upright = late.max(1) > 2.0 * np.abs(late.min(1))

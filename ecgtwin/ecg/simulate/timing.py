@@ -1,0 +1,134 @@
+"""When the heart beats, and what the atria do when they do not beat in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .person import Person
+
+MARGIN = 0.12  # s: no first or last beat closer to the edge of the strip
+HIDDEN = 0.15  # s before the strip: a beat that ends here is not seen in it
+TYPICAL_FLUTTER = 300.0  # atrial beats/min
+
+
+@dataclass(frozen=True, eq=False)
+class Rhythm:
+    """QRS onsets in s (some lie outside the strip), and for each its kind: "normal", "ventricular", "atrial".
+
+    cycle: s between flutter waves, None without flutter.
+    """
+
+    times: np.ndarray
+    kinds: tuple[str, ...]
+    cycle: float | None = None
+
+
+def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
+    """Beats from the sinus node, faster when breathing in, with 1 to 3 premature beats in the strip if a kind is given."""
+    n = _how_many(rate, seconds)
+    beat = np.arange(n) * 60 / rate
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    shape = np.sin(2 * np.pi * person.breaths / 60 * beat + phase[0]) + 0.5 * np.sin(2 * np.pi * 0.1 * beat + phase[1])
+    shape += 0.4 * rng.standard_normal(n)
+    spread = person.variability_ms / 1000 * min(1.0, (60 / rate) ** 1.5)  # s; the sinus node at speed hardly varies
+    factors = 1 + np.clip(spread / (60 / rate) * shape / shape.std(), -0.25, 0.25)
+    kinds = ["normal"] * n
+    if premature is not None:
+        core = _core(rate, seconds)
+        spots = np.arange(n // 2 - core // 2 + 1, n // 2 - core // 2 + core - 1, 3)
+        count = min(len(spots), int(rng.integers(1, 4)))
+        for i in rng.choice(spots, count, replace=False):
+            early = person.own("coupling of " + premature, 0.52, 0.64 if premature == "ventricular" else 0.70)
+            early = max(early + rng.normal(0, 0.01), 0.42 * rate / 60)  # the ventricle is refractory for about 0.4 s
+            kinds[i + 1] = premature
+            factors[i] = early
+            factors[i + 1] = 2 - early if premature == "ventricular" else 1.08  # full pause | the sinus node is reset
+    times, _ = _placed(factors, rate, seconds, rng)
+    return Rhythm(times, tuple(kinds))
+
+
+def fibrillation(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
+    """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation about 0.2."""
+    n = _how_many(rate, seconds)
+    factors = np.clip(rng.gamma(1 / 0.22**2, 0.22**2, n), max(0.55, 0.29 * rate / 60), 1.8)
+    times, _ = _placed(factors, rate, seconds, rng)
+    return Rhythm(times, ("normal",) * n)
+
+
+def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
+    """Every second, third, fourth ... flutter wave conducted: the ratio that brings the atria near 300/min, else a mixture of two."""
+    n = _how_many(rate, seconds)
+    ratio = max(1, round(TYPICAL_FLUTTER / rate))
+    if 240 <= rate * ratio <= 350:
+        factors = np.full(n, float(ratio))
+    else:
+        low = max(1, int(TYPICAL_FLUTTER / rate))
+        factors = low + (rng.random(n) < TYPICAL_FLUTTER / rate - low).astype(float)
+    times, scale = _placed(factors, rate, seconds, rng)
+    return Rhythm(times, ("normal",) * n, cycle=scale)
+
+
+def fibrillatory_waves(person: Person, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Dipole (3, samples) in mV of fibrillating atria: two sources of 4 to 9 Hz that wander in frequency and size, with harmonics.
+
+    After Stridh and Soernmo, IEEE Trans Biomed Eng 2001; 48:105. Largest in V1, next to the right atrium.
+    """
+    total = np.zeros((3, len(time)))
+    size = person.own("fibrillatory size", 0.025, 0.07)
+    for name, weight in (("first", 1.0), ("second", 0.6)):
+        frequency = person.own(f"{name} fibrillatory frequency", 4.8, 7.5)
+        direction = np.array([person.own(f"{name} f x", -0.6, 0.2), person.own(f"{name} f y", -0.7, 0.7), -1.0])
+        slow = [_slow(time, rng, hertz) for hertz in (0.35, 0.8, 0.6)]
+        phase = 2 * np.pi * frequency * time + 2.2 * slow[0] + 0.8 * slow[1] + rng.uniform(0, 2 * np.pi)
+        envelope = 1 + 0.4 * slow[2]
+        shape = sum(np.sin(k * phase + 0.4 * k) / k**1.4 for k in (1, 2, 3))
+        total += weight * size * np.outer(direction, envelope * shape)
+    return total
+
+
+def flutter_waves(person: Person, time: np.ndarray, rhythm: Rhythm) -> np.ndarray:
+    """Dipole (3, samples) in mV of typical flutter: a saw, down in II, III and aVF, up in V1, in step with the beats."""
+    size = person.own("flutter size", 0.10, 0.17)
+    direction = np.array([0.12, -1.0, -0.45 + person.own("flutter z", -0.2, 0.2)])
+    turn = 2 * np.pi * ((time - rhythm.times[len(rhythm.times) // 2]) / rhythm.cycle + person.own("flutter phase", 0.1, 0.4))
+    saw = sum(np.sin(k * turn) * np.exp(-0.10 * k**2) / k for k in range(1, 6))
+    return np.outer(direction, size * saw)
+
+
+def _slow(time: np.ndarray, rng: np.random.Generator, hertz: float) -> np.ndarray:
+    """A smooth random curve of size about 1 with nothing above `hertz`."""
+    curve = sum(np.sin(2 * np.pi * f * time + rng.uniform(0, 2 * np.pi)) for f in rng.uniform(0.05, hertz, 4))
+    return curve / np.sqrt(2)
+
+
+def _how_many(rate: float, seconds: float) -> int:
+    return 2 * int(np.ceil(rate / 60 * (0.5 * seconds + 4))) + 2
+
+
+def _core(rate: float, seconds: float) -> int:
+    """How many whole RR intervals of the asked length lie inside the strip with room at its edges."""
+    return max(1, int((seconds - 2 * MARGIN - 0.06) * rate / 60))
+
+
+def _placed(factors: np.ndarray, rate: float, seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Times in s of the beats between relative intervals, and the scale from factor to s.
+
+    The intervals inside the strip have exactly the mean 60 / rate; the beats next to them are kept outside the strip, so that who
+    counts the beats there finds the rate that was asked.
+    """
+    core = _core(rate, seconds)
+    start = len(factors) // 2 - core // 2
+    scale = core * 60 / rate / factors[start : start + core].sum()
+    steps = factors * scale
+    slack = seconds - core * 60 / rate
+    first = rng.uniform(MARGIN, max(slack - MARGIN - 0.06, MARGIN + 1e-6))
+    times = np.zeros(len(factors))
+    times[start : start + core + 1] = first + np.concatenate([[0.0], np.cumsum(steps[start : start + core])])
+    for i in range(start - 1, -1, -1):
+        step = max(steps[i], first + HIDDEN) if i == start - 1 else steps[i]
+        times[i] = times[i + 1] - step
+    for i in range(start + core + 1, len(factors)):
+        times[i] = times[i - 1] + steps[i - 1]
+        if i == start + core + 1:
+            times[i] = max(times[i], seconds)
+    return times, scale
