@@ -21,7 +21,7 @@ from ecgtwin.twin.build import build_denoiser, build_schedule
 from ecgtwin.twin.config import read_config
 from ecgtwin.twin.data import read_ptbxl
 from ecgtwin.twin.labels import drop, rarity
-from ecgtwin.twin.stages import Partners, bases, label, load_codec, load_extractor, numbered, views
+from ecgtwin.twin.stages import Partners, label, load_codec, load_extractor, numbered, views
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -44,9 +44,8 @@ def main(
     recordings = read_ptbxl(data)
     targets, seen = views(recordings, codec, model.signal.rate, vae.parent / "bank.safetensors")
     labels = label(recordings, targets, table.statements, table.vectors)
-    known, unknown = bases(
-        load_extractor(base), seen, label(recordings, seen, table.statements, table.vectors), base.parent
-    )
+    own = label(recordings, seen, table.statements, table.vectors)
+    extractor = load_extractor(base)
     train = torch.from_numpy((recordings.table["split"] == "train").to_numpy())
     held = torch.nonzero(torch.from_numpy((recordings.table["split"] == "validation").to_numpy())).flatten()
     partners = Partners(numbered(recordings))
@@ -70,8 +69,10 @@ def main(
         other = torch.tensor([partners.draw(int(r), generator) for r in rows])
         reference = torch.where(chance(0.5), other, rows)
         view = torch.randint(kinds, (n,), generator=generator)
-        vector = torch.where(chance(0.2)[:, None], unknown[reference, view], known[reference, view]).float()
-        return targets.latents[rows, kind].float(), labels.conditions(rows, kind, vector)
+        was = own.conditions(reference, view)
+        with torch.no_grad():
+            vector = extractor(seen.latents[reference, view].float(), was._replace(keep_condition=~chance(0.3)))
+        return targets.latents[rows, kind].float(), labels.conditions(rows, kind, vector.float())
 
     def loss(network, rows, generator):
         z, c = draw(rows, generator)

@@ -20,6 +20,7 @@ from ..ecg.leads import LEADS
 from ..ecg.plot import plot
 from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
+from ..text.statements import from_snomed
 from .condition import Condition
 from .twin import BASE_GUIDANCE, GUIDANCE, ECGTwin
 
@@ -58,6 +59,11 @@ def known_reports(model: ECGTwin, reports: tuple[str, ...]) -> tuple[tuple[str, 
     """Those of a header's statements that the model knows, and those that it does not."""
     known, unknown = [], []
     for text in reports:
+        if text.startswith("snomed:"):
+            found = [s for s in from_snomed([text.removeprefix("snomed:")]) if s in model.statements]
+            known += found
+            unknown += [] if found else [text]
+            continue
         try:
             known.append(model.vocabulary.normalise(text))
         except ValueError:
@@ -140,7 +146,7 @@ def run(
     try:
         for name, twin in zip(names, twins, strict=True):
             twin.write(part / (name + SUFFIX[options.format]), format=options.format)
-        plot(twins[0], part / "twins.png", reference=used, title=f"{now}  ·  reference: {reference.name}")
+        plot(twins[0], part / "twins.png", reference=used, layout="stacked", title=f"{now}  ·  reference: {reference.name}")
         (part / "twins.json").write_text(text + "\n")
         for path in sorted(part.iterdir()):
             os.replace(path, output / path.name)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..text.statements import from_scp
 from ..train.checkpoint import load_tensors, part, save_tensors
@@ -107,20 +106,3 @@ def load_extractor(path: Path) -> BaseExtractor:
     return extractor.eval().requires_grad_(False)
 
 
-@torch.no_grad()
-def bases(extractor: BaseExtractor, seen: Bank, labels: Labels, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Base vectors (N, V, E) float16 of all views under their own condition, and under the condition-free token."""
-    cache, key = folder / "bases.safetensors", digest(*extractor.state_dict().values(), seen.latents[0], seen.latents[-1])
-    if cache.is_file():
-        tensors, meta = load_tensors(cache)
-        if meta["key"] == key:
-            return tensors["known"], tensors["unknown"]
-    n, v = seen.latents.shape[:2]
-    known, unknown = (torch.empty(n, v, extractor.width, dtype=torch.float16) for _ in range(2))
-    for rows in tqdm(torch.arange(n).split(16), desc="bases", mininterval=5):
-        many, kinds = rows.repeat_interleave(v), torch.arange(v).repeat(len(rows))
-        z, c = seen.latents[many, kinds].float(), labels.conditions(many, kinds)
-        for out, conditions in ((known, c), (unknown, c._replace(keep_condition=torch.zeros_like(c.keep_condition)))):
-            out[rows] = extractor(z, conditions).half().view(len(rows), v, -1)
-    save_tensors(cache, {"known": known, "unknown": unknown}, {"key": key})
-    return known, unknown

@@ -13,7 +13,7 @@ from ..diffusion.denoiser import Denoiser, bind
 from ..diffusion.guidance import guide_two_ways
 from ..diffusion.levels import trailing
 from ..diffusion.sample import invert, seeded_noise, trajectory
-from ..diffusion.solvers import DDIM, DpmPP, Solver
+from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.checks import prepare
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
@@ -184,16 +184,17 @@ class ECGTwin:
     ) -> ECG:
         """The reference itself under another condition: its noise is found under `was`, then denoised under `now`.
 
-        Deterministic (DDIM inversion solved step by step, arXiv 2010.02502 section 4.3): with now = was it returns the
-        reference up to the auto-encoder, and only what the change of condition moves is moved.
+        Deterministic: the probability-flow ODE is walked up and down with Heun's steps (DDIM inversion, arXiv 2010.02502
+        section 4.3, to second order). With now = was it returns the reference up to the auto-encoder and the error of
+        the steps; what the change of condition does not touch stays.
         """
         base = self.base(reference, was)[0]
         z = self.codec.encode(self.signals([reference]))
         levels = trailing(self.schedule, steps)[:-1]
         before = self.denoiser([Request(base, was or Condition(), 0)], guidance=1.0)
         after = self.denoiser([Request(base, now, 0)], guidance=guidance)
-        x = invert(before, z, levels, DDIM())
-        for moment in tqdm(trajectory(after, x, levels, DDIM()), total=steps - 1, disable=not progress):
+        x = invert(before, z, levels, Heun())
+        for moment in tqdm(trajectory(after, x, levels, Heun()), total=steps - 1, disable=not progress):
             x = moment.x
         return self.as_ecg(self.codec.decode(x)[0], now, reference, "counterfactual")
 

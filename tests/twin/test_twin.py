@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from ecgtwin.ecg.leads import LEADS
+from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 
 from ecgtwin.twin.condition import Condition
 from ecgtwin.twin.twin import ECGTwin
@@ -114,13 +114,14 @@ def test_a_synonym_is_the_statement_and_an_unknown_one_is_refused(tiny, patient)
 
 def test_the_same_condition_gives_the_reference_back(tiny, patient):
     """Inverting and regenerating under one condition ends at the auto-encoder's reconstruction."""
-    z = tiny.codec.encode(tiny.signals([patient]))
-    expected = tiny.codec.decode(z)[0]
-    twin = tiny.counterfactual(patient, AF, was=AF, steps=50).select(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"))
-    error = np.abs(twin.signal - expected.numpy()).mean() / np.abs(expected.numpy()).mean()
-    changed = tiny.counterfactual(patient, Condition("sinus rhythm"), was=AF, steps=50)
-    assert error < 0.1
-    assert np.abs(changed.select(twin.leads).signal - twin.signal).max() > 1e-3
+    expected = tiny.codec.decode(tiny.codec.encode(tiny.signals([patient])))[0].numpy()
+
+    def error(condition):
+        twin = tiny.counterfactual(patient, condition, was=AF, steps=50).select(INDEPENDENT)
+        return np.abs(twin.signal - expected).mean() / np.abs(expected).mean()
+
+    same, changed = error(AF), error(Condition("sinus rhythm"))
+    assert same < 0.15 and changed > 2 * same
 
 
 @pytest.mark.parametrize(

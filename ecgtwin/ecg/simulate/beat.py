@@ -43,9 +43,18 @@ class Beat:
 
 
 def normal_parts(person: Person) -> Parts:
-    """The person's own normal beat."""
-    qrs = person.qrs.moved(0.0, person.qrs_ms / 1000)
-    return Parts(person.p, qrs, person.t, person.p_ms, person.pr_ms, person.qrs_ms, person.qtc_ms, person.axis_deg)
+    """The person's own normal beat, turned in the frontal plane (atria a third as far) until its axis is `person.axis_deg`."""
+    turn = turn_to_axis(person.qrs.area(), person.field, person.axis_deg)
+    qrs = lasting(person.qrs.turned(turn), person.field, person.qrs_ms)
+    p, t = person.p.turned(turn_part(turn, 1 / 3)), person.t.turned(turn)
+    return Parts(p, qrs, t, person.p_ms, person.pr_ms, person.qrs_ms, person.qtc_ms, None)
+
+
+def lasting(qrs: Wave, field: np.ndarray, ms: float) -> Wave:
+    """A QRS complex moved and stretched so that it begins at 0 and, measured in the leads, lasts `ms`."""
+    on, off = qrs_ends(qrs, field)
+    stretch = ms / 1000 / (off - on)
+    return qrs.moved(-on * stretch, stretch)
 
 
 def qt_at(qtc_ms: float, rate: float) -> float:
@@ -67,10 +76,7 @@ def put_together(parts: Parts, person: Person, rate: float) -> Beat:
     if parts.axis_deg is not None:
         turn = turn_to_axis(qrs.area(), field, parts.axis_deg)
         qrs, t = qrs.turned(turn), t.turned(turn)
-        p = None if p is None else p.turned(turn_part(turn, 0.3))
-    on, off = qrs_ends(qrs, field)
-    stretch = parts.qrs_ms / 1000 / (off - on)
-    qrs = qrs.moved(-on * stretch, stretch)
+    qrs = lasting(qrs, field, parts.qrs_ms)
     qt_ms, pr_ms = qt_at(parts.qtc_ms, rate), pr_at(parts.pr_ms, rate)
     jt = (qt_ms - parts.qrs_ms) / 1000
     t = t.moved(parts.qrs_ms / 1000, jt / t_end(t, field))

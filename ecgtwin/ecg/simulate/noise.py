@@ -11,15 +11,16 @@ ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 @dataclass(frozen=True)
 class Noise:
     """Typical size of each kind of noise at one electrode, root mean square in mV; a recording's own size varies about it.
+    The sizes given here are those of normal ECGs in PTB-XL.
 
     wander: baseline, by breathing and drift, below 0.5 Hz. muscle: 15 to 150 Hz, in bursts. mains: at mains_hz.
     motion: electrode motion, sudden shifts that decay within a second; 0.0 leaves a kind out.
     """
 
-    wander: float = 0.035
-    muscle: float = 0.006
+    wander: float = 0.085
+    muscle: float = 0.0024
     mains: float = 0.002
-    motion: float = 0.006
+    motion: float = 0.01
     mains_hz: float = 50.0
 
     def __post_init__(self) -> None:
@@ -32,7 +33,7 @@ class Noise:
 
         Drawn at the nine electrodes, so that leads which share one share its noise. rate: Hz; breaths: per minute.
         """
-        size = np.exp(rng.normal(0.0, 0.45, (4, 1, 1)) + rng.normal(0.0, 0.35, (4, len(ELECTRODES), 1)))
+        size = np.exp(rng.normal(0.0, 0.45, (4, 1, 1)) + rng.normal(0.0, 0.6, (4, len(ELECTRODES), 1)))
         at = (
             self.wander * size[0] * _wander(rng, samples, rate, breaths)
             + self.muscle * size[1] * _muscle(rng, samples, rate)

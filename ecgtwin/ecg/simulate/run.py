@@ -6,12 +6,13 @@ from zlib import crc32
 import numpy as np
 
 from ..record import ECG
-from . import timing
+from . import changes, timing
 from .beat import Beat, normal_parts, put_together
 from .dipole import Wave
 from .noise import Noise
 from .person import Person
-from .states import STATES, State
+from .states import State
+from .states import state as named
 
 STEP = 1 / 1024  # mV: signals are rounded to this, about the step of a recorder, so that float32 sums of leads are exact
 TWELVE = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -88,13 +89,22 @@ def simulate_truth(
     if state.rhythm in ("fibrillation", "flutter"):
         parts = replace(parts, p=None)
     beat = put_together(parts, person, rate)
+    kinds = {"normal": beat}
+    if state.premature == "ventricular":
+        kinds["ventricular"] = put_together(changes.ventricular_ectopic(person, normal_parts(person)), person, rate)
+    elif state.premature == "atrial":
+        kinds["atrial"] = put_together(changes.atrial_ectopic(person, parts), person, rate)
     if state.rhythm == "fibrillation":
         rhythm = timing.fibrillation(rate, seconds, beats_rng)
     elif state.rhythm == "flutter":
         rhythm = timing.flutter(rate, seconds, beats_rng)
     else:
         rhythm = timing.sinus(person, rate, seconds, beats_rng, state.premature)
-    ventricles, atria = _beats(rhythm, beat, time)
+    ventricles, atria = _beats(rhythm, kinds, time)
+    if state.rhythm == "paced":
+        pulse = changes.spike(person)
+        for when in rhythm.times:
+            _add(ventricles, pulse, time, when)
     if state.rhythm == "fibrillation":
         atria += timing.fibrillatory_waves(person, time, atria_rng)
     elif state.rhythm == "flutter":
@@ -117,15 +127,6 @@ def simulate_truth(
     )
 
 
-def named(text: str) -> State:
-    """The state of one or more statements of `STATES`, joined with "|". KeyError with the known ones for an unknown statement."""
-    names = [part.strip() for part in text.split("|")]
-    unknown = [name for name in names if name not in STATES]
-    if unknown:
-        raise KeyError(f"unknown state {unknown[0]!r}, expected of: {', '.join(STATES)}")
-    return STATES[names[0]]
-
-
 def rate_in(person: Person, state: State) -> float:
     """The person's own heart rate in a state, beats/min: as at rest where the state allows it, else the state's."""
     low, high = state.rates
@@ -134,10 +135,11 @@ def rate_in(person: Person, state: State) -> float:
     return person.own("rate in " + state.reports[0], low, high)
 
 
-def _beats(rhythm: timing.Rhythm, beat: Beat, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _beats(rhythm: timing.Rhythm, kinds: dict[str, Beat], time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All beats in the strip as two dipoles (3, samples), of the ventricles and of the atria."""
     ventricles, atria = np.zeros((3, len(time))), np.zeros((3, len(time)))
-    for when in rhythm.times:
+    for when, kind in zip(rhythm.times, rhythm.kinds, strict=True):
+        beat = kinds[kind]
         _add(ventricles, beat.qrs, time, when)
         _add(ventricles, beat.t, time, when)
         if beat.p is not None:

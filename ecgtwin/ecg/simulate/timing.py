@@ -69,18 +69,18 @@ def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
 
 
 def fibrillatory_waves(person: Person, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dipole (3, samples) in mV of fibrillating atria: two sources of 4 to 9 Hz that wander in frequency and size, with harmonics.
+    """Dipole (3, samples) in mV of fibrillating atria: three sources of 4 to 9 Hz that wander in frequency and size, with harmonics.
 
     After Stridh and Soernmo, IEEE Trans Biomed Eng 2001; 48:105. Largest in V1, next to the right atrium.
     """
     total = np.zeros((3, len(time)))
-    size = person.own("fibrillatory size", 0.025, 0.07)
-    for name, weight in (("first", 1.0), ("second", 0.6)):
-        frequency = person.own(f"{name} fibrillatory frequency", 4.8, 7.5)
-        direction = np.array([person.own(f"{name} f x", -0.6, 0.2), person.own(f"{name} f y", -0.7, 0.7), -1.0])
-        slow = [_slow(time, rng, hertz) for hertz in (0.35, 0.8, 0.6)]
-        phase = 2 * np.pi * frequency * time + 2.2 * slow[0] + 0.8 * slow[1] + rng.uniform(0, 2 * np.pi)
-        envelope = 1 + 0.4 * slow[2]
+    size = person.own("fibrillatory size", 0.02, 0.055)
+    for name, weight in (("first", 1.0), ("second", 0.7), ("third", 0.5)):
+        frequency = person.own(f"{name} fibrillatory frequency", 4.8, 7.8)
+        direction = np.array([person.own(f"{name} f x", -1.0, -0.2), person.own(f"{name} f y", -0.9, 0.9), -0.6])
+        slow = [_slow(time, rng, hertz) for hertz in (0.35, 1.1, 0.7)]
+        phase = 2 * np.pi * frequency * time + 2.5 * slow[0] + 1.3 * slow[1] + rng.uniform(0, 2 * np.pi)
+        envelope = 1 + 0.5 * slow[2]
         shape = sum(np.sin(k * phase + 0.4 * k) / k**1.4 for k in (1, 2, 3))
         total += weight * size * np.outer(direction, envelope * shape)
     return total

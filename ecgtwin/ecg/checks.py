@@ -1,0 +1,84 @@
+"""What a reference must be before a model sees it: refused with a reason, or repaired with a note."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .leads import INDEPENDENT, LIMB
+from .record import ECG
+
+FLAT = 0.01
+"""mV peak to peak below which a lead is flat."""
+
+
+def prepare(
+    ecg: ECG, *, seconds: float = 10.0, leads: tuple[str, ...] = INDEPENDENT, start: float | None = None
+) -> ECG:
+    """`seconds` of the wanted leads, from `start` (s; the beginning where None), each without its offset.
+
+    Raises ValueError for: a rate below 50 Hz, a recording that is too short, a missing lead, samples that are not
+    finite, a flat lead, amplitudes that cannot be millivolts. Crops and removes large offsets; `notes` says so.
+    """
+    notes = list(ecg.notes)
+    if ecg.rate < 50:
+        raise ValueError(f"the ECG has {ecg.rate:g} samples per second: at least 50 Hz are needed")
+    needed = round(seconds * ecg.rate)
+    if ecg.signal.shape[1] < 0.995 * needed:
+        raise ValueError(f"the ECG is {ecg.seconds:.1f} s long: {seconds:g} s are needed; give a longer recording")
+    if start is not None or ecg.signal.shape[1] > 1.005 * needed:
+        begin = 0.0 if start is None else start
+        total = ecg.seconds
+        ecg = ecg.crop(begin, seconds)
+        notes.append(f"{seconds:g} s from {begin:g} s of {total:.1f} s were used")
+    refuse_missing(ecg)
+    ecg = ecg.select(leads)
+    offset = np.median(ecg.signal, axis=1, keepdims=True)
+    signal = ecg.signal - offset
+    refuse_flat(ecg.leads, signal)
+    refuse_units(signal)
+    large = [f"{name} {value:+.2f} mV" for name, value in zip(ecg.leads, offset[:, 0], strict=True) if abs(value) > 0.5]
+    if large:
+        notes.append(f"offsets removed: {', '.join(large)}")
+    else:
+        signal = ecg.signal
+    return replace(ecg, signal=signal, notes=tuple(notes))
+
+
+def refuse_missing(ecg: ECG) -> None:
+    bad = ~np.isfinite(ecg.signal)
+    for lead, row in zip(ecg.leads, bad, strict=True):
+        if row.any():
+            where = np.flatnonzero(row) / ecg.rate
+            raise ValueError(
+                f"lead {lead} has {row.sum()} samples that are not finite (NaN), between {where[0]:.2f} s and {where[-1]:.2f} s: "
+                "choose another stretch (start=) or interpolate them first"
+            )
+
+
+def refuse_flat(leads: tuple[str, ...], signal: np.ndarray) -> None:
+    flat = [name for name, row in zip(leads, signal, strict=True) if np.ptp(row) < FLAT]
+    # A lead that stands still for most of the time was disconnected, whatever it does in the rest.
+    still = [
+        name
+        for name, row in zip(leads, signal, strict=True)
+        if name not in flat and longest_run(row) > 0.5 * len(row)
+    ]
+    if flat or still:
+        advice = " (limb leads can be left out: they are derived from two others)" if set(flat + still) & set(LIMB) else ""
+        raise ValueError(f"flat lead: {', '.join(flat + still)}: every lead must show the heart; record it again{advice}")
+
+
+def longest_run(row: np.ndarray) -> int:
+    """Samples in the longest stretch of one constant value."""
+    change = np.flatnonzero(np.diff(row) != 0)
+    edges = np.concatenate([[-1], change, [len(row) - 1]])
+    return int(np.diff(edges).max())
+
+
+def refuse_units(signal: np.ndarray) -> None:
+    """Amplitudes that no heart makes: most of the leads beyond 20 mV, or all of them below 0.02 mV."""
+    spread = np.percentile(np.abs(signal), 99.5, axis=1)
+    if np.median(spread) > 20:
+        raise ValueError(f"amplitudes up to {np.abs(signal).max():.0f} mV: looks like microvolts: pass units='uV' when reading")
+    if np.ptp(signal, axis=1).max() < 0.04:
+        raise ValueError(f"amplitudes of {np.abs(signal).max():.2g} mV at most: looks like volts: pass units='V' when reading")

@@ -1,0 +1,112 @@
+"""The ECG: a signal in millivolts that knows its rate, its leads and whose it is."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import firwin, resample_poly
+
+from . import rhythm
+from .leads import LEADS, canonical, complete
+
+
+@dataclass(frozen=True, eq=False)
+class ECG:
+    """signal: (leads, samples) float32 in mV. rate: Hz. leads: one name for each row, in any spelling.
+
+    sex: "female" | "male" | None; age in years or None; reports: the statements that came with it. synthetic: made by a
+    model or a simulator. notes: what was repaired or left out on the way here. Raises ValueError where shapes or names
+    do not fit. Missing samples may be NaN; `ecgtwin.ecg.checks.prepare` refuses them before a model sees them.
+    """
+
+    signal: np.ndarray
+    rate: float
+    leads: tuple[str, ...]
+    patient: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    reports: tuple[str, ...] = ()
+    name: str = ""
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        signal = np.array(self.signal, np.float32)
+        leads = tuple(canonical(name) for name in self.leads)
+        if signal.ndim != 2 or len(signal) != len(leads):
+            raise ValueError(f"signal of shape {signal.shape} with {len(leads)} leads: expected (leads, samples)")
+        if len(set(leads)) != len(leads):
+            raise ValueError(f"leads {', '.join(leads)}: each may occur once")
+        if not (np.isfinite(self.rate) and self.rate > 0):
+            raise ValueError(f"rate {self.rate}: expected a positive number of Hz")
+        signal.flags.writeable = False
+        for key, value in (("signal", signal), ("leads", leads), ("rate", float(self.rate))):
+            object.__setattr__(self, key, value)
+        object.__setattr__(self, "reports", tuple(self.reports))
+        object.__setattr__(self, "notes", tuple(self.notes))
+
+    @classmethod
+    def read(cls, path: str | Path, *, units: str | None = None, rate: float | None = None, leads=None) -> "ECG":
+        """Read WFDB (.hea, or the record's name), CSV or NPZ. units, rate and leads are for files that do not say them."""
+        from .io import read
+
+        return read(Path(path), units=units, rate=rate, leads=leads)
+
+    def write(self, path: str | Path, *, format: str | None = None) -> Path:
+        """Write "wfdb", "csv" or "npz" (by the ending where format is None); the file is there whole or not at all."""
+        from .io import write
+
+        return write(self, Path(path), format)
+
+    @property
+    def seconds(self) -> float:
+        return self.signal.shape[1] / self.rate
+
+    def select(self, leads) -> "ECG":
+        """These leads in this order; limb leads are derived where two others are there."""
+        wanted = tuple(canonical(name) for name in leads)
+        return replace(self, signal=complete(dict(zip(self.leads, self.signal, strict=True)), wanted), leads=wanted)
+
+    def twelve(self) -> "ECG":
+        """The 12 standard leads in their standard order."""
+        return self.select(LEADS)
+
+    def crop(self, start: float, seconds: float) -> "ECG":
+        """`seconds` from `start` (s); ValueError where the recording is shorter."""
+        first, n = round(start * self.rate), round(seconds * self.rate)
+        if first < 0 or first + n > self.signal.shape[1] + 1:
+            raise ValueError(f"{seconds:g} s from {start:g} s were asked of a recording of {self.seconds:.2f} s")
+        return replace(self, signal=self.signal[:, first : first + n])
+
+    def resample(self, rate: float) -> "ECG":
+        """At another rate (Hz), free of aliases: a windowed-sinc low pass in polyphase form, the ends mirrored oddly.
+
+        The first sample keeps its time. A sine below 0.4 of the lower rate keeps its amplitude within 1 %.
+        """
+        ratio = Fraction(rate).limit_denominator(10_000) / Fraction(self.rate).limit_denominator(10_000)
+        up, down = ratio.limit_denominator(2_000).as_integer_ratio()
+        if up == down:
+            return replace(self, rate=float(rate))
+        return replace(self, signal=resample(self.signal, up, down), rate=float(rate))
+
+    def heart_rate(self) -> float | None:
+        """Beats/min measured from all leads, None where fewer than three beats can be seen."""
+        return rhythm.heart_rate(self.signal, self.rate)
+
+    def plot(self, path: str | Path, **options) -> Path:
+        """Draw on 25 mm/s, 10 mm/mV paper; see `ecgtwin.ecg.plot.plot`."""
+        from .plot import plot
+
+        return plot(self, path, **options)
+
+
+def resample(x: np.ndarray, up: int, down: int) -> np.ndarray:
+    """(leads, samples) at up/down times its rate; both ends are continued by point reflection, which keeps level and slope."""
+    slowest = max(up, down)
+    kernel = firwin(2 * 16 * slowest + 1, 0.92 / slowest, window=("kaiser", 8.0))
+    # As many samples of padding as the filter reaches, rounded up so that they become a whole number of output samples.
+    pad = down * (1 + 16 * slowest // (up * down))
+    padded = np.pad(x.astype(np.float64), ((0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
+    n, first = -(-x.shape[1] * up // down), pad * up // down
+    return resample_poly(padded, up, down, axis=1, window=kernel)[:, first : first + n].astype(np.float32)

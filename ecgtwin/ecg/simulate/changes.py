@@ -1,0 +1,244 @@
+"""What each state of the heart changes in a person's beat. Everything that is not named in a function stays the person's own.
+
+Where conduction changes, the T wave follows by one rule: the ventricular gradient, the area of QRS and T together, belongs to the
+muscle and not to the order in which it is activated (Wilson, Macleod, Barker and Johnston, Am Heart J 1934; 10:46). What the
+QRS area gains, the T area loses: the discordant ST and T of bundle branch block, pacing and ectopic beats come out of this.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .beat import Parts, lasting
+from .dipole import Wave, wave
+from .person import Person
+
+SECONDARY = wave((0.10, 0.13, (0.25,) * 3), (0.34, 0.14, (0.5,) * 3), (0.55, 0.12, (0.8,) * 3), (0.73, 0.11, (0.95,) * 3))
+"""How a T wave that is secondary to the QRS runs from the end of QRS (0) to the end of T (1); each axis alike."""
+PLATEAU = wave(*((0.09 * i, 0.07, (0.52,) * 3) for i in range(8)))
+"""An ST segment lifted to 1 that comes down under the T wave."""
+
+
+def size(person: Person) -> float:
+    """The largest dipole of the person's normal QRS, mV."""
+    return float(np.linalg.norm(person.qrs(np.linspace(0, 1, 201)), axis=0).max())
+
+
+def along(shape: Wave, vector: np.ndarray) -> Wave:
+    """`shape`, whose three axes are alike, laid along a vector in mV."""
+    return Wave(shape.centres, shape.widths, shape.vectors * np.asarray(vector))
+
+
+def conducted(parts: Parts, qrs: Wave, ms: float, person: Person, share: float = 1.0) -> Parts:
+    """The beat with another QRS complex of `ms`, and the T wave that `share` of the ventricular gradient's rule asks for."""
+    qrs = lasting(qrs, person.field, ms)
+    jt = (parts.qtc_ms - parts.qrs_ms) / 1000
+    gained = qrs.area() - parts.qrs.area()
+    t = parts.t + along(SECONDARY, -share * gained / (jt * SECONDARY.area()))
+    longer = 0.7 * (ms - parts.qrs_ms)  # QT grows with QRS, though not by all of it
+    return replace(parts, qrs=qrs, t=t, qrs_ms=ms, qtc_ms=parts.qtc_ms + max(longer, 0.0))
+
+
+def first_degree_block(person: Person, parts: Parts) -> Parts:
+    """Slow conduction to the ventricles: PR over 200 ms."""
+    return replace(parts, pr_ms=person.own("first degree PR", 228, 300))
+
+
+def left_bundle_block(person: Person, parts: Parts) -> Parts:
+    """The left ventricle is activated from the right, late and slowly: broad and notched to the left and back, no septal q."""
+    peak = size(person) * person.own("LBBB size", 0.72, 1.0)
+    front, notch = person.own("LBBB r", -0.22, 0.1), person.own("LBBB notch", 0.55, 0.85)
+    qrs = wave(
+        (0.09, 0.060, (0.15, 0.06, front)),
+        (0.22, 0.075, (0.55, 0.20, 0.80)),
+        (0.35, 0.075, (1.00, 0.20, 1.30)),
+        (0.48, 0.070, (notch, 0.05, 1.05)),
+        (0.62, 0.080, (1.20, -0.10, 0.75)),
+        (0.76, 0.070, (0.75, -0.15, 0.30)),
+        (0.88, 0.060, (0.15, -0.05, 0.05)),
+    ).scaled(peak)
+    axis = np.clip(person.axis_deg - person.own("LBBB axis", 15, 55), -55, 60)
+    changed = conducted(parts, qrs, person.own("LBBB width", 134, 164), person)
+    return replace(changed, axis_deg=float(axis))
+
+
+def right_bundle_block(person: Person, parts: Parts) -> Parts:
+    """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
+    peak = size(person) * person.own("RBBB size", 0.6, 1.0)
+    ms = person.own("RBBB width", 124, 154)
+    down = person.own("RBBB y", -0.12, 0.15)
+    start, left = parts.qrs_ms / 1000, (ms - 0.52 * parts.qrs_ms) / 1000  # s: the own QRS is half over when it begins
+    begin = 0.52 * start
+    late = wave(
+        (begin + 0.22 * left, 0.13 * left, (-0.10, down / 2, -0.28)),
+        (begin + 0.46 * left, 0.14 * left, (-0.21, down, -0.48)),
+        (begin + 0.70 * left, 0.13 * left, (-0.17, down / 2, -0.28)),
+    ).scaled(peak)
+    return conducted(parts, parts.qrs + late, ms, person)
+
+
+def left_anterior_block(person: Person, parts: Parts) -> Parts:
+    """First down and to the right, then up and to the left: axis beyond -45 degrees, small q in I and aVL, r in II, III, aVF."""
+    peak, unit = size(person), parts.qrs_ms / 1000
+    late = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.40) / 0.06))
+    vectors = parts.qrs.vectors.copy()
+    lengths = np.linalg.norm(vectors[:, :2], axis=1)
+    vectors[:, 0] += late * 0.30 * lengths
+    vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.35 * np.abs(vectors[:, 1]) + 0.75 * lengths)
+    qrs = Wave(parts.qrs.centres, parts.qrs.widths, vectors)
+    qrs += wave((0.2 * unit, 0.08 * unit, (-0.16, 0.24, -0.05))).scaled(peak)
+    changed = conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
+    return replace(changed, axis_deg=person.own("LAFB axis", -68, -47))
+
+
+def hypertrophy(person: Person, parts: Parts) -> Parts:
+    """Left ventricular hypertrophy with strain: larger forces to the left and back, ST and T against them (Sokolow-Lyon over 3.5 mV)."""
+    wanted = person.own("Sokolow", 3.8, 5.0)
+    time = np.linspace(0, parts.qrs_ms / 1000, 201)
+    for growth in np.arange(1.0, 4.0, 0.05):  # until it is as large as wanted
+        vectors = parts.qrs.vectors * [0.3 + 0.7 * growth, 0.7 + 0.3 * growth, 1.2 * growth]
+        vectors[:, 2] = np.where(vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2])  # the septum does not grow
+        qrs = replace(parts.qrs, vectors=vectors)
+        leads = person.field @ qrs(time)
+        if -leads[2].min() + max(leads[6].max(), leads[7].max()) > wanted:
+            break
+    main = np.array([1.0, 0.35, 0.75]) * np.abs(qrs.area() / parts.qrs_ms * 1000)
+    strain = -person.own("strain", 0.75, 1.15) * 0.36 * main / np.linalg.norm(main)
+    t = parts.t.scaled(0.45) + along(SECONDARY, strain)
+    return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 8, qtc_ms=parts.qtc_ms + 12)
+
+
+REGIONS = {"anterior": (0.35, -0.20, -0.90), "inferior": (-0.25, 0.95, 0.15), "lateral": (0.85, -0.40, 0.20)}
+"""Where each wall of the left ventricle lies from the middle of the heart (X, Y, Z)."""
+Q_LEAD = {"anterior": (3, 0.30, 0.70), "inferior": ("aVF", 0.20, 0.42), "lateral": (7, 0.15, 0.32)}
+"""Where an old infarction of each wall makes its Q wave: row of the lead field or aVF, and how deep, from and to mV."""
+LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.36)}
+"""ST dipole of acute injury, mV."""
+
+
+def infarcted(region: str):
+    """Old infarction: the dead wall no longer pulls; the first 40 ms point away from it (Q waves), its T turns over."""
+    wall = np.array(REGIONS[region]) / np.linalg.norm(REGIONS[region])
+
+    def change(person: Person, parts: Parts) -> Parts:
+        unit = parts.qrs_ms / 1000
+        left = _without(parts.qrs, wall, unit, person.own(region + " loss", 0.65, 0.95))
+        dead = along(wave((0.18 * unit, 0.09 * unit, (0.75,) * 3), (0.32 * unit, 0.09 * unit, (0.9,) * 3)), -wall)
+        lead, low, high = Q_LEAD[region]
+        view = person.field[1] - person.field[0] / 2 if lead == "aVF" else person.field[lead]
+        early = np.linspace(0, 0.36 * unit, 60)
+        for depth in np.arange(0.1, 1.5, 0.02):  # mV, until the Q wave is as deep as wanted
+            qrs = left + dead.scaled(depth)
+            if -(view @ qrs(early)).min() > person.own(region + " Q", low, high):
+                break
+        toward = np.maximum(parts.t.vectors @ wall, 0.0)
+        turned = 1 + person.own(region + " T", 0.2, 0.9)
+        t = replace(parts.t, vectors=parts.t.vectors - turned * np.outer(toward, wall))
+        return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 6)
+
+    return change
+
+
+def injured(region: str):
+    """Acute infarction: the ST segment is lifted towards the wall, down on the other side; T tall; a beginning Q."""
+    wall = np.array(REGIONS[region]) / np.linalg.norm(REGIONS[region])
+
+    def change(person: Person, parts: Parts) -> Parts:
+        unit = parts.qrs_ms / 1000
+        qrs = _without(parts.qrs, wall, unit, person.own(region + " loss", 0.75, 1.0) * 0.5)
+        lift = person.own(region + " lift", *LIFT[region])
+        t = parts.t + along(PLATEAU, lift * wall) + along(SECONDARY, person.own(region + " tall", 0.1, 0.3) * lift * wall)
+        return replace(parts, qrs=qrs, t=t)
+
+    return change
+
+
+def _without(qrs: Wave, wall: np.ndarray, unit: float, share: float) -> Wave:
+    """A QRS less `share` of what pulls towards a wall in its first half (unit: its duration in s)."""
+    early = share / (1 + np.exp((qrs.centres / unit - 0.52) / 0.05))
+    return replace(qrs, vectors=qrs.vectors - np.outer(early * np.maximum(qrs.vectors @ wall, 0.0), wall))
+
+
+def st_depression(person: Person, parts: Parts) -> Parts:
+    """Subendocardial: ST down in I, II and V4-V6, a little up in aVR."""
+    toward = np.array([0.75, 0.50, -0.30])
+    return replace(parts, t=parts.t.scaled(0.75) + along(PLATEAU, -person.own("ST depression", 0.10, 0.20) * toward))
+
+
+def t_inversion(person: Person, parts: Parts) -> Parts:
+    """The T wave the other way up; the ST segment stays."""
+    late = 1 / (1 + np.exp(-(parts.t.centres - 0.3) / 0.05))
+    return replace(parts, t=parts.t.scaled(1 - late * (1 + person.own("T inversion", 0.5, 0.9))))
+
+
+def low_voltage(person: Person, parts: Parts) -> Parts:
+    """No QRS above 0.5 mV in the limb leads, nor above 1.5 mV in the precordial leads."""
+    leads = person.field @ parts.qrs(np.linspace(0, parts.qrs_ms / 1000, 201))
+    one, two = leads[:2]
+    limbs = max(np.ptp(x) for x in (one, two, two - one, (one + two) / 2, one - two / 2, two - one / 2))
+    factor = person.own("low voltage", 0.75, 0.98) * min(1.0, 0.5 / limbs, 1.5 / max(np.ptp(x) for x in leads[2:]))
+    return replace(parts, qrs=parts.qrs.scaled(factor), t=parts.t.scaled(np.sqrt(factor)), p=parts.p and parts.p.scaled(0.85))
+
+
+def long_qt(person: Person, parts: Parts) -> Parts:
+    """Repolarisation late: QTc 485 to 540 ms."""
+    return replace(parts, qtc_ms=person.own("long QTc", 485, 540), t=parts.t.scaled(0.9))
+
+
+def pre_excitation(person: Person, parts: Parts) -> Parts:
+    """A bypass besides the AV node: short PR, a delta wave that runs into the person's own QRS, T following the gradient."""
+    pr = person.own("bypass PR", 88, 114)
+    ahead = np.clip((parts.pr_ms - pr) * 0.75, 28, 55) / 1000  # s by which the bypass is first
+    routes = ((0.75, 0.35, -0.55), (0.70, -0.55, -0.35), (0.85, 0.25, 0.45))  # left lateral, posteroseptal, right free wall
+    delta = np.array(routes[int(person.own("bypass", 0, 3 - 1e-9))]) * size(person)
+    rise = wave(*((f * ahead, 0.30 * ahead, (h,) * 3) for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))))
+    qrs = along(rise, delta) + parts.qrs.scaled(0.88).moved(ahead)
+    return replace(conducted(parts, qrs, parts.qrs_ms + 1000 * ahead, person), pr_ms=pr)
+
+
+def paced(person: Person, parts: Parts) -> Parts:
+    """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
+    x, y = person.own("paced x", 0.05, 0.45), person.own("paced y", -1.0, -0.7)
+    qrs = wave(
+        (0.10, 0.065, (0.08, -0.08, -0.05)),
+        (0.23, 0.075, (0.6 * x, 0.55 * y, 0.45)),
+        (0.37, 0.080, (x, 0.95 * y, 0.80)),
+        (0.51, 0.080, (x + 0.05, 1.05 * y, 0.90)),
+        (0.65, 0.080, (x + 0.10, 0.80 * y, 0.70)),
+        (0.78, 0.070, (x, 0.40 * y, 0.35)),
+        (0.89, 0.060, (0.05, 0.10 * y, 0.08)),
+    ).scaled(size(person) * person.own("paced size", 0.75, 1.05))
+    tracked = person.own("pacemaker tracks P", 0, 1) > 0.55
+    changed = conducted(parts, qrs, person.own("paced width", 150, 182), person)
+    return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
+
+
+def spike(person: Person) -> Wave:
+    """The pacemaker's pulse, just before the QRS complex."""
+    height = np.exp(person.own("spike height", np.log(0.25), np.log(2.2)))
+    direction = np.array([person.own("spike x", -0.2, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.8, 0.3)])
+    pulse = height * direction / np.linalg.norm(direction)
+    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse)))
+
+
+def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
+    """A beat that starts in the muscle of either ventricle: broad, large, notched, no P wave; where from is the person's own."""
+    side = 1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0  # from the right ventricle to the left and back, or the reverse
+    y = person.own("ectopic y", -0.9, 1.0)
+    qrs = wave(
+        (0.12, 0.07, (0.10 * side, 0.10 * y, 0.10 * side)),
+        (0.26, 0.08, (0.35 * side, 0.60 * y, 0.60 * side)),
+        (0.41, 0.08, (0.55 * side, 0.95 * y, 0.95 * side)),
+        (0.56, 0.08, (0.65 * side, 0.85 * y, 0.70 * side)),
+        (0.71, 0.08, (0.50 * side, 0.50 * y, 0.40 * side)),
+        (0.85, 0.07, (0.15 * side, 0.15 * y, 0.10 * side)),
+    ).scaled(size(person) * person.own("ectopic size", 0.9, 1.3))
+    return replace(conducted(parts, qrs, person.own("ectopic width", 138, 172), person), p=None, axis_deg=None)
+
+
+def atrial_ectopic(person: Person, parts: Parts) -> Parts:
+    """A beat from elsewhere in the atria: another P wave, the same QRS."""
+    if parts.p is None:
+        return parts
+    mix = np.diag([person.own("ectopic P x", -0.5, 0.8), person.own("ectopic P y", -0.8, 0.7), 1.0])
+    return replace(parts, p=parts.p.turned(mix), p_ms=0.85 * parts.p_ms, pr_ms=parts.pr_ms + person.own("ectopic PR", -15, 15))

@@ -1,0 +1,161 @@
+"""Configuration of an image model and of its training."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..train.strict import Strict, parse, read_yaml
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class PictureConfig(Strict):
+    size: Positive = 64
+    """Pixels along each side."""
+    channels: Literal[1, 3] = 3
+    """1: grey, 3: RGB."""
+
+
+class PixelConfig(Strict):
+    """Diffusion on the pixels themselves."""
+
+    kind: Literal["pixels"]
+    clamp: bool = True
+    """Hold every estimate of x0 inside [-1, 1] while sampling."""
+
+
+class LatentConfig(Strict):
+    """Diffusion in the latent space of an auto-encoder; each entry of `widths` halves both sides."""
+
+    kind: Literal["vae"]
+    latent: Positive = 4
+    widths: tuple[Positive, ...] = (64, 128)
+    blocks: Positive = 1
+    middle: Positive = 1
+    stem: Positive = 1
+    groups: Positive = 32
+
+
+class VocabularyConfig(Strict):
+    """Embeddings trained from scratch: of each word, or of each whole caption (class labels). Needs no download."""
+
+    kind: Literal["words", "labels"]
+    tokens: Positive = 16
+    """Most words of a caption."""
+
+
+class PretrainedTextConfig(Strict):
+    """Token states of a frozen text model: CLIP's, or any that sentence-transformers reads."""
+
+    kind: Literal["clip", "sentence"]
+    path: str
+    """Folder of the model, with safetensors weights."""
+    tokens: Positive = 77
+    """Longer captions are cut, as these models do themselves."""
+    layer: int = -1
+    """CLIP only: which hidden states; -1 the last after its norm (Stable Diffusion), -2 the one before (SDXL)."""
+
+
+class UNetConfig(Strict):
+    kind: Literal["unet"]
+    width: Positive = 256
+    """Width of conditions: timestep, caption tokens, frame."""
+    widths: tuple[Positive, ...] = (64, 128, 256)
+    """Channels of each level; each level has half the resolution of the one before."""
+    attention: tuple[int, ...] = (1, 2)
+    """Levels that attend to themselves and to the caption; the middle always does."""
+    blocks: Positive = 2
+    heads: Positive = 4
+    groups: Positive = 32
+    dropout: Share = 0.0
+
+
+class DiTConfig(Strict):
+    kind: Literal["dit"]
+    width: Positive = 256
+    depth: Positive = 6
+    heads: Positive = 8
+    patch: Positive = 2
+    mlp: Positive = 4
+
+
+Backbone = Annotated[UNetConfig | DiTConfig, Field(discriminator="kind")]
+
+
+class RefinerConfig(Strict):
+    """A second denoiser for the last, nearly clean part of a run (SDXL, arXiv 2307.01952, section 2.5)."""
+
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """The part of the noise levels, counted from the clean end, on which it is trained and used."""
+    denoiser: Backbone
+
+
+class DiffusionConfig(Strict):
+    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"] = "cosine"
+    steps: Positive = 1000
+    zero_terminal: bool = False
+    """Move the last level to pure noise (arXiv 2305.08891); needs prediction v, x0 or flow."""
+    prediction: Literal["eps", "v", "x0", "flow"] = "v"
+    min_snr: float | None = None
+    """gamma of the min-SNR weights (arXiv 2303.09556); null: every prediction counts as it comes."""
+
+
+class ModelConfig(Strict):
+    """Everything that decides the networks' shapes and what their numbers mean. Stored with the weights."""
+
+    picture: PictureConfig = PictureConfig()
+    codec: Annotated[PixelConfig | LatentConfig, Field(discriminator="kind")] = PixelConfig(kind="pixels")
+    text: Annotated[VocabularyConfig | PretrainedTextConfig, Field(discriminator="kind")]
+    denoiser: Backbone
+    refiner: RefinerConfig | None = None
+    diffusion: DiffusionConfig = DiffusionConfig()
+
+
+class DataConfig(Strict):
+    zoom: Annotated[float, Field(ge=1.0)] = 1.0
+    """The shorter side is scaled to zoom x size, then a random size x size corner is cut out."""
+    shrunk: Share = 0.0
+    """Share of training draws that are first shrunk to half, so that the model learns what original size means."""
+    held: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """Share of the pictures that training never sees: for validation and evaluation."""
+
+
+class TrainConfig(Strict):
+    steps: Positive
+    batch: Positive
+    rate: float
+    warmup: int = 100
+    floor: float = 0.05
+    decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.999
+    bf16: bool = False
+    seed: int = 0
+    drop_caption: Share = 0.1
+    kl: float = 1.0e-3
+    validate_every: Positive = 250
+
+
+class Stages(Strict):
+    vae: TrainConfig | None = None
+    denoiser: TrainConfig
+    refiner: TrainConfig | None = None
+
+
+class Config(Strict):
+    """One YAML file: the model, its data and its training."""
+
+    model: ModelConfig
+    data: DataConfig = DataConfig()
+    train: Stages
+
+
+def read_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read YAML, apply `section.key=value` overrides, and check that each stage the model needs has its training."""
+    config = parse(Config, read_yaml(path, overrides), str(path))
+    for name, needed in (("vae", config.model.codec.kind == "vae"), ("refiner", config.model.refiner is not None)):
+        if needed and getattr(config.train, name) is None:
+            raise ValueError(f"{path}: the model has a {name}, so it needs a section train.{name}")
+    return config

@@ -1,0 +1,166 @@
+"""Captions as tokens: words learned from scratch, or the states of a frozen CLIP or sentence-transformers model.
+
+Shapes: B captions · K tokens · E width of a token.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+MISSING = '{} is not installed: this text model needs it; run `pip install "ecgtwin[text]"`'
+
+
+class Tokens(NamedTuple):
+    values: Tensor  # (B, K) integers of a vocabulary, or (B, K, E) states
+    mask: Tensor  # (B, K), True = a token
+
+
+class TextModel(Protocol):
+    """Turns captions into tokens. width: E, or 0 where tokens are integers; save: whatever `load_text` needs."""
+
+    width: int
+
+    def encode(self, captions: Sequence[str]) -> Tokens: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+class Vocabulary:
+    """Integers for the words of captions (or for whole captions, `whole`), to be embedded by the network itself.
+
+    names: what is known, in the order of the integers. length: K, the most words of a caption.
+    """
+
+    width = 0
+
+    def __init__(self, names: Sequence[str], length: int, *, whole: bool = False):
+        self.names, self.length, self.whole = tuple(names), length, whole
+        self.index = {name: k for k, name in enumerate(self.names)}
+
+    @classmethod
+    def of(cls, captions: Iterable[str], length: int, *, whole: bool = False) -> "Vocabulary":
+        """The vocabulary of a training set."""
+        names = {part for caption in captions for part in parts(caption, whole)}
+        return cls(sorted(names), length, whole=whole)
+
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        """ValueError for a caption that is empty, too long, or has a word that training never showed."""
+        values = torch.zeros(len(captions), self.length, dtype=torch.long)
+        mask = torch.zeros(len(captions), self.length, dtype=torch.bool)
+        for row, caption in enumerate(captions):
+            found = parts(caption, self.whole)
+            if not 1 <= len(found) <= self.length:
+                raise ValueError(f"caption {caption!r} has {len(found)} words: this model takes 1 to {self.length}")
+            for place, name in enumerate(found):
+                if name not in self.index:
+                    near = difflib.get_close_matches(name, self.names, n=3) or sorted(self.names)[:8]
+                    raise ValueError(f"{name!r} is not a word that this model knows; near it: {', '.join(near)}")
+                values[row, place], mask[row, place] = self.index[name], True
+        return Tokens(values, mask)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "vocabulary.json").write_text(json.dumps(self.names, indent=1) + "\n", encoding="utf-8")
+
+
+def parts(caption: str, whole: bool) -> list[str]:
+    """Lower-case words without punctuation, or the one label that the caption as a whole is."""
+    words = re.findall(r"\w+", caption.lower())
+    return [" ".join(words)] if whole and words else words
+
+
+class ClipText:
+    """Token states of the text half of a CLIP model (a whole CLIP, or its text model alone), kept frozen.
+
+    path: a folder with safetensors weights and tokenizer files; nothing is fetched and no code of the model's author
+    runs. layer: -1, the last states after their norm, as Stable Diffusion 1 takes them; -2, the states before the last
+    layer, as SDXL does (arXiv 2307.01952, section 2.1). length: longer captions are cut.
+    """
+
+    def __init__(self, path: str | Path, length: int = 77, *, layer: int = -1):
+        folder = model_folder(path)
+        try:
+            from transformers import AutoTokenizer, CLIPTextModel
+        except ImportError as error:
+            raise ImportError(MISSING.format("transformers")) from error
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self.model, report = CLIPTextModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+        check_weights(folder, "CLIP text model", report)
+        depth, most = self.model.config.num_hidden_layers, self.model.config.max_position_embeddings
+        if not -depth - 1 <= layer <= -1:
+            raise ValueError(f"layer {layer}: this CLIP has {depth} layers, so give -1 to {-depth - 1}")
+        self.model.eval().requires_grad_(False)
+        self.width, self.length, self.layer = self.model.config.hidden_size, min(length, most), layer
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        batch = self.tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+        )
+        answer = self.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+        )
+        states = answer.last_hidden_state if self.layer == -1 else answer.hidden_states[self.layer]
+        return Tokens(states.clone(), batch["attention_mask"].bool())
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+
+
+class SentenceText:
+    """Token states of any model that sentence-transformers reads (MiniLM, e5, …), before they are pooled; frozen."""
+
+    def __init__(self, path: str | Path, length: int = 77):
+        folder = model_folder(path)
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise ImportError(MISSING.format("sentence-transformers")) from error
+        self.model = SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        ).eval()
+        self.model.max_seq_length = min(length, self.model.max_seq_length or length)
+        self.length = self.model.max_seq_length
+        self.width = self.encode(["a"]).values.shape[-1]
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        found = self.model.encode(list(captions), output_value="token_embeddings", show_progress_bar=False)
+        values = torch.zeros(len(found), self.length, found[0].shape[-1])
+        mask = torch.zeros(len(found), self.length, dtype=torch.bool)
+        for row, states in enumerate(found):
+            values[row, : len(states)], mask[row, : len(states)] = states, True
+        return Tokens(values, mask)
+
+    def save(self, folder: Path) -> None:
+        self.model.save(str(folder), safe_serialization=True)
+
+
+def model_folder(path: str | Path) -> Path:
+    """A folder that holds a model; FileNotFoundError else."""
+    folder = Path(path).expanduser()
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(
+            f"no model at {folder}: expected a folder with config.json and safetensors weights, fetched beforehand"
+        )
+    return folder
+
+
+def check_weights(folder: Path, kind: str, report: dict) -> None:
+    """ValueError where a checkpoint lacks weights, which the library would replace by random ones."""
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise ValueError(f"{folder} lacks weights of a {kind}, among them {absent[:3]}: it is incomplete or another kind")

@@ -1,0 +1,73 @@
+"""How far apart are two sets of features? Frechet distance and kernel distance, on (N, D) arrays of any network's.
+
+Frechet distance is biased by the number of samples: compare it only at equal N, beside the distance of two real sets.
+The kernel distance is unbiased, so that it is 0 on average for two sets of one source, and may then be negative.
+"""
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def frechet_distance(a: Array, b: Array) -> float:
+    """Squared 2-Wasserstein distance of the Gaussians fitted to two sets of features, (N, D) and (M, D): the FID.
+
+    Heusel et al. 2017, arXiv 1706.08500, eq. 6. Covariances divide by N - 1.
+    """
+    a, b = pair(a, b)
+    return frechet_gaussians(a.mean(0), np.cov(a, rowvar=False), b.mean(0), np.cov(b, rowvar=False))
+
+
+def frechet_gaussians(mean_a: Array, covariance_a: Array, mean_b: Array, covariance_b: Array) -> float:
+    """|m_a - m_b|² + tr(S_a + S_b - 2 (S_a S_b)^1/2), by symmetric roots only, so that nothing turns complex."""
+    covariance_a, covariance_b = np.atleast_2d(covariance_a), np.atleast_2d(covariance_b)
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
+    # tr (S_a S_b)^1/2 = tr (S_a^1/2 S_b S_a^1/2)^1/2, and the latter is symmetric.
+    cross = np.sqrt(np.linalg.eigvalsh(root @ covariance_b @ root).clip(min=0)).sum()
+    apart = np.sum((np.asarray(mean_a) - np.asarray(mean_b)) ** 2)
+    return float(apart + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross)
+
+
+def kernel_distance(a: Array, b: Array, degree: int = 3) -> float:
+    """Unbiased squared maximum mean discrepancy under (x·y / D + 1)^degree, between (N, D) and (M, D): the KID.
+
+    Binkowski et al. 2018, arXiv 1801.01401, eq. 4 and section 4: no pair of a sample with itself is counted.
+    """
+    a, b = pair(a, b)
+    n, m, width = len(a), len(b), a.shape[1]
+
+    def kernel(x: Array, y: Array) -> Array:
+        return (x @ y.T / width + 1) ** degree
+
+    within_a, within_b = kernel(a, a), kernel(b, b)
+    same_a = (within_a.sum() - np.trace(within_a)) / (n * (n - 1))
+    same_b = (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
+    return float(same_a + same_b - 2 * kernel(a, b).mean())
+
+
+def kernel_distances(
+    a: Array, b: Array, *, subsets: int = 100, size: int = 1000, seed: int = 0, degree: int = 3
+) -> Array:
+    """Kernel distances (subsets,) of random subsets without replacement: their mean is the KID as papers report it.
+
+    size: of each subset, at most the smaller set's.
+    """
+    a, b = pair(a, b)
+    generator, size = np.random.default_rng(seed), min(size, len(a), len(b))
+
+    def some(x: Array) -> Array:
+        return x[generator.choice(len(x), size, replace=False)]
+
+    return np.array([kernel_distance(some(a), some(b), degree) for _ in range(subsets)])
+
+
+def pair(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both sets in float64; ValueError where they cannot be compared."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"features of shapes {a.shape} and {b.shape}: expected (N, D) and (M, D) with N, M >= 2")
+    for name, x in (("first", a), ("second", b)):
+        if not np.isfinite(x).all():
+            raise ValueError(f"the {name} set of features holds values that are not finite: check its network")
+    return a, b
