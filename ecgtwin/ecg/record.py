@@ -104,9 +104,9 @@ class ECG:
 def resample(x: np.ndarray, up: int, down: int) -> np.ndarray:
     """(leads, samples) at up/down times its rate; both ends are continued by point reflection, which keeps level and slope."""
     slowest = max(up, down)
-    kernel = firwin(2 * 16 * slowest + 1, 0.92 / slowest, window=("kaiser", 8.0))
+    kernel = firwin(2 * 24 * slowest + 1, 0.92 / slowest, window=("kaiser", 8.0))
     # As many samples of padding as the filter reaches, rounded up so that they become a whole number of output samples.
-    pad = down * (1 + 16 * slowest // (up * down))
+    pad = down * (1 + 24 * slowest // (up * down))
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
     n, first = -(-x.shape[1] * up // down), pad * up // down
     return resample_poly(padded, up, down, axis=1, window=kernel)[:, first : first + n].astype(np.float32)

@@ -63,12 +63,12 @@ def views(recordings: Recordings, codec: Codec, rate: float, cache: Path) -> tup
 
 
 def label(recordings: Recordings, made: Bank, names: tuple[str, ...], embeddings: np.ndarray) -> Labels:
-    """The condition of every ECG in every variant, at that variant's heart rate."""
+    """The condition of every ECG in every variant, at that variant's heart rate; statements outside `names` are left out."""
     table = recordings.table
     conditions = [
         [
             Condition(
-                from_scp(codes_at(codes, rate)),
+                tuple(s for s in from_scp(codes_at(codes, rate)) if s in names),
                 sex=sex,
                 age=None if np.isnan(age) else age,
                 heart_rate=float(rate) if 20 <= rate <= 300 else None,

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import wfdb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ecgtwin.ecg.leads import INDEPENDENT, LEADS
+from ecgtwin.ecg.record import ECG
+
+
+def ecg(rate=500.0, **more):
+    x = np.random.default_rng(0).standard_normal((8, 1000)).astype(np.float32) * 0.5
+    return ECG(x, rate, INDEPENDENT, **more).twelve()
+
+
+@pytest.mark.parametrize("ending", ["hea", "csv", "npz"])
+@pytest.mark.parametrize("rate", [100.0, 102.4, 500.0])
+def test_what_is_written_is_read_again(tmp_path, ending, rate):
+    one = ecg(rate, sex="female", age=63.0, patient="p 7", reports=("atrial fibrillation", "low QRS voltage"), synthetic=True)
+    two = ECG.read(one.write(tmp_path / f"a.{ending}"))
+    assert np.abs(two.signal - one.signal).max() <= 0.5e-3 + 1e-6
+    assert two.rate == pytest.approx(rate) and two.leads == one.leads
+    for name in ("sex", "age", "patient", "reports", "synthetic"):
+        assert getattr(two, name) == getattr(one, name), name
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_wfdb_has_an_explicit_gain_and_keeps_einthoven_within_a_step(tmp_path):
+    path = ecg(synthetic=True).write(tmp_path / "a.hea")
+    header = wfdb.rdheader(str(path.with_suffix("")))
+    assert header.adc_gain == [1000.0] * 12 and header.units == ["mV"] * 12 and header.fmt == ["16"] * 12
+    assert any("research use only" in c for c in header.comments)
+    x = ECG.read(path).signal.astype(float)
+    assert np.abs(x[2] - (x[1] - x[0])).max() <= 1.5e-3
+    large = ECG(50 * ecg().signal, 500, LEADS)
+    np.testing.assert_allclose(ECG.read(large.write(tmp_path / "b.hea")).signal, large.signal, atol=5e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(arrays(np.float32, (2, 30), elements=st.floats(-30, 30, width=32)))
+def test_wfdb_round_trip_within_one_step(tmp_path_factory, x):
+    path = tmp_path_factory.mktemp("w") / "a.hea"
+    step = max(1e-3, float(np.abs(x).max()) / 32_000)
+    assert np.abs(ECG.read(ECG(x, 250, ("I", "V1")).write(path)).signal - x).max() <= step
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([".csv", ".npz", ".hea"]), st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_random_bytes_are_refused_with_a_plain_error(tmp_path_factory, ending, content):
+    path = tmp_path_factory.mktemp("r") / f"a{ending}"
+    path.write_bytes(content)
+    with pytest.raises((ValueError, OSError)):
+        ECG.read(path)
+
+
+def test_units(tmp_path):
+    x = ecg()
+    rows = "\n".join(",".join(f"{v * 1000:.1f}" for v in row) for row in x.signal.T)
+    path = tmp_path / "a.csv"
+    path.write_text("# rate: 500\n# units: uV\n" + ",".join(LEADS) + "\n" + rows)
+    np.testing.assert_allclose(ECG.read(path).signal, x.signal, atol=1e-3)
+    path.write_text("# rate: 500\n" + ",".join(f"{n} (uV)" for n in LEADS) + "\n" + rows)
+    np.testing.assert_allclose(ECG.read(path).signal, x.signal, atol=1e-3)
+    path.write_text("# rate: 500\n# units: mV\n" + ",".join(LEADS) + "\n" + rows)
+    with pytest.raises(ValueError, match="looks like microvolts: pass units='uV'"):
+        ECG.read(path)
+    np.testing.assert_allclose(ECG.read(path, units="uV").signal, x.signal, atol=1e-3)
+    with pytest.raises(ValueError, match="expected mV, uV or V"):
+        ECG.read(path, units="furlongs")
+
+
+def test_a_time_column_gives_the_rate(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,I,II\n" + "\n".join(f"{k / 250:.4f},{k % 7 / 7},{k % 5 / 5}" for k in range(500)))
+    assert ECG.read(path).rate == 250 and ECG.read(path).leads == ("I", "II")
+    path.write_text("time_ms;I;II\n" + "\n".join(f"{k * 4};0.1;{k % 5 / 5}" for k in range(500)))
+    assert ECG.read(path).rate == 250
+
+
+def test_columns_without_names_are_refused_unless_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join("0.1,0.2" for _ in range(100)))
+    with pytest.raises(ValueError, match="2 columns without names"):
+        ECG.read(path, rate=100)
+    assert ECG.read(path, rate=100, leads=("II", "V5")).leads == ("II", "V5")
+    with pytest.raises(ValueError, match="no sampling rate"):
+        ECG.read(path, leads=("II", "V5"))
+    np.save(tmp_path / "a.npy", np.zeros((12, 1000)))
+    with pytest.raises(ValueError, match="arrays without names are refused"):
+        ECG.read(tmp_path / "a.npy")
+
+
+def test_a_truncated_data_file_says_how_many_bytes(tmp_path):
+    path = ecg().write(tmp_path / "a.hea")
+    data = path.with_suffix(".dat")
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="truncated: 23900 bytes, 24000 bytes expected"):
+        ECG.read(path)
+    data.unlink()
+    with pytest.raises(FileNotFoundError, match="a.dat"):
+        ECG.read(path)
+
+
+def test_a_missing_record_names_its_neighbours(tmp_path):
+    ecg().write(tmp_path / "patient_1.hea")
+    with pytest.raises(FileNotFoundError, match="patient_1.hea"):
+        ECG.read(tmp_path / "patient_2")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        ECG.read(tmp_path / "nowhere" / "x.hea")
+
+
+def test_a_failed_write_leaves_the_old_record(tmp_path):
+    path = ecg().write(tmp_path / "a.hea")
+    before = path.with_suffix(".dat").read_bytes()
+    with pytest.raises(ValueError, match="not finite"):
+        ECG(np.full((1, 10), np.nan), 100, ("I",)).write(path)
+    assert path.with_suffix(".dat").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dat", "a.hea"]
+
+
+def test_a_npz_that_lacks_something(tmp_path):
+    np.savez(tmp_path / "a.npz", signal=np.zeros((2, 10)))
+    with pytest.raises(ValueError, match="lacks rate, leads"):
+        ECG.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", signal=np.array([{}], object), rate=1, leads=["I"])
+    with pytest.raises(ValueError, match="not a readable NPZ"):
+        ECG.read(tmp_path / "b.npz")
+
+
+def test_real_records_of_three_data_sets(shared_data):
+    challenge = ECG.read(shared_data / "challenge2021" / "JS20000")
+    assert challenge.leads == LEADS and challenge.rate == 500 and challenge.sex == "female" and challenge.age == 84
+    assert "snomed:427084000" in challenge.reports
+    ptb = ECG.read(shared_data / "ptbdb" / "patient001" / "s0010_re.hea")
+    assert ptb.leads == LEADS and ptb.rate == 1000 and ptb.age == 81 and "vx" in ptb.notes[0]
+    low = ECG.read(next((shared_data / "ptbxl" / "records100").glob("*/*.hea")))
+    assert low.leads == LEADS and low.rate == 100 and np.abs(low.signal).max() < 20

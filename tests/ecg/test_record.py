@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from ecgtwin.ecg.leads import LEADS
+from ecgtwin.ecg.record import ECG
+
+
+def ecg(samples=5000, rate=500.0, leads=LEADS, **more):
+    x = np.random.default_rng(0).standard_normal((len(leads), samples)).astype(np.float32) * 0.3
+    return ECG(x, rate, leads, **more)
+
+
+@pytest.mark.parametrize("rate", [500.0, 1000.0, 257.0])
+@pytest.mark.parametrize("new", [102.4, 100.0, 360.0])
+def test_resampling_keeps_a_sine(rate, new):
+    t = np.arange(int(10 * rate)) / rate
+    frequencies = (1.0, 7.0, 0.4 * min(rate, new))
+    x = np.stack([np.sin(2 * np.pi * f * t + 0.3) for f in frequencies])
+    y = ECG(x, rate, ("I", "II", "V1")).resample(new)
+    assert y.rate == new and abs(y.seconds - 10) <= 1 / new
+    t = np.arange(y.signal.shape[1]) / new
+    expected = np.stack([np.sin(2 * np.pi * f * t + 0.3) for f in frequencies])
+    inner = slice(int(0.5 * new), -int(0.5 * new))
+    assert np.abs(y.signal - expected)[:, inner].max() < 0.01
+    assert np.abs(y.signal - expected)[:2].max() < 0.05  # also at the edges, for what an ECG is made of
+
+
+def test_resampling_does_not_alias():
+    t = np.arange(5000) / 500
+    y = ECG(np.sin(2 * np.pi * 80 * t)[None], 500, ("I",)).resample(100)
+    assert np.abs(y.signal[:, 50:-50]).max() < 0.01
+
+
+def test_resampling_does_not_ring_at_the_edges():
+    step = np.linspace(0, 3, 5000)[None]  # a slope: cyclic resampling would ring where its ends meet
+    y = ECG(step, 500, ("I",)).resample(102.4)
+    np.testing.assert_allclose(y.signal[0], np.arange(1024) / 102.4 * 500 * 3 / 4999, atol=2e-3)
+
+
+def test_select_and_twelve():
+    full = ecg()
+    eight = full.select(["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
+    twelve = eight.twelve()
+    assert twelve.leads == LEADS
+    np.testing.assert_allclose(twelve.signal[2], full.signal[1] - full.signal[0], atol=1e-6)
+    np.testing.assert_array_equal(full.select(["v3"]).signal[0], full.signal[8])
+
+
+def test_crop():
+    assert ecg().crop(2, 3).signal.shape == (12, 1500)
+    np.testing.assert_array_equal(ecg().crop(2, 3).signal, ecg().signal[:, 1000:2500])
+    with pytest.raises(ValueError, match="9 s from 2 s"):
+        ecg().crop(2, 9)
+
+
+@pytest.mark.parametrize(
+    ("signal", "rate", "leads", "message"),
+    [
+        (np.zeros((2, 5)), 100, ("I",), "1 leads"),
+        (np.zeros(5), 100, ("I",), "shape"),
+        (np.zeros((2, 5)), 100, ("I", "i"), "once"),
+        (np.zeros((1, 5)), 0, ("I",), "rate 0"),
+        (np.zeros((1, 5)), float("nan"), ("I",), "rate nan"),
+        (np.zeros((1, 5)), 100, ("X",), "expected one of"),
+    ],
+)
+def test_what_does_not_fit_is_refused(signal, rate, leads, message):
+    with pytest.raises(ValueError, match=message):
+        ECG(signal, rate, leads)
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(ValueError):
+        ecg().signal[0, 0] = 1
+    with pytest.raises(AttributeError):
+        ecg().rate = 3
