@@ -3,19 +3,12 @@
 An unknown key is an error that names the nearest valid one; `1e-4`, which YAML reads as text, is refused by type.
 """
 
-import difflib
-import json
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from ..train.strict import Strict, parse, read_yaml
 
-M = TypeVar("M", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+__all__ = ["Config", "ModelConfig", "parse", "read_config"]
 
 
 class SignalConfig(Strict):
@@ -114,48 +107,4 @@ class Config(Strict):
 
 def read_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read YAML and apply `section.key=value` overrides (values are YAML)."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration at {path}")
-    tree = yaml.safe_load(path.read_text()) or {}
-    for item in overrides or []:
-        key, sign, value = item.partition("=")
-        if not sign:
-            raise ValueError(f"override '{item}': expected section.key=value, for instance train.twin.steps=1000")
-        *sections, name = key.strip().split(".")
-        place = tree
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = yaml.safe_load(value)
-    return parse(Config, tree, str(path))
-
-
-def parse(kind: type[M], tree: dict[str, Any], where: str) -> M:
-    """Validate, with messages that say what to write instead."""
-    try:
-        # JSON mode lets lists stand for tuples, which YAML cannot write, and stays strict about everything else.
-        return kind.model_validate_json(json.dumps(tree))
-    except ValidationError as error:
-        lines = [f"{where}: {len(error.errors())} mistakes" if error.error_count() > 1 else f"{where}:"]
-        for mistake in error.errors():
-            key = ".".join(str(part) for part in mistake["loc"])
-            line = f"  {key}: {mistake['msg']}, got {mistake['input']!r}"
-            if mistake["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(mistake["loc"][-1]), names_at(kind, mistake["loc"][:-1]), n=1)
-                line = f"  {key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
-            elif isinstance(mistake["input"], str) and "number" in mistake["msg"]:
-                line += " (YAML reads 1e-4 as text: write 1.0e-4)"
-            lines.append(line)
-        raise ValueError("\n".join(lines)) from None
-
-
-def names_at(kind: type[BaseModel], place: tuple) -> list[str]:
-    """Valid keys at a place in a tree of models."""
-    for part in place:
-        field = kind.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        inner = next((a for a in (inner, *get_args(inner)) if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if inner is None:
-            return []
-        kind = inner
-    return list(kind.model_fields)
+    return parse(Config, read_yaml(path, overrides), str(path))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 
+from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.twin.condition import Condition
 from ecgtwin.twin.twin import ECGTwin
 
