@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import wfdb
-from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from ..ecg.leads import INDEPENDENT
 from ..ecg.ptbxl import read_table
-
-INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+from ..ecg.record import ECG
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,8 @@ def read_ptbxl(folder: str | Path, *, rate: float = 102.4, samples: int = 1024) 
     if table.empty:
         raise FileNotFoundError(f"{folder} has ptbxl_database.csv but none of the records100 files that it names")
     signals = np.empty((len(table), len(INDEPENDENT), samples), np.int16)
-    for row, low in enumerate(tqdm(table["low"], desc="reading PTB-XL")):
-        record = wfdb.rdrecord(str(folder / low))
-        names = [n.upper() for n in record.sig_name]
-        x = record.p_signal[:, [names.index(n) for n in INDEPENDENT]].T
-        x = resample_poly(x, 128, 125, axis=-1, padtype="line")[:, :samples]
+    for row, low in enumerate(tqdm(table["low"], desc="reading PTB-XL", mininterval=2)):
+        x = ECG.read(folder / f"{low}.hea").select(INDEPENDENT).resample(rate).signal[:, :samples]
         x = np.pad(x, ((0, 0), (0, samples - x.shape[1])), mode="edge") - np.median(x, axis=-1, keepdims=True)
         signals[row] = np.clip(np.round(x * 1000), -32767, 32767)
     table = table.assign(split=table["fold"].map(SPLITS), name=table["low"])

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..diffusion.schedule import Schedule
@@ -57,7 +59,10 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     """Write a model folder; config.json comes last, so that a folder with one is whole."""
     tensors = {k: v.half() if half else v.float() for k, v in parts.tensors().items()}
     save_tensors(folder / "weights.safetensors", tensors)
-    parts.table.save(folder / "statements")
+    arrays = {k: np.asarray(v, np.float16 if half else np.float32) for k, v in parts.table.arrays().items()}
+    write_atomically(folder / "statements.safetensors", lambda p: save_file(arrays, p))
+    said = json.dumps(parts.table.description(), indent=1)
+    write_atomically(folder / "statements.json", lambda p: p.write_text(said + "\n"))
     tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
     write_atomically(folder / "config.json", lambda p: p.write_text(json.dumps(tree, indent=2) + "\n"))
     return folder

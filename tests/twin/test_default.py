@@ -1,0 +1,111 @@
+"""The model inside the package: it loads offline, every condition acts, and what is asked for is what is measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin.ecg.rhythm import heart_rate, r_peaks
+from ecgtwin.ecg.simulate import Person, simulate
+from ecgtwin.twin.files import DEFAULT
+
+WAS = Condition("sinus rhythm", "female", 60, 70)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ECGTwin.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return simulate(Person.draw(11), "sinus rhythm", 70.0, seed=11)
+
+
+def twin(model, patient, condition, n=1, **options):
+    ecgs = model.generate(patient, condition, reference_condition=WAS, n=n, steps=10, **options)
+    return np.stack([e.signal for e in ecgs])
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("report", Condition("atrial fibrillation", "female", 60, 70)),
+        ("heart rate", Condition("sinus rhythm", "female", 60, 95)),
+        ("sex", Condition("sinus rhythm", "male", 60, 70)),
+        ("age", Condition("sinus rhythm", "female", 25, 70)),
+    ],
+)
+def test_every_condition_acts(model, patient, name, condition):
+    difference = np.abs(twin(model, patient, condition) - twin(model, patient, WAS))
+    assert difference.max() > 0.02, f"{name} moves nothing by more than {difference.max():.4f} mV"
+
+
+def test_the_reference_acts(model, patient):
+    other = simulate(Person.draw(12), "sinus rhythm", 70.0, seed=11)
+    assert np.abs(twin(model, other, WAS) - twin(model, patient, WAS)).max() > 0.1
+
+
+def test_left_and_right_bundle_branch_block_differ(model, patient):
+    """From the same noise; in V1 the left one points down and the right one, on average, higher."""
+    left, right = (
+        twin(model, patient, Condition(f"sinus rhythm|complete {side} bundle branch block", "female", 60, 70), n=8)
+        for side in ("left", "right")
+    )
+    assert np.abs(left - right).max() > 0.2
+    v1 = [np.mean([x[6][r_peaks(x, 102.4)].mean() - np.median(x[6]) for x in side]) for side in (left, right)]
+    assert v1[1] > v1[0]
+
+
+def test_the_requested_heart_rate_is_measured(model, patient):
+    errors = []
+    for rate, name in ((55, "sinus bradycardia"), (80, "sinus rhythm"), (110, "sinus tachycardia")):
+        found = [heart_rate(x, 102.4) for x in twin(model, patient, Condition(name, "female", 60, rate), n=4)]
+        errors += [abs(f - rate) for f in found if f is not None]
+    assert len(errors) >= 10 and np.mean(errors) <= 12
+
+
+def test_fibrillation_is_more_irregular_than_sinus_rhythm(model, patient):
+    def spread(name):
+        found = twin(model, patient, Condition(name, "female", 60, 80), n=8)
+        return np.median([np.std(np.diff(p)) / np.mean(np.diff(p)) for p in (r_peaks(x, 102.4) for x in found) if len(p) > 3])
+
+    assert spread("atrial fibrillation") > spread("sinus rhythm") + 0.03
+
+
+def test_sample_k_is_the_same_alone_or_among_eight(model, patient):
+    many = twin(model, patient, WAS, n=8, seed=3)
+    np.testing.assert_allclose(twin(model, patient, WAS, seed=8)[0], many[5], atol=1e-4)
+    np.testing.assert_array_equal(twin(model, patient, WAS, n=8, seed=3), many)
+
+
+def test_statements_it_does_not_know_are_refused_with_the_nearest(model, patient):
+    with pytest.raises(ValueError, match="atrial fibrillation"):
+        model.generate(patient, Condition("atrial fibrilation"))
+    assert model.normalise(["AF", "LBBB"]) == ("atrial fibrillation", "complete left bundle branch block")
+
+
+def test_size_and_card():
+    size = sum(p.stat().st_size for p in Path(DEFAULT).iterdir())
+    assert size <= 24 * 2**20
+    card = (Path(DEFAULT) / "README.md").read_text()
+    for words in ("CC BY", "PTB-XL", "doi:10.13026/kfzx-aw45", "not for clinical diagnosis"):
+        assert words in card
+    assert json.loads((Path(DEFAULT) / "config.json").read_text())["facts"]["data_digest"]
+
+
+@pytest.mark.parametrize("record", ["ptbxl/records500", "challenge2021/JS20000", "ptbdb/patient001/s0010_re"])
+def test_real_references_of_three_data_sets(model, shared_data, tmp_path, record):
+    path = shared_data / record
+    path = next(path.glob("*/*.hea")) if path.is_dir() else path
+    reference = ECG.read(path)
+    made = model.generate(reference, Condition("atrial fibrillation", heart_rate=90), n=2, steps=5)
+    for one in made:
+        assert one.signal.shape == (12, 1024) and np.isfinite(one.signal).all() and np.abs(one.signal).max() < 10
+        back = ECG.read(one.write(tmp_path / "twin.hea")).signal.astype(float)
+        i, ii, iii, avr, avl, avf = back[:6]
+        for residual in (iii - (ii - i), avr + (i + ii) / 2, avl - (i - ii / 2), avf - (ii - i / 2)):
+            assert np.abs(residual).max() <= 1.51e-3  # each of three leads is rounded by half a step of 1 uV
+    assert not np.array_equal(made[0].signal, made[1].signal)
