@@ -21,7 +21,7 @@ from . import files
 from .condition import Condition, Conditions, stack
 from .files import Parts
 
-GUIDANCE, BASE_GUIDANCE = 2.0, 1.0
+GUIDANCE, BASE_GUIDANCE = 3.5, 1.0
 
 
 class Request(NamedTuple):
