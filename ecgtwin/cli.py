@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_data import app as data_app
+from .cli_image import app as image_app
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -17,7 +20,9 @@ app = typer.Typer(
     "Research use only, not for clinical diagnosis.",
 )
 
-NOTICE = "Research use only, not for clinical diagnosis."
+app.add_typer(data_app, name="data")
+app.add_typer(image_app, name="image")
+
 Reports = Annotated[list[str] | None, typer.Option("--report", help="statement of the wanted state; may be repeated")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]

@@ -14,9 +14,10 @@ import wfdb
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
+from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.rhythm import r_peaks
-from ecgtwin.ecg.simulate.dipole import DOWER, LEADS
+from ecgtwin.ecg.simulate.dipole import DOWER
 
 RATE, BEFORE, AFTER = 500, 200, 300
 GRID = {"p": (np.linspace(0.1, 0.9, 5), 0.14), "qrs": (np.linspace(0.06, 0.94, 9), 0.08), "t": (np.linspace(-0.02, 1.1, 9), 0.1)}
@@ -27,7 +28,7 @@ def read(path: Path) -> np.ndarray:
     """The eight leads (8, samples) in mV, less the constant tail of PTB-XL."""
     record = wfdb.rdrecord(str(path))
     names = [name.upper() for name in record.sig_name]
-    return record.p_signal[:-60, [names.index(lead.upper()) for lead in LEADS]].T
+    return record.p_signal[:-60, [names.index(lead.upper()) for lead in INDEPENDENT]].T
 
 
 def median_beat(signal: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -110,23 +111,26 @@ def solve(basis: np.ndarray, signal: np.ndarray) -> np.ndarray:
     return np.linalg.solve(basis.T @ basis + ridge * np.eye(basis.shape[1]), basis.T @ signal.T).T
 
 
-def bent_field(heights: np.ndarray, rounds: int = 60) -> np.ndarray:
-    """The field (8, 3) under which heights (8, bumps) are those of one dipole: Dower's, bent as far as this person asks for."""
+def bent_field(heights: np.ndarray, rounds: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """The field (8, 3) and dipoles (3, bumps) that explain heights (8, bumps) of the bumps in the leads.
+
+    I and II, far from the heart, see the dipole as Dower's do; V1-V6 are bent away from Dower's as far as this person asks for.
+    """
     field = DOWER.copy()
+    faith = np.array([30.0, 30.0, 1, 1, 1, 1, 1, 1])[:, None]  # I and II are matched whatever V1-V6 say
     for _ in range(rounds):
-        dipoles = np.linalg.pinv(field) @ heights
-        pull = 0.01 * float(np.sum(dipoles**2)) * np.eye(3)
-        field = np.linalg.solve(dipoles @ dipoles.T + pull, (heights @ dipoles.T + DOWER @ pull).T).T
-    return field
+        dipoles = np.linalg.lstsq(faith * field, faith * heights, rcond=None)[0]
+        pull = 0.02 * float(np.sum(dipoles**2)) * np.eye(3)
+        field[2:] = np.linalg.solve(dipoles @ dipoles.T + pull, (heights[2:] @ dipoles.T + DOWER[2:] @ pull).T).T
+    return field, np.linalg.lstsq(faith * field, faith * heights, rcond=None)[0]
 
 
 def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
-    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; lead fields of ventricles and atria less Dower's;
-    intervals in ms."""
+    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; V1-V6 of the lead fields less Dower's; intervals."""
     heights = coefficients(beat, at)
-    field = bent_field(np.concatenate([heights["qrs"], 2 * heights["t"]], axis=1))
-    atrial = bent_field(heights["p"])
-    dipoles = {k: np.linalg.pinv(atrial if k == "p" else field) @ v for k, v in heights.items()}
+    fields, dipoles = {}, {}
+    for wave, height in heights.items():
+        fields[wave], dipoles[wave] = bent_field(height)
     gains = {k: np.sqrt(np.mean(v**2)) for k, v in dipoles.items()}
     ms = 1000 / RATE
     intervals = [
@@ -136,14 +140,15 @@ def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
         (at["t_end"] - at["on"]) * ms / rr ** (1 / 3),
     ]
     shapes = [(dipoles[k] / gains[k]).T.ravel() for k in ("p", "qrs", "t")]
-    return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, (field - DOWER).ravel(), (atrial - DOWER).ravel(), intervals])
+    bends = [(fields[k] - DOWER)[2:].ravel() for k in ("p", "qrs", "t")]
+    return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, *bends, intervals])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=OUT)
-    parser.add_argument("--components", type=int, default=40)
+    parser.add_argument("--components", type=int, default=60)
     options = parser.parse_args()
     table = read_table(options.folder)
     normal = table.codes.map(lambda codes: codes.get("NORM", 0) >= 80)
@@ -163,6 +168,7 @@ def main() -> None:
     rest = np.clip(rest, -3 * spread, 3 * spread)
     _, size, parts = np.linalg.svd(rest / spread, full_matrices=False)
     kept = parts[: options.components] * (size[: options.components, None] / np.sqrt(len(data))) * spread
+    kept *= rest.std(0) / np.linalg.norm(kept, axis=0)  # what the other components held is given back to each trait
     share = float(np.sum(size[: options.components] ** 2) / np.sum(size**2))
     content = {
         "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); scripts/fit_population.py",

@@ -21,6 +21,8 @@ FORMATS = {".hea": "wfdb", ".dat": "wfdb", ".mat": "wfdb", "": "wfdb", ".csv": "
 
 def read(path: Path, *, units: str | None = None, rate: float | None = None, leads=None) -> ECG:
     """Read a file by its ending; see `ECG.read`."""
+    if path.is_dir() and not (path.name and path.with_name(f"{path.name}.hea").is_file()):
+        raise ValueError(f"{path} is a folder: give one record in it")
     kind = FORMATS.get(path.suffix.lower())
     if kind is None and path.with_name(path.name + ".hea").is_file():
         kind = "wfdb"
@@ -70,7 +72,18 @@ def read_wfdb(path: Path, *, units: str | None = None) -> ECG:
     names, kept, notes = standard_leads(found.sig_name or [], str(record))
     scale = [factor(units or (found.units[k] if found.units else "mV"), f"{record}, lead {found.sig_name[k]}") for k in kept]
     signal = found.p_signal[:, kept].T * np.array(scale)[:, None]
-    return ECG(signal, found.fs, names, name=record.name, notes=notes, **describe(found.comments or []))
+    said = describe(header_comments(header_file))
+    return ECG(signal, found.fs, names, name=record.name, **said | {"notes": notes + said["notes"]})
+
+
+def header_comments(path: Path) -> list[str]:
+    """Comment lines of a header; wfdb drops every letter of theirs that is not ASCII."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [line for line in text.splitlines() if line.startswith("#")]
 
 
 def check_size(record: Path, header) -> None:
@@ -100,7 +113,7 @@ def standard_leads(names: Iterable[str], where: str) -> tuple[tuple[str, ...], l
         try:
             lead = canonical(name)
         except ValueError:
-            others.append(name)
+            others.append(name or "(no name)")
             continue
         if lead in found:
             raise ValueError(f"{where}: lead {lead} occurs twice")
@@ -112,8 +125,8 @@ def standard_leads(names: Iterable[str], where: str) -> tuple[tuple[str, ...], l
 
 
 def describe(comments: Iterable[str]) -> dict[str, Any]:
-    """Age, sex, reports and whether it is synthetic, from header comments (ours, the Challenge's, PTBDB's)."""
-    found: dict[str, Any] = {"reports": ()}
+    """Age, sex, reports, notes and whether it is synthetic, from header comments (ours, the Challenge's, PTBDB's)."""
+    found: dict[str, Any] = {"reports": (), "notes": ()}
     for line in comments:
         key, _, value = line.strip().lstrip("#").partition(":")
         key, value = key.strip().lower(), value.strip()
@@ -125,6 +138,8 @@ def describe(comments: Iterable[str]) -> dict[str, Any]:
             found["reports"] += tuple(part.strip() for part in value.split("|") if part.strip())
         elif key == "dx" and value:
             found["reports"] += tuple(f"snomed:{code.strip()}" for code in value.split(",") if code.strip())
+        elif key == "note" and value:
+            found["notes"] += (value,)
         elif key == "patient" and value:
             found["patient"] = value
         elif key == "synthetic":
@@ -138,7 +153,8 @@ def comments(ecg: ECG) -> list[str]:
     lines += [f"age: {ecg.age:g}"] if ecg.age is not None else []
     lines += [f"sex: {ecg.sex}"] if ecg.sex else []
     lines += [f"patient: {one_line(ecg.patient)}"] if ecg.patient else []
-    return lines + [f"report: {one_line(text)}" for text in ecg.reports]
+    lines += [f"report: {one_line(text)}" for text in ecg.reports]
+    return lines + [f"note: {one_line(text)}" for text in ecg.notes]
 
 
 def one_line(text: str) -> str:
@@ -150,11 +166,14 @@ def read_csv(path: Path, *, units: str | None = None, rate: float | None = None,
     text = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     notes = [line.lstrip("# ") for line in text if line.startswith("#")]
     said = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in notes)}
-    rows = [re.split(r"[,;\t]", line) for line in text if line.strip() and not line.startswith("#")]
+    lines = [line for line in text if line.strip() and not line.startswith("#")]
+    between = next((c for c in ";\t" if lines and c in lines[0]), ",")
+    rows = [(line if between == "," else line.replace(",", ".")).split(between) for line in lines]  # "0,5;0,6" in much of Europe
     if len(rows) < 2:
         raise ValueError(f"{path}: expected a row of lead names and rows of numbers")
     names = [cell.strip().strip('"') for cell in rows[0]]
-    if all(is_number(cell) for cell in names):
+    headed = not all(is_number(cell) for cell in names)
+    if not headed:
         if leads is None:
             raise ValueError(f"{path}: {len(names)} columns without names: pass leads=(…) in the order of the columns")
         names = list(leads)
@@ -169,24 +188,43 @@ def read_csv(path: Path, *, units: str | None = None, rate: float | None = None,
         raise ValueError(f"{path}: {error}") from None
     time = next((k for k, n in enumerate(names) if re.match(r"time|t$|t[ _(]", n.lower())), None)
     if time is not None:
-        step = np.median(np.diff(values[time])) if values.shape[1] > 1 else np.nan
-        step *= 1e-3 if "ms" in names[time].lower() else 1.0
         if rate is None and "rate" not in said:
-            if not step > 0:
-                raise ValueError(f"{path}: the time column does not rise: pass rate= in Hz")
-            rate = 1 / step if abs(1 / step - round(1 / step)) > 0.05 else float(round(1 / step))
+            rate = rate_of(values[time] * (1e-3 if "ms" in names[time].lower() else 1.0), str(path))
         values, names = np.delete(values, time, 0), names[:time] + names[time + 1 :]
     rate = said_rate(said.get("rate"), path) if rate is None else rate
     if rate is None:
         raise ValueError(f"{path}: no sampling rate: add a time column or a line '# rate: 500', or pass rate= in Hz")
     each = [re.search(r"[\[(_ ](mv|uv|µv|μv|v)[\])]?$", n.lower()) for n in names]
     plain = [n[: m.start()] if m else n for n, m in zip(names, each, strict=True)]
+    if leads is not None and headed:
+        if len(leads) != len(plain):
+            raise ValueError(f"{path}: leads names {len(leads)} columns, the file has {len(plain)} besides time")
+        plain = list(leads)
     found, kept, left = standard_leads(plain, str(path))
     given = units or said.get("units") or "mV"
     scale = [factor(each[k].group(1) if each[k] and units is None else given, str(path)) for k in kept]
     signal = values[kept] * np.array(scale)[:, None]
-    refuse_microvolts(signal, str(path))
-    return ECG(signal, rate, found, name=path.stem, notes=left, **describe(notes))
+    if units is None:
+        refuse_microvolts(signal, str(path))
+    known = describe(notes)
+    return ECG(signal, rate, found, name=path.stem, **known | {"notes": left + known["notes"]})
+
+
+def rate_of(time: np.ndarray, where: str) -> float:
+    """Hz of a time column in s, from its whole length: steps of rounded times say little about the rate."""
+    advice = "pass rate= in Hz, or cut the file there"
+    if len(time) < 2 or not np.isfinite(time).all() or not time[-1] > time[0]:
+        raise ValueError(f"{where}: the time column does not rise: pass rate= in Hz")
+    length = time[-1] - time[0]
+    rate = (len(time) - 1) / length
+    if rate <= 2:
+        raise ValueError(f"{where}: times are {1 / rate:g} s apart: call the column time_ms if they are ms, or pass rate= in Hz")
+    off = np.abs(time - np.linspace(time[0], time[-1], len(time)))
+    if off.max() * rate > 1:
+        steps = np.abs(np.diff(time) * rate - 1)
+        raise ValueError(f"{where}: the time column is not even, most of all near {time[steps.argmax()]:.3f} s: {advice}")
+    slack = rate * 2 * off.max() / length + 1e-6  # how well rounded times can tell the rate
+    return next((near for near in (round(rate, 0), round(rate, 1)) if abs(near - rate) <= slack), rate)
 
 
 def is_number(cell: str) -> bool:
@@ -207,12 +245,13 @@ def said_rate(text: str | None, path: Path) -> float | None:
 
 
 def refuse_microvolts(signal: np.ndarray, where: str) -> None:
-    """|x| > 20 mV off its median does not come from a heart: the numbers are probably microvolts."""
-    with np.errstate(all="ignore"):
-        offset = np.nanmedian(signal, axis=1, keepdims=True) if np.isfinite(signal).any() else 0.0
-        largest = np.nanmax(np.abs(signal - offset), initial=0.0)
-    if largest > 20:
-        raise ValueError(f"{where}: values up to {largest:.0f} mV: looks like microvolts: pass units='uV'")
+    """No heart makes |x| > 20 mV off its median; an artefact does, but not for 5 % of the samples of a lead."""
+    for row in signal:
+        row = row[np.isfinite(row)]
+        off = np.abs(row - np.median(row)) if len(row) else np.zeros(1)
+        if np.percentile(off, 95) <= 20:
+            continue
+        raise ValueError(f"{where}: values up to {off.max():.0f} mV: looks like microvolts: pass units='uV'")
 
 
 def read_npz(path: Path, *, units: str | None = None, rate: float | None = None, leads=None) -> ECG:
@@ -225,20 +264,28 @@ def read_npz(path: Path, *, units: str | None = None, rate: float | None = None,
     absent = [k for k, given in (("signal", None), ("rate", rate), ("leads", leads)) if k not in arrays and given is None]
     if absent:
         raise ValueError(f"{path}: lacks {', '.join(absent)}: expected signal (leads, samples), rate (Hz) and leads")
-    names = [str(n) for n in (arrays["leads"] if leads is None else leads)]
-    signal = np.asarray(arrays["signal"], np.float64)
+    names = [str(n) for n in np.atleast_1d(arrays["leads"] if leads is None else np.array(leads))]
+    signal = arrays["signal"]
+    if signal.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: signal holds {signal.dtype}: expected real numbers")
+    given_rate = np.asarray(arrays["rate"] if rate is None else rate)
+    if given_rate.size != 1 or given_rate.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: rate {given_rate}: expected one number of Hz")
     if signal.ndim != 2 or len(signal) != len(names):
         raise ValueError(f"{path}: signal of shape {signal.shape} with {len(names)} leads: expected (leads, samples)")
     given = units or (str(arrays["units"]) if "units" in arrays else "mV")
     found, kept, left = standard_leads(names, str(path))
-    signal = signal[kept] * factor(given, str(path))
-    refuse_microvolts(signal, str(path))
+    signal = signal[kept].astype(np.float64) * factor(given, str(path))
+    if units is None:
+        refuse_microvolts(signal, str(path))
     said = describe(str(c) for c in np.atleast_1d(arrays.get("comments", np.array([], str))))
-    return ECG(signal, float(arrays["rate"] if rate is None else rate), found, name=path.stem, notes=left, **said)
+    return ECG(signal, float(given_rate.item()), found, name=path.stem, **said | {"notes": left + said["notes"]})
 
 
 def write(ecg: ECG, path: Path, format: str | None = None) -> Path:
     """Write an ECG; see `ECG.write`. Returns the path of the file (for WFDB of the header)."""
+    if not ecg.signal.size:
+        raise ValueError("the ECG has no samples to write")
     kind = format or FORMATS.get(path.suffix.lower())
     writers = {"wfdb": write_wfdb, "csv": write_csv, "npz": write_npz}
     if kind not in writers:
@@ -278,7 +325,7 @@ def write_wfdb(ecg: ECG, path: Path) -> list[Path]:
 
 
 def write_csv(ecg: ECG, path: Path) -> list[Path]:
-    lines = [f"# {line}" for line in ("units: mV", f"rate: {ecg.rate:.10g}", *comments(ecg))]
+    lines = [f"# {line}" for line in ("units: mV", f"rate: {ecg.rate!r}", *comments(ecg))]
     lines.append(",".join(ecg.leads))
     lines += [",".join(f"{v:.5f}" for v in row) for row in ecg.signal.T]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -10,12 +10,15 @@ INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 LIMB = LEADS[:6]
 
 _KNOWN = {name.lower(): name for name in LEADS} | {"1": "I", "2": "II", "3": "III", "mli": "I", "mlii": "II", "mliii": "III"}
+_KNOWN |= {"di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III"}  # French, Spanish, Portuguese
 
 
 def canonical(name: str) -> str:
-    """The standard spelling of a lead: "AVR", "avr", "Lead aVR", "v1" … ValueError for anything else."""
-    text = re.sub(r"^(lead|ecg|derivation)[\s_:-]*|[\s_.-]+", "", str(name).strip().lower())
-    found = _KNOWN.get(text)
+    """The standard spelling of a lead: "AVR", "avr", "Lead aVR", "v1" … ValueError for anything else, also "-aVR"."""
+    text = re.sub(r"^(lead|ecg|derivation)[\s_:-]*", "", str(name).strip().lower())
+    found = _KNOWN.get(re.sub(r"[\s_.-]+", "", text))
+    if found and text[0] in "-−":
+        raise ValueError(f"lead {name!r} is inverted: change its sign and call it {found}")
     if found is None:
         raise ValueError(f"lead {name!r}: expected one of {', '.join(LEADS)} in any spelling")
     return found

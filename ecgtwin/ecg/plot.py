@@ -1,11 +1,13 @@
 """A 12-lead ECG on paper: 25 mm/s, 10 mm/mV, 3 x 4 leads of 2.5 s and a rhythm strip of lead II."""
 
 import os
+import textwrap
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from .record import ECG
 
@@ -25,6 +27,8 @@ def plot(ecg: ECG, path: str | Path, *, reference: ECG | None = None, layout: st
     A synthetic ECG is drawn in red and marked SYNTHETIC.
     """
     path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"{path.name}: expected a name that ends in .png, .svg or .pdf")
     if layout not in ("overlay", "stacked"):
         raise ValueError(f"layout {layout!r}: expected 'overlay' or 'stacked'")
     sheets = [[ecg]] if reference is None else [[reference, ecg]] if layout == "overlay" else [[reference], [ecg]]
@@ -43,6 +47,7 @@ def plot(ecg: ECG, path: str | Path, *, reference: ECG | None = None, layout: st
             color = BEHIND if behind else OTHER if one.synthetic and one is ecg else INK
             draw(axes, one, MARGIN + PULSE, top, color, labels=k == 0)
     words(axes, ecg, reference, layout, title, width, height)
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         figure.savefig(part, dpi=150)
@@ -63,8 +68,10 @@ def paper(axes, x: float, y: float, width: float, height: float) -> None:
 def draw(axes, ecg: ECG, x: float, top: float, color: str, *, labels: bool) -> None:
     """One ECG on a sheet whose traces begin at x and whose first row begins at top (mm)."""
     ecg = ecg.twelve()
-    signal = dict(zip(ecg.leads, ecg.signal - np.nanmedian(ecg.signal, axis=1, keepdims=True), strict=True))
-    t = np.arange(ecg.signal.shape[1]) / ecg.rate
+    shown = ecg.signal[:, : int(10 * ecg.rate) + 1]
+    signal = dict(zip(ecg.leads, shown - np.nanmedian(shown, axis=1, keepdims=True), strict=True))
+    t = np.arange(shown.shape[1]) / ecg.rate
+    sheet = Rectangle((x - PULSE, top - 4 * ROW), PULSE + 10 * SPEED, 4 * ROW, transform=axes.transData)
     for row in range(4):
         zero = top - (row + 0.55) * ROW
         if labels:
@@ -73,9 +80,14 @@ def draw(axes, ecg: ECG, x: float, top: float, color: str, *, labels: bool) -> N
         for name, begin, end in strips:
             seen = (t >= begin) & (t <= end)
             place, height = x + SPEED * t[seen], zero + GAIN * signal[name][seen]
-            axes.plot(place, height, color=color, linewidth=0.8, zorder=3 if labels else 4, solid_joinstyle="round")
+            order = 3 if labels else 4
+            (line,) = axes.plot(place, height, color=color, linewidth=0.8, zorder=order, solid_joinstyle="round")
+            line.set_clip_path(sheet)  # a pacing spike must not cross the words above
             if labels:
-                axes.text(x + SPEED * begin + 1, zero + 9, name, fontsize=8, weight="bold", color=INK, zorder=5)
+                # Over the grid and under the traces: no label may hide a wave.
+                ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
+                place = (x + SPEED * begin + 1, zero + 9)
+                axes.text(*place, name, fontsize=8, weight="bold", color=INK, zorder=2.5, bbox=ground)
                 if begin:
                     axes.vlines(x + SPEED * begin, zero - 3, zero + 3, colors=INK, linewidths=0.6, zorder=2)
 
@@ -90,16 +102,15 @@ def pulse(axes, x: float, zero: float) -> None:
 def words(axes, ecg: ECG, reference: ECG | None, layout: str, title: str | None, width: float, height: float) -> None:
     axes.text(MARGIN, height - 7, title or ecg.name or "ECG", fontsize=10, weight="bold", color=INK, va="center")
     lines = [(ecg, "synthetic" if ecg.synthetic else "recorded")] if reference is None else [(reference, "reference"), (ecg, "twin")]
-    x = MARGIN
-    for one, what in lines:
+    for row, (one, what) in enumerate(lines):
         rate = one.heart_rate()
         text = f"{what}: " + ", ".join(
             [f"{rate:.0f}/min" if rate else "rate not measurable", *([one.sex] if one.sex else []),
              *([f"{one.age:g} years"] if one.age is not None else []), *one.reports[:4]]
         )
         color = OTHER if one is ecg and ecg.synthetic else INK if layout == "stacked" or one is ecg else "#5c6068"
-        axes.text(x, height - 14, text, fontsize=8, color=color, va="center")
-        x += width / 2
+        text = textwrap.shorten(text, 150, placeholder=" …")
+        axes.text(MARGIN, height - 13 - 4.5 * row, text, fontsize=8, color=color, va="center")
     axes.text(MARGIN, 5, f"{SPEED:g} mm/s   {GAIN:g} mm/mV   {NOTICE}", fontsize=7, color="#555555", va="center")
     if ecg.synthetic:
         axes.text(width - MARGIN, 5, "SYNTHETIC", fontsize=11, weight="bold", color=OTHER, ha="right", va="center")

@@ -40,11 +40,16 @@ class ECG:
             raise ValueError(f"leads {', '.join(leads)}: each may occur once")
         if not (np.isfinite(self.rate) and self.rate > 0):
             raise ValueError(f"rate {self.rate}: expected a positive number of Hz")
+        if self.sex not in ("female", "male", None):
+            raise ValueError(f"sex {self.sex!r}: expected 'female', 'male' or None")
+        if self.age is not None and not (np.isfinite(self.age) and self.age >= 0):
+            raise ValueError(f"age {self.age}: expected years, or None where it is not known")
         signal.flags.writeable = False
         for key, value in (("signal", signal), ("leads", leads), ("rate", float(self.rate))):
             object.__setattr__(self, key, value)
-        object.__setattr__(self, "reports", tuple(self.reports))
-        object.__setattr__(self, "notes", tuple(self.notes))
+        for key in ("reports", "notes"):
+            value = getattr(self, key)
+            object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
 
     @classmethod
     def read(cls, path: str | Path, *, units: str | None = None, rate: float | None = None, leads=None) -> "ECG":
@@ -74,6 +79,8 @@ class ECG:
 
     def crop(self, start: float, seconds: float) -> "ECG":
         """`seconds` from `start` (s); ValueError where the recording is shorter."""
+        if not (np.isfinite(start) and np.isfinite(seconds) and seconds > 0):
+            raise ValueError(f"{seconds:g} s from {start:g} s: expected a positive number of seconds")
         first, n = round(start * self.rate), round(seconds * self.rate)
         if first < 0 or first + n > self.signal.shape[1] + 1:
             raise ValueError(f"{seconds:g} s from {start:g} s were asked of a recording of {self.seconds:.2f} s")
@@ -84,6 +91,10 @@ class ECG:
 
         The first sample keeps its time. A sine below 0.4 of the lower rate keeps its amplitude within 1 %.
         """
+        if not (np.isfinite(rate) and rate > 0):
+            raise ValueError(f"rate {rate}: expected a positive number of Hz")
+        if not self.signal.shape[1]:
+            raise ValueError("the ECG has no samples to resample")
         ratio = Fraction(rate).limit_denominator(10_000) / Fraction(self.rate).limit_denominator(10_000)
         up, down = ratio.limit_denominator(2_000).as_integer_ratio()
         if up == down:

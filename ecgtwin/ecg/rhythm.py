@@ -11,6 +11,7 @@ from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 BAND = (5.0, 22.0)  # Hz: most QRS energy, little of P, T and muscle
+WIDE_BAND = (1.0, 15.0)  # Hz: for the area of a complex, in which a spike of a few ms hardly counts
 REFRACTORY = 0.2  # s: no two ventricular beats are closer
 WORKING_RATE = 250.0  # Hz: more samples than this add nothing to detection
 FLAT = 0.01  # mV: a lead whose filtered beats are below this says nothing
@@ -31,13 +32,15 @@ def r_peaks(signal: np.ndarray, rate: float) -> np.ndarray:
     if signal.shape[0] == 0 or signal.shape[1] < 0.5 * rate:
         return np.empty(0, dtype=int)
     step = max(1, int(rate // WORKING_RATE))
-    filtered = _band_passed(_filled(signal), rate)[:, ::step]
+    clean = _without_glitches(_filled(signal), rate)
+    filtered = _band_passed(clean, rate, BAND)[:, ::step]
     rate_low = rate / step
     energy = _pooled_slope(filtered, rate_low)
     if energy is None:
         return np.empty(0, dtype=int)
-    beats = _beats(energy, rate_low)
-    return _refined(filtered, beats, rate_low, step, signal.shape[1])
+    beats = _refined(filtered, _beats(energy, rate_low), rate_low)
+    beats = _without_spikes(beats, _band_passed(clean, rate, WIDE_BAND)[:, ::step], rate_low)
+    return np.minimum(beats * step, signal.shape[1] - 1)
 
 
 def heart_rate(signal: np.ndarray, rate: float) -> float | None:
@@ -63,15 +66,17 @@ def _filled(signal: np.ndarray) -> np.ndarray:
     return signal - np.median(signal, axis=1, keepdims=True)
 
 
-def _band_passed(signal: np.ndarray, rate: float) -> np.ndarray:
-    """Pacing spikes and glitches taken out (they are thinner than any QRS), then band-passed without delay."""
+def _without_glitches(signal: np.ndarray, rate: float) -> np.ndarray:
+    """Pacing spikes and glitches taken out where the rate shows them: they are thinner than any QRS."""
     width = max(3, 2 * int(round(0.008 * rate)) + 1)
     smooth = median_filter(signal, size=(1, width), mode="nearest")
-    thin = np.abs(signal - smooth)
     limit = np.maximum(0.5 * np.percentile(np.abs(smooth), 99.5, axis=1, keepdims=True), 0.2)
-    signal = np.where(thin > limit, smooth, signal)
-    high = min(BAND[1], 0.45 * rate)
-    sos = butter(2, (BAND[0], high), btype="bandpass", fs=rate, output="sos")
+    return np.where(np.abs(signal - smooth) > limit, smooth, signal)
+
+
+def _band_passed(signal: np.ndarray, rate: float, band: tuple[float, float]) -> np.ndarray:
+    """Without delay."""
+    sos = butter(2, (band[0], min(band[1], 0.45 * rate)), btype="bandpass", fs=rate, output="sos")
     pad = min(signal.shape[1] - 1, int(rate))
     return sosfiltfilt(sos, signal, axis=1, padtype="even", padlen=pad)
 
@@ -145,13 +150,32 @@ def _searched_back(beats: list[int], peaks: np.ndarray, energy: np.ndarray, rate
     return sorted(found)
 
 
-def _refined(filtered: np.ndarray, beats: np.ndarray, rate: float, step: int, samples: int) -> np.ndarray:
-    """Each beat moved to the largest pooled deflection within 80 ms, in samples of the original signal."""
+def _refined(filtered: np.ndarray, beats: np.ndarray, rate: float) -> np.ndarray:
+    """Each beat moved to the largest pooled deflection within 80 ms."""
     scale = np.maximum(_typical_peak(np.abs(filtered), rate), FLAT)
     size = np.sum(np.minimum(np.abs(filtered) / scale, 2.0), axis=0)
     reach = int(round(0.08 * rate))
-    moved = []
+    starts = [max(0, beat - reach) for beat in beats]
+    moved = [start + int(np.argmax(size[start : beat + reach + 1])) for start, beat in zip(starts, beats, strict=True)]
+    return np.unique(np.array(moved, dtype=int))
+
+
+def _without_spikes(beats: np.ndarray, slow: np.ndarray, rate: float) -> np.ndarray:
+    """Drop what is followed within 0.36 s by a beat of five times its area: an atrial pacing spike, steep but too thin.
+
+    The area is that of the pooled |signal| within 80 ms, in a band low enough for wide complexes. Of two beats closer
+    than the refractory time the smaller goes.
+    """
+    size = np.sum(np.abs(slow), axis=0)
+    reach = int(round(0.08 * rate))
+    kept: list[tuple[int, float]] = []
     for beat in beats:
-        start = max(0, beat - reach)
-        moved.append((start + int(np.argmax(size[start : beat + reach + 1]))) * step)
-    return np.unique(np.minimum(np.array(moved, dtype=int), samples - 1))
+        area = float(size[max(0, beat - reach) : beat + reach + 1].sum())
+        if kept:
+            apart, before = (beat - kept[-1][0]) / rate, kept[-1][1]
+            if apart < 0.36 and before < 0.2 * area or apart < REFRACTORY and before < area:
+                kept.pop()
+            elif apart < REFRACTORY:
+                continue
+        kept.append((int(beat), area))
+    return np.array([beat for beat, _ in kept], dtype=int)

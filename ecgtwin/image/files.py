@@ -108,6 +108,7 @@ def load_text(config: ModelConfig, folder: Path) -> TextModel:
 
 
 def build_schedule(config: ModelConfig) -> Schedule | Flow:
+    """The noise levels; ValueError where the prediction cannot be learned on them."""
     c = config.diffusion
     if c.schedule == "flow":
         return Flow(c.steps)
@@ -118,6 +119,8 @@ def build_schedule(config: ModelConfig) -> Schedule | Flow:
         "sigmoid": schedules.sigmoid,
     }
     table = tables[c.schedule](c.steps)
+    if c.zero_terminal and c.prediction == "eps":
+        raise ValueError("zero_terminal with prediction eps: at pure noise eps says nothing of the image; predict v or x0")
     return schedules.zero_terminal_snr(table) if c.zero_terminal else table
 
 

@@ -14,13 +14,14 @@ from ..diffusion.denoiser import Denoiser, bind, clamp_x0
 from ..diffusion.guidance import guide, within
 from ..diffusion.levels import trailing
 from ..diffusion.sample import seeded_noise, trajectory
+from ..diffusion.schedule import Flow, Schedule
 from ..diffusion.solvers import DpmPP, Solver
 from . import files
 from .files import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
 
-GUIDANCE = 2.0
+GUIDANCE = 1.5
 
 
 class Request(NamedTuple):
@@ -136,6 +137,6 @@ class ImagePipeline:
         return as_images(torch.cat(made)) if made else []
 
 
-def handover(schedule: files.Schedule | files.Flow, share: float) -> float:
+def handover(schedule: Schedule | Flow, share: float) -> float:
     """The index at which a refiner takes over that knows `share` of the levels, counted from the clean end."""
     return schedule.clean + share * (schedule.noisiest - schedule.clean)

@@ -164,17 +164,21 @@ def run_stage(
     loss: Loss,
     validate: Callable[[nn.Module], dict[str, float]],
 ) -> dict[str, Any]:
-    """Train one network to the end of its plan; it is left with its averaged weights. Returns facts to keep."""
+    """Train one network to the end of its plan; it is left with its averaged weights. Returns facts to keep.
+
+    seconds: on the clock; cpu_seconds: of all threads, which other work on the machine does not lengthen.
+    """
     training, run = Training(network, plan(stage)), Run(folder, resume)
-    earlier = load_tensors(run.last)[1]["figures"].get("seconds", 0.0) if run.last.exists() else 0.0
+    spent = load_tensors(run.last)[1]["figures"] if run.last.exists() else {}
     facts = {"parameters": parameters(network), "steps": stage.steps, "batch": stage.batch}
     run.start(training, {"stage": folder.name, **facts})
-    began, figures = time.monotonic(), {}
+    clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
+    began, figures = {name: clock() - spent.get(name, 0.0) for name, clock in clocks.items()}, {}
     for step in fit(training, batches, loss):
         if step.number % stage.validate_every == 0 or step.number == stage.steps:
             with run.averaged(training) as average:
                 found = validate(average)
-            figures = {**found, "seconds": round(earlier + time.monotonic() - began, 1)}
+            figures = found | {name: round(clock() - began[name], 1) for name, clock in clocks.items()}
             run.save(training, config.model_dump(), figures)
             step.figures.update(found)
         run.log(step)
@@ -182,4 +186,4 @@ def run_stage(
     run.keep(training, config.model_dump(), figures)
     network.load_state_dict(training.ema.shadow)
     network.eval()
-    return facts | (figures or load_tensors(run.last)[1]["figures"])
+    return facts | (figures or spent)

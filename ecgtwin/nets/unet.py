@@ -69,6 +69,10 @@ class Stage(nn.Module):
         super().__init__()
         self.residual, self.transformer = residual, transformer
 
+    def forward(self, x: Tensor, r: Tensor, keys: Keys | None, mask: Tensor | None) -> Tensor:
+        x = self.residual(x, r)
+        return x if self.transformer is None else self.transformer(x, keys, mask)
+
 
 class UNet(nn.Module):
     """(B, C, ...) -> (B, out, ...), conditioned on a vector r (B, D) and, if `cross`, on tokens (B, K, D).
@@ -144,8 +148,7 @@ class UNet(nn.Module):
         def run(layer: nn.Module, h: Tensor) -> Tensor:
             if not isinstance(layer, Stage):
                 return layer(h)
-            h = layer.residual(h, r)
-            return h if layer.transformer is None else layer.transformer(h, next(waiting, None), mask)
+            return layer(h, r, None if layer.transformer is None else next(waiting, None), mask)
 
         h = self.stem(x)
         skips = [h]

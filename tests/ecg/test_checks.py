@@ -54,7 +54,7 @@ def test_offsets_are_removed_and_said(good):
     assert abs(np.median(ready.signal[3])) < 1e-3 and "V2 +3.0" in ready.notes[0]
 
 
-@pytest.mark.parametrize(("scale", "advice"), [(1000, "units='uV'"), (1e-3, "flat|units='V'")])
+@pytest.mark.parametrize(("scale", "advice"), [(1000, "units='uV'"), (1e-3, "units='V'"), (0.0, "flat lead: I, II")])
 def test_wrong_units(good, scale, advice):
     with pytest.raises(ValueError, match=advice):
         prepare(changed(good, lambda x: np.multiply(x, scale, out=x)))
@@ -63,3 +63,15 @@ def test_wrong_units(good, scale, advice):
 def test_too_slow(good):
     with pytest.raises(ValueError, match="50 Hz"):
         prepare(ECG(np.random.randn(12, 400), 40, good.leads))
+
+
+def test_one_lead_in_microvolts_is_named(good):
+    with pytest.raises(ValueError, match="in V3: looks like microvolts"):
+        prepare(changed(good, lambda x: np.multiply(x[8], 1000, out=x[8])))
+
+
+def test_one_artefact_is_not_a_wrong_unit(good):
+    def change(x):
+        x[8, 700:705] = 34.0  # mV, as in one PTB-XL record
+
+    assert prepare(changed(good, change)).signal[4].max() > 30

@@ -78,6 +78,101 @@ def test_a_time_column_gives_the_rate(tmp_path):
     assert ECG.read(path).rate == 250
 
 
+@pytest.mark.parametrize("rate", [102.4, 250.0, 360.0, 499.5])
+def test_rounded_times_give_the_rate_of_the_whole(tmp_path, rate):
+    path = tmp_path / "a.csv"
+    path.write_text("time,I\n" + "\n".join(f"{k / rate:.3f},{k % 7 / 7}" for k in range(3000)))
+    assert ECG.read(path).rate == pytest.approx(rate, rel=1e-4)
+
+
+def test_times_that_cannot_be_right(tmp_path):
+    path = tmp_path / "a.csv"
+    for times, message in (
+        ([k / 500 if k < 300 else k / 500 + 1.5 for k in range(600)], "not even, most of all near 0.598 s"),
+        ([2 * k for k in range(600)], "call the column time_ms"),
+        ([-k / 500 for k in range(600)], "does not rise"),
+        ([float("nan")] * 600, "does not rise"),
+    ):
+        path.write_text("time,I\n" + "\n".join(f"{t:.4f},{k % 7 / 7}" for k, t in enumerate(times)))
+        with pytest.raises(ValueError, match=message):
+            ECG.read(path)
+        assert ECG.read(path, rate=500).rate == 500
+
+
+def test_decimal_commas(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time;I;II\n" + "\n".join(f"{k / 250:.4f};0,25;{k % 5 / 5}".replace(".", ",") for k in range(500)))
+    one = ECG.read(path)
+    assert one.rate == 250 and one.leads == ("I", "II") and one.signal[0, 0] == 0.25 and one.signal[1, 3] == np.float32(0.6)
+
+
+def test_leads_can_be_named_over_the_header(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,a,b\n" + "\n".join(f"{k / 250:.4f},0.1,0.2" for k in range(500)))
+    assert ECG.read(path, leads=("V5", "II")).leads == ("V5", "II")
+    with pytest.raises(ValueError, match="names 3 columns, the file has 2"):
+        ECG.read(path, leads=("V5", "II", "I"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "hea"])
+def test_an_artefact_of_34_mv_is_read_again(tmp_path, ending):
+    x = ecg().signal.copy()
+    x[3, 100:103] = 34.0
+    path = ECG(x, 500, LEADS).write(tmp_path / f"a.{ending}")
+    np.testing.assert_allclose(ECG.read(path).signal, x, atol=1.1e-3)
+
+
+def test_declared_units_are_believed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("# rate: 100\nI\n" + "\n".join(f"{50 * (-1) ** k}" for k in range(500)))
+    assert ECG.read(path, units="mV").signal.max() == 50
+
+
+@pytest.mark.parametrize("ending", ["hea", "csv", "npz"])
+def test_letters_that_are_not_ascii_and_notes_are_kept(tmp_path, ending):
+    one = ecg(reports=("Überleitung: gestört", "förmaksflimmer"), notes=("10 s from 4 s of 20.0 s were used",))
+    two = ECG.read(one.write(tmp_path / f"a.{ending}"))
+    assert two.reports == one.reports and two.notes == one.notes
+
+
+@pytest.mark.parametrize("ending", ["hea", "csv", "npz"])
+def test_nothing_to_write(tmp_path, ending):
+    with pytest.raises(ValueError, match="no samples"):
+        ECG(np.zeros((1, 0)), 100, ("I",)).write(tmp_path / f"a.{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_a_record(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        ECG.read(tmp_path)
+    with pytest.raises(ValueError, match="is a folder"):
+        ECG.read("")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text("0123456789/.:+()x-# mVuIiaR\n", max_size=150), st.binary(max_size=60))
+def test_headers_with_anything_in_them(tmp_path_factory, lines, samples):
+    folder = tmp_path_factory.mktemp("h")
+    (folder / "a.hea").write_text(f"a 1 100 20\na.dat {lines}")
+    (folder / "a.dat").write_bytes(samples)
+    try:
+        assert ECG.read(folder / "a").rate > 0
+    except (ValueError, OSError):
+        pass
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["time", "I", "II (uV)", "v1", "aVR_mV", "x", "", "# rate: 100", "# age: 5", "\n", ",", ";", "0.1", "-2",
+                                 "nan", "1e400", "0,5"]), max_size=40))
+def test_tables_with_anything_in_them(tmp_path_factory, parts):
+    path = tmp_path_factory.mktemp("t") / "a.csv"
+    path.write_text("".join(parts))
+    try:
+        assert ECG.read(path).rate > 0
+    except (ValueError, OSError):
+        pass
+
+
 def test_columns_without_names_are_refused_unless_named(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("\n".join("0.1,0.2" for _ in range(100)))
@@ -123,6 +218,10 @@ def test_a_npz_that_lacks_something(tmp_path):
     np.savez(tmp_path / "a.npz", signal=np.zeros((2, 10)))
     with pytest.raises(ValueError, match="lacks rate, leads"):
         ECG.read(tmp_path / "a.npz")
+    for bad in ({"rate": [1, 2]}, {"rate": "fast"}, {"signal": np.zeros((1, 9), complex)}, {"signal": np.zeros((1, 9), "U3")}):
+        np.savez(tmp_path / "c.npz", **{"signal": np.zeros((1, 9)), "rate": 100, "leads": ["I"]} | bad)
+        with pytest.raises(ValueError, match="c.npz"):
+            ECG.read(tmp_path / "c.npz")
     np.savez(tmp_path / "b.npz", signal=np.array([{}], object), rate=1, leads=["I"])
     with pytest.raises(ValueError, match="not a readable NPZ"):
         ECG.read(tmp_path / "b.npz")

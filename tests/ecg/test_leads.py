@@ -6,7 +6,8 @@ from ecgtwin.ecg.leads import INDEPENDENT, LEADS, canonical, complete, derive_li
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("AVR", "aVR"), ("avf", "aVF"), ("i", "I"), ("Lead II", "II"), ("v1", "V1"), ("MLII", "II"), (" V6 ", "V6"), ("ecg_v2", "V2")],
+    [("AVR", "aVR"), ("avf", "aVF"), ("i", "I"), ("Lead II", "II"), ("v1", "V1"), ("MLII", "II"), (" V6 ", "V6"), ("ecg_v2", "V2")]
+    + [("V1-", "V1"), ("DIII", "III")],
 )
 def test_spellings(given, name):
     assert canonical(given) == name
@@ -41,3 +42,8 @@ def test_a_missing_lead_is_named():
         complete(x, INDEPENDENT)
     with pytest.raises(ValueError, match="II are needed"):
         complete({"I": np.zeros(3)}, ("I", "II"))
+
+
+def test_an_inverted_lead_is_not_taken_for_the_lead():
+    with pytest.raises(ValueError, match="inverted: change its sign and call it aVR"):
+        canonical("-aVR")

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ecgtwin.ecg.plot import GAIN, SPEED, draw, plot
+from ecgtwin.ecg.plot import GAIN, SPEED, draw, plot, words
+from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 
 
@@ -37,10 +38,35 @@ def test_an_svg_says_what_it_is(pair, tmp_path):
 
     with rc_context({"svg.fonttype": "none"}):
         text = plot(pair[1], tmp_path / "a.svg", reference=pair[0]).read_text()
-    for words in ("SYNTHETIC", "not for clinical diagnosis", "25 mm/s", "10 mm/mV", "aVR", "V6"):
-        assert words in text
+    for part in ("SYNTHETIC", "not for clinical diagnosis", "25 mm/s", "10 mm/mV", "aVR", "V6"):
+        assert part in text
 
 
 def test_an_unknown_layout_is_refused(pair, tmp_path):
     with pytest.raises(ValueError, match="'stacked'"):
         plot(pair[0], tmp_path / "a.png", layout="diagonal")
+
+
+def test_traces_stay_on_the_paper_and_words_apart(pair, tmp_path):
+    x = pair[0].signal.copy()
+    x[0, 100:105] = 34.0
+    spiked = ECG(x, pair[0].rate, pair[0].leads)
+    figure = Figure(figsize=(5.4, 2.8), dpi=50)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 270), ylim=(0, 140))
+    axes.axis("off")
+    draw(axes, spiked, 20.0, 110.0, "black", labels=False)
+    canvas.draw()
+    dark = np.asarray(canvas.buffer_rgba())[..., 0] < 128
+    assert dark[32:].any() and not dark[:28].any()  # the paper begins at 30 of 140 from the top
+    axes = figure.add_axes((0, 0, 1, 1))
+    words(axes, pair[1], spiked, "overlay", "a" * 500, 270.0, 140.0)
+    heights = [text.get_position()[1] for text in axes.texts]
+    assert len(set(heights[:3])) == 3
+
+
+def test_other_file_kinds_are_refused(pair, tmp_path):
+    with pytest.raises(ValueError, match="ends in .png, .svg or .pdf"):
+        plot(pair[0], tmp_path / "a.bmp")
+    assert not list(tmp_path.iterdir())

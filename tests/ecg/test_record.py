@@ -69,6 +69,30 @@ def test_what_does_not_fit_is_refused(signal, rate, leads, message):
         ECG(signal, rate, leads)
 
 
+@pytest.mark.parametrize(("field", "value"), [("sex", "banana"), ("age", -1.0), ("age", float("nan"))])
+def test_whose_it_is_must_make_sense(field, value):
+    with pytest.raises(ValueError, match=field):
+        ecg(**{field: value})
+
+
+def test_one_report_is_one_report():
+    assert ecg(reports="atrial fibrillation").reports == ("atrial fibrillation",)
+
+
+@pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf")])
+def test_a_rate_that_is_none(rate):
+    with pytest.raises(ValueError, match="positive number of Hz"):
+        ecg().resample(rate)
+
+
+def test_nothing_to_resample_and_nothing_to_crop():
+    with pytest.raises(ValueError, match="no samples"):
+        ECG(np.zeros((1, 0)), 500, ("I",)).resample(100)
+    for start, seconds in ((1, -2), (1, 0), (float("nan"), 2)):
+        with pytest.raises(ValueError, match="positive number of seconds"):
+            ecg().crop(start, seconds)
+
+
 def test_it_cannot_be_changed():
     with pytest.raises(ValueError):
         ecg().signal[0, 0] = 1

@@ -53,3 +53,40 @@ def test_real_recordings_agree_with_an_independent_measurement(ptbxl):
         found = 60 * record.fs / np.median(np.diff(beats)) if len(beats) > 2 else np.inf
         errors.append(abs(found - known[int(path.stem.split("_")[0])]))
     assert len(errors) > 100 and np.mean(np.array(errors) <= 5) > 0.97
+
+
+def paced(rate, spike_ms):
+    """Atrial and ventricular pacing at 70/min: thin spikes 150 ms apart, each ventricular one with a wide complex after it."""
+    t = np.arange(int(10 * rate)) / rate
+    x = np.zeros((8, len(t)))
+    beats = np.arange(0.5, 9.8, 60 / 70)
+    size = np.linspace(-1.5, 1.5, 8)[:, None]
+    for beat in beats:
+        x += size * np.exp(-(((t - beat - 0.12) / 0.05) ** 2))
+        for onset, height in ((beat - 0.15, 0.7), (beat, 1.2)):
+            x += height * np.exp(-(((t - onset) / (spike_ms / 2000)) ** 2))
+    return x + 0.01 * np.random.default_rng(0).standard_normal(x.shape), len(beats)
+
+
+@pytest.mark.parametrize(("rate", "spike_ms"), [(100.0, 15), (500.0, 2), (1000.0, 2)])
+def test_pacing_spikes_are_not_beats(rate, spike_ms):
+    x, beats = paced(rate, spike_ms)
+    assert len(r_peaks(x, rate)) == beats and heart_rate(x, rate) == pytest.approx(70, abs=1.5)
+
+
+def test_an_artefact_and_tall_t_waves_are_not_beats():
+    ecg = simulate(Person.draw(8), "sinus rhythm", 66.0, seed=4)
+    x, t = ecg.signal.copy(), np.arange(5000) / 500.0
+    beats = r_peaks(x, 500.0)
+    x[3, 1200:1206] += 30.0
+    for beat in beats:
+        x[6:] += 1.2 * np.exp(-(((t - beat / 500 - 0.3) / 0.05) ** 2))
+    assert np.abs(r_peaks(x, 500.0) - beats).max() <= 20
+
+
+def test_a_paced_recording(ptbxl):
+    path = ptbxl / "records100" / "21000" / "21193_lr"
+    if not path.with_suffix(".hea").is_file():
+        pytest.skip("record 21193 is not here")
+    record = wfdb.rdrecord(str(path))
+    assert heart_rate(record.p_signal.T, record.fs) == pytest.approx(71.4, abs=2)

@@ -1,8 +1,8 @@
-"""Simulated people, whose ECG in another state of the heart is exactly known."""
+"""Simulated people, whose ECG in another state of the heart is exactly known: see docs/simulator.md."""
 
 from .noise import Noise
 from .person import Person
-from .run import Simulated, simulate, simulate_truth
-from .states import STATES, State
+from .run import Simulated, cohort, counterfactual, simulate, simulate_truth
+from .states import STATES, State, state
 
-__all__ = ["Noise", "Person", "STATES", "Simulated", "State", "simulate", "simulate_truth"]
+__all__ = ["Noise", "Person", "STATES", "Simulated", "State", "cohort", "counterfactual", "simulate", "simulate_truth", "state"]

@@ -16,7 +16,6 @@ class Parts:
     """What a beat is made of, before it is put together. States change these.
 
     p: in its own time, 0 = onset, 1 = end; None: no P wave. qrs: in s. t: 0 = end of QRS, 1 = about the end of T.
-    axis_deg None: whatever the QRS makes it.
     """
 
     p: Wave | None
@@ -26,7 +25,6 @@ class Parts:
     pr_ms: float
     qrs_ms: float
     qtc_ms: float
-    axis_deg: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +41,18 @@ class Beat:
 
 
 def normal_parts(person: Person) -> Parts:
-    """The person's own normal beat, turned in the frontal plane (atria a third as far) until its axis is `person.axis_deg`."""
-    turn = turn_to_axis(person.qrs.area(), person.field, person.axis_deg)
-    qrs = lasting(person.qrs.turned(turn), person.field, person.qrs_ms)
-    p, t = person.p.turned(turn_part(turn, 1 / 3)), person.t.turned(turn)
-    return Parts(p, qrs, t, person.p_ms, person.pr_ms, person.qrs_ms, person.qtc_ms, None)
+    """The person's own normal beat, QRS and T turned in the frontal plane until the axis is `person.axis_deg`."""
+    qrs = lasting(person.qrs, person.qrs_field, person.qrs_ms)
+    t = person.t.moved(person.qrs_ms / 1000, (person.qtc_ms - person.qrs_ms) / 1000 / t_end(person.t, person.t_field))
+    turn = turn_to_axis(area_within(qrs + t, person.qrs_ms), person.qrs_field, person.axis_deg)
+    qrs = lasting(qrs.turned(turn), person.qrs_field, person.qrs_ms)
+    return Parts(person.p, qrs, person.t.turned(turn), person.p_ms, person.pr_ms, person.qrs_ms, person.qtc_ms)
+
+
+def area_within(waves: Wave, ms: float) -> np.ndarray:
+    """Area (3,) in mV s of what a reader finds in the `ms` of a QRS complex, the beginning of the ST segment included."""
+    time = np.linspace(0, ms / 1000, 101)
+    return waves(time).mean(1) * ms / 1000
 
 
 def lasting(qrs: Wave, field: np.ndarray, ms: float) -> Wave:
@@ -72,26 +77,15 @@ def pr_at(pr_ms: float, rate: float) -> float:
 
 def put_together(parts: Parts, person: Person, rate: float) -> Beat:
     """A beat at a mean rate in beats/min: each wave stretched until its measured ends are where they were asked to be."""
-    qrs, t, p, field = parts.qrs, parts.t, parts.p, person.field
-    if parts.axis_deg is not None:
-        turn = turn_to_axis(qrs.area(), field, parts.axis_deg)
-        qrs, t = qrs.turned(turn), t.turned(turn)
-    qrs = lasting(qrs, field, parts.qrs_ms)
+    qrs, t, p = lasting(parts.qrs, person.qrs_field, parts.qrs_ms), parts.t, parts.p
     qt_ms, pr_ms = qt_at(parts.qtc_ms, rate), pr_at(parts.pr_ms, rate)
     jt = (qt_ms - parts.qrs_ms) / 1000
-    t = t.moved(parts.qrs_ms / 1000, jt / t_end(t, field))
+    t = t.moved(parts.qrs_ms / 1000, jt / t_end(t, person.t_field))
     if p is not None:
-        start, stop = p_ends(p, person.atrial_field)
+        start, stop = p_ends(p, person.p_field)
         stretch = min(parts.p_ms, pr_ms - 5) / 1000 / (stop - start)
         p = p.moved(-pr_ms / 1000 - start * stretch, stretch)
-    return Beat(p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(qrs.area(), field))
-
-
-def turn_part(turn: np.ndarray, share: float) -> np.ndarray:
-    """The rotation about Z by `share` of the angle of `turn`."""
-    angle = share * np.arctan2(turn[1, 0], turn[0, 0])
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return Beat(p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(area_within(qrs + t, parts.qrs_ms), person.qrs_field))
 
 
 def qrs_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
@@ -104,22 +98,22 @@ def qrs_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
 
 
 def t_end(wave: Wave, field: np.ndarray) -> float:
-    """Where the steepest tangent after the peak of the T wave meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378)."""
+    """Where the steepest tangent after the peak of the T wave meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378).
+
+    The last peak that counts (0.4 of the highest), where the T wave has two phases.
+    """
     size = np.linalg.norm(field @ wave(GRID), axis=0)
-    late = GRID > 0.3
-    peak = int(np.argmax(np.where(late, size, 0.0)))
-    return _tangent(size, peak, +1)
+    size = np.where(GRID > 0.3, size, 0.0)
+    peaks = 1 + np.flatnonzero((size[1:-1] >= size[:-2]) & (size[1:-1] > size[2:]) & (size[1:-1] > 0.4 * size.max()))
+    peak = int(peaks[-1])
+    slope = np.gradient(size, GRID)
+    steepest = peak + int(np.argmin(slope[peak:]))
+    return float(GRID[steepest] - size[steepest] / slope[steepest])
 
 
 def p_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
-    """Where the steepest tangents on both sides of the P wave meet the baseline."""
+    """First and last time when the P wave is higher than exp(-2) of its peak, which is two widths from the centre of one bump."""
     size = np.linalg.norm(field @ wave(GRID), axis=0)
-    peak = int(np.argmax(size))
-    return _tangent(size, peak, -1), _tangent(size, peak, +1)
+    high = np.flatnonzero(size > np.exp(-2) * size.max())
+    return float(GRID[high[0]]), float(GRID[high[-1]])
 
-
-def _tangent(size: np.ndarray, peak: int, side: int) -> float:
-    slope = np.gradient(size, GRID)
-    part = slice(peak, None) if side > 0 else slice(0, peak + 1)
-    steepest = int(np.argmax(-side * slope[part])) + (peak if side > 0 else 0)
-    return float(GRID[steepest] - size[steepest] / slope[steepest])

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from .beat import Parts, lasting
-from .dipole import Wave, wave
+from .dipole import DOWER, Wave, turn_to_axis, wave
 from .person import Person
 
 SECONDARY = wave((0.10, 0.13, (0.25,) * 3), (0.34, 0.14, (0.5,) * 3), (0.55, 0.12, (0.8,) * 3), (0.73, 0.11, (0.95,) * 3))
@@ -24,18 +24,35 @@ def size(person: Person) -> float:
     return float(np.linalg.norm(person.qrs(np.linspace(0, 1, 201)), axis=0).max())
 
 
+def placed(field: np.ndarray, other: np.ndarray = DOWER) -> np.ndarray:
+    """The dipole that one lead field sees as another sees a given dipole: (3, 3); from the ideal chest to this person's.
+
+    By least squares over the leads, I and II counting three times, as they are six of the twelve.
+    """
+    weight = np.array([3.0, 3.0, 1, 1, 1, 1, 1, 1])[:, None]
+    return np.linalg.pinv(weight * field) @ (weight * other)
+
+
 def along(shape: Wave, vector: np.ndarray) -> Wave:
     """`shape`, whose three axes are alike, laid along a vector in mV."""
     return Wave(shape.centres, shape.widths, shape.vectors * np.asarray(vector))
 
 
-def conducted(parts: Parts, qrs: Wave, ms: float, person: Person, share: float = 1.0) -> Parts:
-    """The beat with another QRS complex of `ms`, and the T wave that `share` of the ventricular gradient's rule asks for."""
-    qrs = lasting(qrs, person.field, ms)
+def aimed(qrs: Wave, axis: float, person: Person) -> Wave:
+    """A QRS complex turned in the frontal plane to an axis in degrees."""
+    return qrs.turned(turn_to_axis(qrs.area(), person.qrs_field, axis))
+
+
+def conducted(parts: Parts, qrs: Wave, ms: float, person: Person, share: float = 1.0, own: float = 1.0) -> Parts:
+    """The beat with another QRS complex of `ms`, and the T wave that `share` of the ventricular gradient's rule asks for.
+
+    own: how much of the person's own T wave is left beneath it.
+    """
+    qrs = lasting(qrs, person.qrs_field, ms)
     jt = (parts.qtc_ms - parts.qrs_ms) / 1000
-    gained = qrs.area() - parts.qrs.area()
-    t = parts.t + along(SECONDARY, -share * gained / (jt * SECONDARY.area()))
-    longer = 0.7 * (ms - parts.qrs_ms)  # QT grows with QRS, though not by all of it
+    gained = placed(person.t_field, person.qrs_field) @ (qrs.area() - parts.qrs.area())
+    t = parts.t.scaled(own) + along(SECONDARY, -share * gained / (jt * SECONDARY.area()))
+    longer = 0.8 * (ms - parts.qrs_ms)  # QT grows with QRS, though not by all of it
     return replace(parts, qrs=qrs, t=t, qrs_ms=ms, qtc_ms=parts.qtc_ms + max(longer, 0.0))
 
 
@@ -56,24 +73,24 @@ def left_bundle_block(person: Person, parts: Parts) -> Parts:
         (0.62, 0.080, (1.20, -0.10, 0.75)),
         (0.76, 0.070, (0.75, -0.15, 0.30)),
         (0.88, 0.060, (0.15, -0.05, 0.05)),
-    ).scaled(peak)
+    ).scaled(peak).turned(placed(person.qrs_field))
     axis = np.clip(person.axis_deg - person.own("LBBB axis", 15, 55), -55, 60)
-    changed = conducted(parts, qrs, person.own("LBBB width", 134, 164), person)
-    return replace(changed, axis_deg=float(axis))
+    qrs = aimed(lasting(qrs, person.qrs_field, person.own("LBBB width", 134, 164)), float(axis), person)
+    return conducted(parts, qrs, person.own("LBBB width", 134, 164), person)
 
 
 def right_bundle_block(person: Person, parts: Parts) -> Parts:
     """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
-    peak = size(person) * person.own("RBBB size", 0.6, 1.0)
+    peak = size(person) * person.own("RBBB size", 0.5, 1.15)
     ms = person.own("RBBB width", 124, 154)
-    down = person.own("RBBB y", -0.12, 0.15)
+    down = person.own("RBBB y", -0.15, 0.15)
     start, left = parts.qrs_ms / 1000, (ms - 0.52 * parts.qrs_ms) / 1000  # s: the own QRS is half over when it begins
     begin = 0.52 * start
     late = wave(
         (begin + 0.22 * left, 0.13 * left, (-0.10, down / 2, -0.28)),
         (begin + 0.46 * left, 0.14 * left, (-0.21, down, -0.48)),
         (begin + 0.70 * left, 0.13 * left, (-0.17, down / 2, -0.28)),
-    ).scaled(peak)
+    ).scaled(peak).turned(placed(person.qrs_field))
     return conducted(parts, parts.qrs + late, ms, person)
 
 
@@ -86,24 +103,24 @@ def left_anterior_block(person: Person, parts: Parts) -> Parts:
     vectors[:, 0] += late * 0.30 * lengths
     vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.35 * np.abs(vectors[:, 1]) + 0.75 * lengths)
     qrs = Wave(parts.qrs.centres, parts.qrs.widths, vectors)
-    qrs += wave((0.2 * unit, 0.08 * unit, (-0.16, 0.24, -0.05))).scaled(peak)
-    changed = conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
-    return replace(changed, axis_deg=person.own("LAFB axis", -68, -47))
+    qrs += wave((0.2 * unit, 0.08 * unit, (-0.16, 0.24, -0.05))).scaled(peak).turned(placed(person.qrs_field))
+    qrs = aimed(qrs, person.own("LAFB axis", -68, -47), person)
+    return conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
     """Left ventricular hypertrophy with strain: larger forces to the left and back, ST and T against them (Sokolow-Lyon over 3.5 mV)."""
-    wanted = person.own("Sokolow", 3.8, 5.0)
+    wanted, left, back = person.own("Sokolow", 3.8, 5.0), person.own("LVH left", 0.4, 1.0), person.own("LVH back", 0.8, 1.6)
     time = np.linspace(0, parts.qrs_ms / 1000, 201)
     for growth in np.arange(1.0, 4.0, 0.05):  # until it is as large as wanted
-        vectors = parts.qrs.vectors * [0.3 + 0.7 * growth, 0.7 + 0.3 * growth, 1.2 * growth]
+        vectors = parts.qrs.vectors * (1 + np.array([left, 0.3, back]) * (growth - 1))
         vectors[:, 2] = np.where(vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2])  # the septum does not grow
         qrs = replace(parts.qrs, vectors=vectors)
-        leads = person.field @ qrs(time)
+        leads = person.qrs_field @ qrs(time)
         if -leads[2].min() + max(leads[6].max(), leads[7].max()) > wanted:
             break
     main = np.array([1.0, 0.35, 0.75]) * np.abs(qrs.area() / parts.qrs_ms * 1000)
-    strain = -person.own("strain", 0.75, 1.15) * 0.36 * main / np.linalg.norm(main)
+    strain = -person.own("strain", 0.65, 1.3) * 0.36 * placed(person.t_field) @ main / np.linalg.norm(main)
     t = parts.t.scaled(0.45) + along(SECONDARY, strain)
     return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 8, qtc_ms=parts.qtc_ms + 12)
 
@@ -116,24 +133,30 @@ LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.
 """ST dipole of acute injury, mV."""
 
 
+def wall_of(person: Person, region: str, field: np.ndarray) -> np.ndarray:
+    """The direction, of length 1, in which a lead field sees the part of a wall that this person would lose."""
+    spot = [person.own(f"{region} spot {axis}", -0.18, 0.18) for axis in "xyz"]
+    direction = placed(field) @ (np.array(REGIONS[region]) + spot)
+    return direction / np.linalg.norm(direction)
+
+
 def infarcted(region: str):
     """Old infarction: the dead wall no longer pulls; the first 40 ms point away from it (Q waves), its T turns over."""
-    wall = np.array(REGIONS[region]) / np.linalg.norm(REGIONS[region])
-
     def change(person: Person, parts: Parts) -> Parts:
+        wall, wall_t = wall_of(person, region, person.qrs_field), wall_of(person, region, person.t_field)
         unit = parts.qrs_ms / 1000
         left = _without(parts.qrs, wall, unit, person.own(region + " loss", 0.65, 0.95))
         dead = along(wave((0.18 * unit, 0.09 * unit, (0.75,) * 3), (0.32 * unit, 0.09 * unit, (0.9,) * 3)), -wall)
         lead, low, high = Q_LEAD[region]
-        view = person.field[1] - person.field[0] / 2 if lead == "aVF" else person.field[lead]
+        view = person.qrs_field[1] - person.qrs_field[0] / 2 if lead == "aVF" else person.qrs_field[lead]
         early = np.linspace(0, 0.36 * unit, 60)
         for depth in np.arange(0.1, 1.5, 0.02):  # mV, until the Q wave is as deep as wanted
             qrs = left + dead.scaled(depth)
             if -(view @ qrs(early)).min() > person.own(region + " Q", low, high):
                 break
-        toward = np.maximum(parts.t.vectors @ wall, 0.0)
+        toward = np.maximum(parts.t.vectors @ wall_t, 0.0)
         turned = 1 + person.own(region + " T", 0.2, 0.9)
-        t = replace(parts.t, vectors=parts.t.vectors - turned * np.outer(toward, wall))
+        t = replace(parts.t, vectors=parts.t.vectors - turned * np.outer(toward, wall_t))
         return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 6)
 
     return change
@@ -141,13 +164,12 @@ def infarcted(region: str):
 
 def injured(region: str):
     """Acute infarction: the ST segment is lifted towards the wall, down on the other side; T tall; a beginning Q."""
-    wall = np.array(REGIONS[region]) / np.linalg.norm(REGIONS[region])
-
     def change(person: Person, parts: Parts) -> Parts:
+        wall, wall_t = wall_of(person, region, person.qrs_field), wall_of(person, region, person.t_field)
         unit = parts.qrs_ms / 1000
         qrs = _without(parts.qrs, wall, unit, person.own(region + " loss", 0.75, 1.0) * 0.5)
         lift = person.own(region + " lift", *LIFT[region])
-        t = parts.t + along(PLATEAU, lift * wall) + along(SECONDARY, person.own(region + " tall", 0.1, 0.3) * lift * wall)
+        t = parts.t + along(PLATEAU, lift * wall_t) + along(SECONDARY, person.own(region + " tall", 0.1, 0.3) * lift * wall_t)
         return replace(parts, qrs=qrs, t=t)
 
     return change
@@ -160,9 +182,12 @@ def _without(qrs: Wave, wall: np.ndarray, unit: float, share: float) -> Wave:
 
 
 def st_depression(person: Person, parts: Parts) -> Parts:
-    """Subendocardial: ST down in I, II and V4-V6, a little up in aVR."""
-    toward = np.array([0.75, 0.50, -0.30])
-    return replace(parts, t=parts.t.scaled(0.75) + along(PLATEAU, -person.own("ST depression", 0.10, 0.20) * toward))
+    """Subendocardial: ST down in I, II and V4-V6, a little up in aVR; 0.08 to 0.18 mV below the baseline, whatever it was before."""
+    toward, t = placed(person.t_field) @ [0.75, 0.50, -0.30], parts.t.scaled(0.75)
+    middle = np.array([60 / (parts.qtc_ms - parts.qrs_ms)])  # 60 ms after the end of QRS
+    seen = person.t_field[[1, 6, 7]].mean(0)  # by II, V5 and V6 together
+    missing = person.own("ST depression", 0.08, 0.18) + (seen @ t(middle))[0]
+    return replace(parts, t=t + along(PLATEAU, -max(missing, 0.05) / (seen @ along(PLATEAU, toward)(middle))[0] * toward))
 
 
 def t_inversion(person: Person, parts: Parts) -> Parts:
@@ -173,10 +198,10 @@ def t_inversion(person: Person, parts: Parts) -> Parts:
 
 def low_voltage(person: Person, parts: Parts) -> Parts:
     """No QRS above 0.5 mV in the limb leads, nor above 1.5 mV in the precordial leads."""
-    leads = person.field @ parts.qrs(np.linspace(0, parts.qrs_ms / 1000, 201))
+    leads = person.qrs_field @ parts.qrs(np.linspace(0, parts.qrs_ms / 1000, 201))
     one, two = leads[:2]
     limbs = max(np.ptp(x) for x in (one, two, two - one, (one + two) / 2, one - two / 2, two - one / 2))
-    factor = person.own("low voltage", 0.75, 0.98) * min(1.0, 0.5 / limbs, 1.5 / max(np.ptp(x) for x in leads[2:]))
+    factor = person.own("low voltage", 0.70, 0.90) * min(1.0, 0.5 / limbs, 1.5 / max(np.ptp(x) for x in leads[2:]))
     return replace(parts, qrs=parts.qrs.scaled(factor), t=parts.t.scaled(np.sqrt(factor)), p=parts.p and parts.p.scaled(0.85))
 
 
@@ -190,7 +215,7 @@ def pre_excitation(person: Person, parts: Parts) -> Parts:
     pr = person.own("bypass PR", 88, 114)
     ahead = np.clip((parts.pr_ms - pr) * 0.75, 28, 55) / 1000  # s by which the bypass is first
     routes = ((0.75, 0.35, -0.55), (0.70, -0.55, -0.35), (0.85, 0.25, 0.45))  # left lateral, posteroseptal, right free wall
-    delta = np.array(routes[int(person.own("bypass", 0, 3 - 1e-9))]) * size(person)
+    delta = placed(person.qrs_field) @ routes[int(person.own("bypass", 0, 3 - 1e-9))] * size(person)
     rise = wave(*((f * ahead, 0.30 * ahead, (h,) * 3) for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))))
     qrs = along(rise, delta) + parts.qrs.scaled(0.88).moved(ahead)
     return replace(conducted(parts, qrs, parts.qrs_ms + 1000 * ahead, person), pr_ms=pr)
@@ -198,18 +223,18 @@ def pre_excitation(person: Person, parts: Parts) -> Parts:
 
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
-    x, y = person.own("paced x", 0.05, 0.45), person.own("paced y", -1.0, -0.7)
+    x, y, notch = person.own("paced x", 0.0, 0.6), person.own("paced y", -1.0, -0.5), person.own("paced notch", 0.85, 1.25)
     qrs = wave(
-        (0.10, 0.065, (0.08, -0.08, -0.05)),
-        (0.23, 0.075, (0.6 * x, 0.55 * y, 0.45)),
-        (0.37, 0.080, (x, 0.95 * y, 0.80)),
-        (0.51, 0.080, (x + 0.05, 1.05 * y, 0.90)),
-        (0.65, 0.080, (x + 0.10, 0.80 * y, 0.70)),
-        (0.78, 0.070, (x, 0.40 * y, 0.35)),
-        (0.89, 0.060, (0.05, 0.10 * y, 0.08)),
-    ).scaled(size(person) * person.own("paced size", 0.75, 1.05))
+        (0.09, 0.055, (0.10, -0.10, -0.05)),
+        (0.21, 0.060, (0.8 * x, 0.70 * y, 0.55)),
+        (0.34, 0.065, (x, notch * y, 0.95)),
+        (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.80)),
+        (0.60, 0.065, (x + 0.15, 0.95 * y, 0.85)),
+        (0.73, 0.060, (x, 0.45 * y, 0.40)),
+        (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
+    ).scaled(size(person) * person.own("paced size", 0.65, 1.0)).turned(placed(person.qrs_field))
     tracked = person.own("pacemaker tracks P", 0, 1) > 0.55
-    changed = conducted(parts, qrs, person.own("paced width", 150, 182), person)
+    changed = conducted(parts, qrs, person.own("paced width", 150, 182), person, share=0.65, own=0.5)
     return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
 
 
@@ -218,7 +243,7 @@ def spike(person: Person) -> Wave:
     height = np.exp(person.own("spike height", np.log(0.25), np.log(2.2)))
     direction = np.array([person.own("spike x", -0.2, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.8, 0.3)])
     pulse = height * direction / np.linalg.norm(direction)
-    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse)))
+    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse))).turned(placed(person.qrs_field))
 
 
 def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
@@ -226,14 +251,14 @@ def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
     side = 1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0  # from the right ventricle to the left and back, or the reverse
     y = person.own("ectopic y", -0.9, 1.0)
     qrs = wave(
-        (0.12, 0.07, (0.10 * side, 0.10 * y, 0.10 * side)),
-        (0.26, 0.08, (0.35 * side, 0.60 * y, 0.60 * side)),
-        (0.41, 0.08, (0.55 * side, 0.95 * y, 0.95 * side)),
-        (0.56, 0.08, (0.65 * side, 0.85 * y, 0.70 * side)),
-        (0.71, 0.08, (0.50 * side, 0.50 * y, 0.40 * side)),
-        (0.85, 0.07, (0.15 * side, 0.15 * y, 0.10 * side)),
-    ).scaled(size(person) * person.own("ectopic size", 0.9, 1.3))
-    return replace(conducted(parts, qrs, person.own("ectopic width", 138, 172), person), p=None, axis_deg=None)
+        (0.12, 0.060, (0.10 * side, 0.10 * y, 0.10 * side)),
+        (0.25, 0.065, (0.35 * side, 0.65 * y, 0.65 * side)),
+        (0.39, 0.065, (0.60 * side, 1.15 * y, 1.15 * side)),
+        (0.52, 0.065, (0.75 * side, 0.85 * y, 0.75 * side)),
+        (0.66, 0.065, (0.70 * side, 0.60 * y, 0.50 * side)),
+        (0.80, 0.060, (0.25 * side, 0.20 * y, 0.15 * side)),
+    ).scaled(size(person) * person.own("ectopic size", 0.9, 1.3)).turned(placed(person.qrs_field))
+    return replace(conducted(parts, qrs, person.own("ectopic width", 138, 172), person, share=0.75, own=0.5), p=None)
 
 
 def atrial_ectopic(person: Person, parts: Parts) -> Parts:

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The eight independent leads, the rows of `DOWER`."""
-
 DOWER = np.array(
     [
         [0.632, -0.235, 0.059],
@@ -24,7 +21,7 @@ DOWER = np.array(
         [0.831, 0.076, 0.230],
     ]
 )
-"""Lead field: mV in each of `LEADS` for 1 mV of Frank's X (to the left), Y (down), Z (to the back).
+"""Lead field: mV in each of `INDEPENDENT` (I, II, V1-V6) for 1 mV of Frank's X (to the left), Y (down), Z (to the back).
 Dower, Machado and Osborne, Clin Cardiol 1980; 3:87-95."""
 
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
@@ -77,23 +74,39 @@ def wave(*bumps: tuple[float, float, tuple[float, float, float]]) -> Wave:
     return Wave(np.array(centres, float), np.array(widths, float), np.array(vectors, float))
 
 
-def frontal_axis(area: np.ndarray, field: np.ndarray) -> float:
-    """Frontal axis in degrees (0 = to the left, 90 = down) of a dipole area (3,) seen by a lead field (8, 3) in the order `LEADS`.
+def frontal(field: np.ndarray) -> np.ndarray:
+    """What the limb leads make of a dipole: (2, 3), to the left and down, from I and aVF = II - I/2 of a lead field (8, 3).
 
-    From the net areas of leads I and aVF = II - I/2: axis = atan2(2 aVF / sqrt 3, I), the hexaxial system of Einthoven and Goldberger.
+    Left = I, down = 2 aVF / sqrt 3: the hexaxial system of Einthoven and Goldberger.
     """
-    one, two = field[0] @ area, field[1] @ area
-    return float(np.degrees(np.arctan2(2 * (two - one / 2) / np.sqrt(3), one)))
+    return np.stack([field[0], 2 * (field[1] - field[0] / 2) / np.sqrt(3)])
+
+
+def frontal_axis(area: np.ndarray, field: np.ndarray) -> float:
+    """Frontal axis in degrees (0 = to the left, 90 = down) of a dipole area (3,) under a lead field (8, 3): of net areas of leads."""
+    left, down = frontal(field) @ area
+    return float(np.degrees(np.arctan2(down, left)))
 
 
 def turn_to_axis(area: np.ndarray, field: np.ndarray, axis: float) -> np.ndarray:
-    """Rotation (3, 3) about Z, the smallest that gives an area the frontal axis `axis` in degrees under `field`."""
-    angles = np.radians(np.arange(-180.0, 180.0, 0.5))
-    cos, sin = np.cos(angles), np.sin(angles)
-    turned = np.stack([cos * area[0] - sin * area[1], sin * area[0] + cos * area[1], np.full_like(cos, area[2])])
-    one, two = field[0] @ turned, field[1] @ turned
-    reached = np.degrees(np.arctan2(2 * (two - one / 2) / np.sqrt(3), one))
-    missed = np.abs((reached - axis + 180) % 360 - 180)
-    near = np.flatnonzero(missed <= missed.min() + 0.5)
-    best = near[np.argmin(np.abs(angles[near]))]
-    return np.array([[cos[best], -sin[best], 0.0], [sin[best], cos[best], 0.0], [0.0, 0.0, 1.0]])
+    """Rotation (3, 3) that gives a dipole area (3,) the frontal axis `axis` in degrees under `field`.
+
+    About the direction that leads I and II do not see, so that every axis can be reached: Z, were the field an ideal one.
+    """
+    unseen = np.cross(field[0], field[1])
+    unseen /= np.linalg.norm(unseen)
+    plane = frontal(field)
+    wanted = np.array([np.cos(np.radians(axis)), np.sin(np.radians(axis))])
+    now, quarter = plane @ area, plane @ np.cross(unseen, area)  # seen after a turn by phi: now cos(phi) + quarter sin(phi)
+    across = np.array([-wanted[1], wanted[0]])
+    angle = np.arctan2(-(now @ across), quarter @ across)
+    if (now * np.cos(angle) + quarter * np.sin(angle)) @ wanted < 0:
+        angle += np.pi
+    return rotation(unseen, angle)
+
+
+def rotation(about: np.ndarray, angle: float) -> np.ndarray:
+    """Rotation (3, 3) by `angle` in radians about a unit vector (Rodrigues' formula)."""
+    x, y, z = about
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

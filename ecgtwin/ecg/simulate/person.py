@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from .dipole import DOWER, Wave, frontal_axis
+from .dipole import DOWER, Wave, frontal, frontal_axis
 
 SIZES = {"p": 5, "qrs": 9, "t": 9}  # bumps of each wave in population.json
 
@@ -18,8 +18,10 @@ class Person:
     """Who is simulated. Draw one with `Person.draw(seed)`; change a trait with `dataclasses.replace`.
 
     p, qrs, t: the dipole waves of a normal beat in their own time (0 = onset, 1 = end; for t 0 = end of the QRS complex), mV.
-    field, atrial_field: the lead fields (8, 3) of ventricles and atria, Dower's as this chest and these electrodes bend it. p_ms, pr_ms, qrs_ms: durations at rest;
-    qtc_ms: QT at 60 beats/min. axis_deg: frontal QRS axis (90 = down). resting_rate: beats/min. breaths: per minute.
+    p_field, qrs_field, t_field: the lead field (8, 3) by which each is seen: Dower's, of which V1-V6, near the heart, are bent by
+    this chest, these electrodes and where in the heart the wave comes from.
+    p_ms, pr_ms, qrs_ms: durations at 60 beats/min, as qtc_ms, the QT. axis_deg: frontal QRS axis (90 = down).
+    resting_rate: beats/min. breaths: per minute.
     variability_ms: standard deviation of the RR interval at rest. sex: "female" | "male"; age: years.
     """
 
@@ -29,8 +31,9 @@ class Person:
     p: Wave
     qrs: Wave
     t: Wave
-    field: np.ndarray
-    atrial_field: np.ndarray
+    p_field: np.ndarray
+    qrs_field: np.ndarray
+    t_field: np.ndarray
     p_ms: float
     pr_ms: float
     qrs_ms: float
@@ -76,7 +79,7 @@ def population() -> dict:
 
 def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
     known = population()
-    z = np.clip(rng.standard_normal(len(known["components"])), -2.2, 2.2)
+    z = np.clip(rng.standard_normal(len(known["components"])), -2.6, 2.6)
     traits = known["mean"] + (sex == "female") * known["female"] + (age - 50) / 20 * known["per_20_years_over_50"]
     traits = traits + z @ known["components"]
     gains, at = np.exp(traits[:3]), 3
@@ -87,20 +90,23 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
         shape = traits[at : at + 3 * size].reshape(size, 3)
         waves[name] = Wave(centres, widths, gain * shape / np.sqrt(np.mean(shape**2)))
         at += 3 * size
-    field, atrial_field = DOWER + traits[at : at + 48].reshape(2, 8, 3)
-    p_ms, pr_ms, qrs_ms, qtc_ms = traits[at + 48 :]
+    bends = traits[at : at + 54].reshape(3, 6, 3)  # of V1-V6; I and II are far enough to see what Dower's see
+    p_field, qrs_field, t_field = (np.concatenate([DOWER[:2], DOWER[2:] + bend]) for bend in bends)
+    p_ms, pr_ms, qrs_ms, qtc_ms = traits[at + 54 :]
+    time = np.linspace(0, 1, 101)  # of the QRS complex
     return Person(
         seed=seed,
         sex=sex,
         age=age,
         **waves,
-        field=field,
-        atrial_field=atrial_field,
+        p_field=p_field,
+        qrs_field=qrs_field,
+        t_field=t_field,
         p_ms=float(p_ms),
         pr_ms=float(pr_ms),
         qrs_ms=float(qrs_ms),
         qtc_ms=float(qtc_ms),
-        axis_deg=frontal_axis(waves["qrs"].area(), field),
+        axis_deg=frontal_axis((waves["qrs"](time) + waves["t"]((time - 1) * qrs_ms / (qtc_ms - qrs_ms))).mean(1), DOWER),
         resting_rate=float(np.clip(rng.normal(69 + 3 * (sex == "female"), 9), 52, 95)),
         breaths=float(rng.uniform(11, 19)),
         variability_ms=float(np.exp(rng.normal(np.log(38) - 0.012 * (age - 50), 0.35))),
@@ -110,21 +116,27 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
 def looks_normal(person: Person) -> bool:
     """Whether a reader would let this pass as a normal ECG: axis, intervals, upright P and T, R wave growing from V1 to V4."""
     grid = np.linspace(-0.1, 1.2, 131)
-    p = person.atrial_field @ person.p(grid)
-    qrs, t = (person.field @ w(grid) for w in (person.qrs, person.t))
+    p = person.p_field @ person.p(grid)
+    qrs_dipole = person.qrs(grid)
+    qrs, t = person.qrs_field @ qrs_dipole, person.t_field @ person.t(grid)
     one, two, v1, v2, v3, v4, v5, v6 = range(8)
     late = t[:, 45:]
     upright = late.max(1) > 2.0 * np.abs(late.min(1))
     r, s = qrs.max(1), -qrs.min(1)
+    p_size, t_size = np.linalg.norm(p, axis=0), np.linalg.norm(t, axis=0)
+    net = np.linalg.norm(frontal(person.qrs_field) @ qrs_dipole.mean(1))
     limbs = max(np.ptp(qrs[lead]) for lead in (one, two))
     return bool(
         -25 < person.axis_deg < 95
+        and net > 0.11  # mV over the QRS complex: with less there is no axis to speak of
         and 75 <= person.p_ms <= 125
         and 120 <= person.pr_ms <= 200
         and 68 <= person.qrs_ms <= 108
         and 350 <= person.qtc_ms <= (455 if person.sex == "female" else 445)
         and p[two].max() > 0.05
         and p[two].max() > 3 * -p[two].min()
+        and p_size[[0, 130]].max() < 0.15 * p_size.max()
+        and t_size[122:].max() < 0.2 * t_size[:122].max()  # no U wave to speak of
         and upright[[one, two, v3, v4, v5, v6]].all()
         and 0.08 < late[two].max() < 0.7
         and late[v2].max() < 1.3

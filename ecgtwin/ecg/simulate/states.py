@@ -25,24 +25,65 @@ class State:
     changes: tuple[Change, ...] = ()
     premature: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.rhythm not in ("sinus", "fibrillation", "flutter", "paced"):
+            raise ValueError(f"rhythm is {self.rhythm!r}, expected sinus, fibrillation, flutter or paced")
+        if self.premature not in (None, "ventricular", "atrial"):
+            raise ValueError(f"premature is {self.premature!r}, expected None, ventricular or atrial")
+        if reason := self._contradiction():
+            raise ValueError(f"{' | '.join(self.reports)}: {reason}")
+
+    def _contradiction(self) -> str | None:
+        if sum(change in ROUTES for change in self.changes) > 1:
+            return "the ventricles can be activated in one way only"
+        if to.hypertrophy in self.changes and to.low_voltage in self.changes:
+            return "voltages are either high or low"
+        if self.rhythm in ("fibrillation", "flutter") and to.first_degree_block in self.changes:
+            return f"there is no PR interval in {self.rhythm}"
+        if self.premature == "ventricular" and self.rhythm == "flutter" or self.premature == "atrial" and self.rhythm != "sinus":
+            return f"{self.premature} premature beats are not simulated in {self.rhythm}"
+        return None
+
     def __add__(self, other: "State") -> "State":
-        """Both at once. ValueError for two rhythms, or two kinds of premature beats, that exclude each other."""
+        """Both at once. ValueError for states that exclude each other."""
         for what, none in (("rhythm", "sinus"), ("premature", None), ("rates", AT_REST)):
-            if none not in (getattr(self, what), getattr(other, what)) and getattr(self, what) != getattr(other, what):
-                raise ValueError(f"{' | '.join(self.reports)} cannot be together with {' | '.join(other.reports)}: two different {what}")
+            if none not in (mine := getattr(self, what), theirs := getattr(other, what)) and mine != theirs:
+                raise ValueError(f"{' | '.join(self.reports)} and {' | '.join(other.reports)} have two different {what}")
         rhythm = other.rhythm if self.rhythm == "sinus" else self.rhythm
         said = dict.fromkeys(self.reports + other.reports)
-        if len(said) > 2 or rhythm != "sinus":
+        if len(said.keys() - {"sinus rhythm"}) > 1:
             said.pop("normal ECG", None)
-        if rhythm != "sinus" or {"sinus bradycardia", "sinus tachycardia"} & said.keys():
-            said.pop("sinus rhythm", None)
-        return State(
-            tuple(said),
-            rhythm,
-            other.rates if self.rates == AT_REST else self.rates,
-            self.changes + tuple(change for change in other.changes if change not in self.changes),
-            self.premature or other.premature,
-        )
+        if "sinus rhythm" in said:  # it comes last, and only if there is no other word for the rhythm
+            said.pop("sinus rhythm")
+            if rhythm == "sinus" and not said.keys() & {"sinus bradycardia", "sinus tachycardia"}:
+                said["sinus rhythm"] = None
+        changes = sorted(set(self.changes + other.changes), key=RANK.get)
+        rates = other.rates if self.rates == AT_REST else self.rates
+        return State(tuple(said), rhythm, rates, tuple(changes), self.premature or other.premature)
+
+    def goes_with(self, other: "State") -> bool:
+        """Whether the two can be added, and are two."""
+        try:
+            return self != other and bool(self + other)
+        except ValueError:
+            return False
+
+
+ROUTES = {to.left_bundle_block, to.right_bundle_block, to.paced, to.pre_excitation}
+"""Changes of the order in which the ventricles are activated, of which a beat can have one."""
+INFARCTED = {region: to.infarcted(region) for region in to.REGIONS}
+INJURED = {region: to.injured(region) for region in to.REGIONS}
+RANK: dict[Change, int] = {
+    change: rank
+    for rank, change in enumerate(
+        [
+            *INFARCTED.values(),
+            *(to.hypertrophy, to.left_anterior_block, to.right_bundle_block, to.left_bundle_block, to.paced, to.pre_excitation),
+            *(to.first_degree_block, to.t_inversion, to.st_depression, *INJURED.values(), to.long_qt, to.low_voltage),
+        ]
+    )
+}
+"""In which order changes are applied when a state has several: muscle, conduction, repolarisation, size."""
 
 
 def _sinus(report: str, *changes: Change, more: tuple[str, ...] = (), premature: str | None = None) -> State:
@@ -52,8 +93,8 @@ def _sinus(report: str, *changes: Change, more: tuple[str, ...] = (), premature:
 def _infarctions(region: str) -> dict[str, State]:
     name = f"{region} myocardial infarction"
     return {
-        name: _sinus(name, to.infarcted(region)),
-        "acute " + name: _sinus(name, to.injured(region), more=("non-specific ST elevation",)),
+        name: _sinus(name, INFARCTED[region]),
+        "acute " + name: _sinus(name, INJURED[region], more=("non-specific ST elevation",)),
     }
 
 

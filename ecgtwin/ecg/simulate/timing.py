@@ -7,7 +7,8 @@ import numpy as np
 from .person import Person
 
 MARGIN = 0.12  # s: no first or last beat closer to the edge of the strip
-HIDDEN = 0.15  # s before the strip: a beat that ends here is not seen in it
+HIDDEN = 0.24  # s before the strip: the QRS complex of a beat that begins here is over when the strip begins
+AHEAD = 0.03  # s after the strip: neither the QRS complex nor the pacing spike of a beat that begins here is seen in it
 TYPICAL_FLUTTER = 300.0  # atrial beats/min
 
 
@@ -23,36 +24,53 @@ class Rhythm:
     cycle: float | None = None
 
 
-def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
-    """Beats from the sinus node, faster when breathing in, with 1 to 3 premature beats in the strip if a kind is given."""
+def sinus(
+    person: Person, rate: float, seconds: float, rng: np.random.Generator, breath: float, premature: str | None = None
+) -> Rhythm:
+    """Beats from the sinus node, faster when breathing in, with 1 to 3 premature beats in the strip if a kind is given.
+
+    breath: the phase of breathing at time 0, in radians.
+    """
     n = _how_many(rate, seconds)
     beat = np.arange(n) * 60 / rate
-    phase = rng.uniform(0, 2 * np.pi, 2)
-    shape = np.sin(2 * np.pi * person.breaths / 60 * beat + phase[0]) + 0.5 * np.sin(2 * np.pi * 0.1 * beat + phase[1])
+    beat -= beat[n // 2] - seconds / 2  # about when each beat comes
+    shape = np.sin(2 * np.pi * person.breaths / 60 * beat + breath)
+    shape += 0.5 * np.sin(2 * np.pi * 0.1 * beat + rng.uniform(0, 2 * np.pi))
     shape += 0.4 * rng.standard_normal(n)
     spread = person.variability_ms / 1000 * min(1.0, (60 / rate) ** 1.5)  # s; the sinus node at speed hardly varies
     factors = 1 + np.clip(spread / (60 / rate) * shape / shape.std(), -0.25, 0.25)
-    kinds = ["normal"] * n
+    kinds = _interrupted(factors, premature, person, rate, seconds, rng)
+    times, _ = _placed(factors, rate, seconds, rng)
+    return Rhythm(times, kinds)
+
+
+def _interrupted(
+    factors: np.ndarray, premature: str | None, person: Person, rate: float, seconds: float, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """Changes relative RR intervals in place so that 1 to 3 beats of the strip come early; the kinds of all beats."""
+    kinds = ["normal"] * len(factors)
     if premature is not None:
         core = _core(rate, seconds)
-        spots = np.arange(n // 2 - core // 2 + 1, n // 2 - core // 2 + core - 1, 3)
-        count = min(len(spots), int(rng.integers(1, 4)))
-        for i in rng.choice(spots, count, replace=False):
+        start = len(factors) // 2 - core // 2
+        spots = np.arange(start + 1, start + core - 1, 3)
+        for i in rng.choice(spots, min(len(spots), int(rng.integers(1, 4))), replace=False):
             early = person.own("coupling of " + premature, 0.52, 0.64 if premature == "ventricular" else 0.70)
-            early = max(early + rng.normal(0, 0.01), 0.42 * rate / 60)  # the ventricle is refractory for about 0.4 s
+            early = min(max(early + rng.normal(0, 0.01), 0.42 * rate / 60), 0.85)  # the ventricle is refractory for about 0.42 s
             kinds[i + 1] = premature
             factors[i] = early
             factors[i + 1] = 2 - early if premature == "ventricular" else 1.08  # full pause | the sinus node is reset
-    times, _ = _placed(factors, rate, seconds, rng)
-    return Rhythm(times, tuple(kinds))
+    return tuple(kinds)
 
 
-def fibrillation(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
+def fibrillation(
+    person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None
+) -> Rhythm:
     """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation about 0.2."""
     n = _how_many(rate, seconds)
     factors = np.clip(rng.gamma(1 / 0.22**2, 0.22**2, n), max(0.55, 0.29 * rate / 60), 1.8)
+    kinds = _interrupted(factors, premature, person, rate, seconds, rng)
     times, _ = _placed(factors, rate, seconds, rng)
-    return Rhythm(times, ("normal",) * n)
+    return Rhythm(times, kinds)
 
 
 def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
@@ -130,5 +148,5 @@ def _placed(factors: np.ndarray, rate: float, seconds: float, rng: np.random.Gen
     for i in range(start + core + 1, len(factors)):
         times[i] = times[i - 1] + steps[i - 1]
         if i == start + core + 1:
-            times[i] = max(times[i], seconds)
+            times[i] = max(times[i], seconds + AHEAD)
     return times, scale

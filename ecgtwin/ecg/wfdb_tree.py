@@ -1,0 +1,115 @@
+"""Any tree of WFDB records as a source, and a reader that is fast on the plain format that all large collections use."""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .headers import comment_fields, read_header
+from .io import factor, standard_leads
+from .record import ECG
+from .source import Rows, Source, Statements, age_of, clean_text, joined, sex_of
+
+
+def read_record(path: str | Path) -> ECG:
+    """The record (its path without ending, or with .hea) as an ECG; as `ECG.read`, with a note "checksum" where the samples do not
+    add up to what the header says."""
+    stem = Path(str(path).removesuffix(".hea"))
+    header = read_header(stem.with_name(stem.name + ".hea"))
+    channels = header.channels
+    if not channels or not all(c.plain for c in channels) or len({(c.file, c.offset) for c in channels}) != 1:
+        return ECG.read(stem.with_name(stem.name + ".hea"))
+    data = stem.with_name(channels[0].file)
+    if not data.is_file():
+        raise FileNotFoundError(f"no signal file {data}: copy it beside its header")
+    raw = np.fromfile(data, "<i2", offset=min(channels[0].offset, data.stat().st_size))
+    samples = header.samples or len(raw) // len(channels)
+    if samples == 0 or len(raw) < samples * len(channels):
+        raise ValueError(f"{data} is truncated: {len(raw)} samples, {samples * len(channels)} expected; copy it again")
+    raw = raw[: samples * len(channels)].reshape(samples, len(channels))
+    names, kept, notes = standard_leads([c.lead for c in channels], str(stem))
+    chosen = [channels[k] for k in kept]
+    digital = np.ascontiguousarray(raw[:, kept].T)
+    scale = np.array([factor(c.unit, f"{stem}, lead {c.lead}") / c.gain for c in chosen])
+    signal = (digital.astype(np.float64) - np.array([[c.baseline] for c in chosen])) * scale[:, None]
+    signal[digital == -32768] = np.nan  # format 16 marks missing samples so
+    sums = digital.sum(1, dtype=np.int64)
+    if any(c.checksum is not None and (int(s) - c.checksum) % 65536 for c, s in zip(chosen, sums, strict=True)):
+        notes += ("checksum",)
+    return ECG(signal, header.rate, names, name=header.name, notes=notes)
+
+
+def records(folder: Path) -> Iterator[str]:
+    """All records under a folder, as paths without ending relative to it, in alphabetical order."""
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if name.endswith(".hea"):
+                yield str((Path(place) / name[:-4]).relative_to(folder).as_posix())
+
+
+def scan(
+    folder: str | Path,
+    statements: Statements | None = None,
+    *,
+    seconds: float = 10.0,
+    most: int = 12,
+    patient: str | None = None,
+    units: str | None = None,
+    name: str = "wfdb",
+) -> Source:
+    """Any tree of WFDB records as a source.
+
+    Age, sex, patient and report come from header comments ("age: 63", "sex: female", "patient: 17", "report: a|b").
+    patient: a regular expression on the record's path whose first group, or whole match, is the patient; where neither it nor
+    the header tells, each record is a patient of its own that makes no pairs. most: windows taken from a long record.
+    units: "mV", "uV" or "V" for headers that say something wrong.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    try:
+        pattern = re.compile(patient) if patient is not None else None
+        factor(units or "mV", "option units")
+    except re.error as error:
+        raise ValueError(f"patient pattern {patient!r}: {error}") from None
+    rows = Rows(statements)
+    for record in records(folder):
+        header = rows.header(folder, record)
+        if header is None:
+            continue
+        said = comment_fields(header.comments)
+        match = pattern.search(record) if pattern else None
+        whose = (match[1] if pattern.groups else match[0]) if match else said.get("patient", [None])[0]
+        age, over, odd = age_of(said.get("age", [None])[0])
+        lines = [part for text in said.get("report", []) + said.get("statement", []) for part in text.split("|")]
+        rows.count("implausible age", odd)
+        text, broken = clean_text(joined(lines))
+        rows.add(
+            header,
+            record,
+            windows(header.seconds, seconds, most),
+            seconds,
+            patient=f"{name}_{whose or record}",
+            known=whose is not None,
+            time=header.time,
+            sex=sex_of(said.get("sex", [None])[0]),
+            age=age,
+            report=text,
+            codes=[part for part in text.split("|") if part],
+            flags=[f for f, on in (("age_over_89", over), ("broken_text", broken)) if on],
+        )
+    return rows.source(name, folder, partial(_read, units))
+
+
+def _read(units: str | None, folder: Path, name: str) -> ECG:
+    path = folder / f"{name}.hea"
+    return read_record(path) if units is None else ECG.read(path, units=units)
+
+
+def windows(recorded: float, seconds: float, most: int) -> int:
+    """How many whole windows a recording gives; at least one, so that a recording that is too short is listed as such."""
+    return max(1, min(most, int(recorded / seconds + 0.05)))

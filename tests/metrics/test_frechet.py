@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from scipy import linalg
+
+from ecgtwin.metrics.frechet import frechet_distance, frechet_gaussians, kernel_distance, kernel_distances
+
+
+def covariance(generator, width):
+    root = generator.normal(size=(width, width))
+    return root @ root.T
+
+
+def test_two_gaussians_in_closed_form():
+    """Isotropic: |m|² + d (s_a - s_b)²; in general as scipy's matrix square root has it."""
+    mean = np.array([1.0, -2.0, 2.0])
+    assert frechet_gaussians(mean, 4 * np.eye(3), 0 * mean, 9 * np.eye(3)) == pytest.approx(9 + 3 * (2 - 3) ** 2)
+    generator = np.random.default_rng(0)
+    a, b = covariance(generator, 6), covariance(generator, 6)
+    expected = np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    assert frechet_gaussians(np.zeros(6), a, np.zeros(6), b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_singular_covariances_stay_real():
+    a, b = np.diag([1.0, 0.0]), np.diag([0.0, 4.0])
+    assert frechet_gaussians(np.zeros(2), a, np.zeros(2), b) == pytest.approx(5.0)
+
+
+def test_samples_of_known_gaussians():
+    generator = np.random.default_rng(1)
+    a = generator.normal(size=(40_000, 3))
+    b = generator.normal(size=(40_000, 3)) * 2 + np.array([1.0, 0.0, 0.0])
+    assert frechet_distance(a, b) == pytest.approx(1 + 3, rel=0.03)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a[:500], a[500:1000]) > 0  # biased by the number of samples
+
+
+def by_hand(a, b, degree=3):
+    def k(x, y):
+        return (x @ y / len(x) + 1) ** degree
+
+    within = [
+        np.mean([k(x, y) for i, x in enumerate(s) for j, y in enumerate(s) if i != j]) for s in (a, b)
+    ]
+    return sum(within) - 2 * np.mean([k(x, y) for x in a for y in b])
+
+
+def test_kernel_distance_is_the_unbiased_sum():
+    generator = np.random.default_rng(2)
+    a, b = generator.normal(size=(7, 4)), generator.normal(size=(5, 4)) + 0.5
+    assert kernel_distance(a, b) == pytest.approx(by_hand(a, b), rel=1e-12)
+    assert kernel_distance(a, b, degree=2) == pytest.approx(by_hand(a, b, 2), rel=1e-12)
+
+
+def test_kernel_distance_is_zero_on_average_for_one_source_and_sees_another():
+    generator = np.random.default_rng(3)
+    same = np.array([kernel_distance(*generator.normal(size=(2, 50, 4))) for _ in range(300)])
+    error = same.std() / np.sqrt(len(same))
+    assert abs(same.mean()) < 4 * error
+    assert (same < 0).any()  # a biased estimate never is
+    assert kernel_distance(generator.normal(size=(50, 4)), generator.normal(size=(50, 4)) + 1) > 10 * same.std()
+
+
+def test_subsets_agree_with_the_whole():
+    generator = np.random.default_rng(4)
+    a, b = generator.normal(size=(300, 3)), generator.normal(size=(250, 3)) + 0.7
+    found = kernel_distances(a, b, subsets=50, size=100)
+    assert found.shape == (50,) and found.mean() == pytest.approx(kernel_distance(a, b), rel=0.2)
+    np.testing.assert_array_equal(found, kernel_distances(a, b, subsets=50, size=100))
+
+
+def test_what_cannot_be_compared_is_refused():
+    good = np.zeros((3, 2))
+    for bad in (np.zeros((3, 4)), np.zeros(3), np.zeros((1, 2))):
+        with pytest.raises(ValueError, match="expected"):
+            frechet_distance(good, bad)
+    with pytest.raises(ValueError, match="second .* not finite"):
+        kernel_distance(good, np.full((3, 2), np.nan))
