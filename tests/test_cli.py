@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from ecgtwin.ecg.leads import LEADS
 from typer.testing import CliRunner
 
 from ecgtwin import ECG
 from ecgtwin.cli import app
+from ecgtwin.ecg.leads import LEADS
 
 from .twin.tiny import model, reference
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from ecgtwin.ecg.record import ECG
 
+from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.text.table import StatementTable
 from ecgtwin.twin import files
