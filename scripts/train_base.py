@@ -102,7 +102,7 @@ def main(
         first = torch.rand(len(self_pair), generator=generator) < 0.5
         return torch.cat([first | ~self_pair, ~first | ~self_pair])
 
-    best = 0.0
+    best = -float("inf")
     for step in fit(training, batches, loss):
         if step.number % stage.validate_every == 0 or step.number == stage.steps:
             with run.averaged(training) as average:
