@@ -1,0 +1,218 @@
+"""The simulator against real ECGs, in figures and pictures: python scripts/simulator_report.py PTBXL_FOLDER [--pictures DIR]
+
+Prints one JSON object: what an independent judge says (if `ecgtwin[judge]` is installed), how often two states of one person are more
+alike than one state of two people, and how well the asked heart rate is found. Pictures show ten simulated states above real ones.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.stats import rankdata
+
+from ecgtwin.ecg.leads import INDEPENDENT
+from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, ROW, SPEED, draw, paper
+from ecgtwin.ecg.ptbxl import read_table
+from ecgtwin.ecg.record import ECG
+from ecgtwin.ecg.simulate import STATES, Person, cohort, counterfactual, simulate
+from ecgtwin.metrics.identity import median_beat, whitening
+
+TEN = {
+    "sinus rhythm": "NORM",
+    "atrial fibrillation": "AFIB",
+    "complete left bundle branch block": "CLBBB",
+    "complete right bundle branch block": "CRBBB",
+    "left anterior fascicular block": "LAFB",
+    "left ventricular hypertrophy": "LVH",
+    "anterior myocardial infarction": "ASMI",
+    "inferior myocardial infarction": "IMI",
+    "ventricular premature complex": "PVC",
+    "normal functioning artificial pacemaker": "PACE",
+}
+RESHAPING = {"CLBBB", "CRBBB", "LAFB", "PACE", "LVH", "ASMI", "IMI", "AMI", "ALMI", "ILMI", "LMI", "IVCD", "WPW", "LPFB"}
+"""Codes of states that give the QRS complex another shape."""
+JUDGED = {"NORM": "sinus", "AFIB": "afib", "CLBBB": "bbb", "CRBBB": "bbb", "PACE": "paced", "1AVB": "avb", "PVC": "ventricular"}
+CLASSES = ("sinus", "avb", "paced", "afib", "bbb", "ventricular")
+
+
+def load_judge():
+    """Lead II at 500 Hz -> probabilities of `CLASSES`; None where openecg is not installed."""
+    try:
+        import onnxruntime
+        from openecg.deploy import bundled_codec_onnx_path
+        from openecg.dsp import rank_normalize
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(str(bundled_codec_onnx_path("v6")), providers=["CPUExecutionProvider"])
+    name = next(output.name for output in session.get_outputs() if "rhythm" in output.name)
+
+    def probabilities(lead: np.ndarray) -> np.ndarray:
+        lead = np.pad(lead, (0, max(0, 5000 - len(lead))), mode="edge")[:5000]
+        logits = session.run([name], {session.get_inputs()[0].name: np.float32(rank_normalize(lead))[None]})[0][0]
+        odds = np.exp(logits[1000:4000].astype(float))
+        return (odds / odds.sum(1, keepdims=True)).mean(0)
+
+    return probabilities
+
+
+def aurocs(said: list[np.ndarray], truth: list[str]) -> dict[str, float]:
+    said, truth = np.array(said), np.array(truth)
+    found = {}
+    for index, label in enumerate(CLASSES):
+        yes = truth == label
+        if 0 < yes.sum() < len(yes):
+            rank = rankdata(said[:, index])
+            found[label] = round(float((rank[yes].sum() - yes.sum() * (yes.sum() + 1) / 2) / (yes.sum() * (~yes).sum())), 4)
+            found[f"n_{label}"] = int(yes.sum())
+    return found
+
+
+def judged(judge, table, folder: Path, people: int) -> dict:
+    """AUROC of the judge on lead II, each class against the rest, simulated and real."""
+    codes = {"first degree AV block": "1AVB", **TEN}
+    said, truth = [], []
+    for number in range(people):
+        for name, code in codes.items():
+            if code in JUDGED:
+                said.append(judge(simulate(Person.draw(5000 + number), name, seed=number).select(["II"]).signal[0]))
+                truth.append(JUDGED[code])
+    simulated = aurocs(said, truth)
+    said, truth = [], []
+    for _, row in table[[(folder / f"{high}.hea").exists() for high in table.high]].iterrows():
+        labels = {JUDGED[code] for code in row.codes if code in JUDGED}
+        if len(labels) == 1:
+            said.append(judge(ECG.read(folder / f"{row.high}.hea").select(["II"]).signal[0]))
+            truth.append(labels.pop())
+    return {"simulated": simulated, "real": aurocs(said, truth)}
+
+
+def alike(features: np.ndarray, person: np.ndarray, states: list[frozenset], rng, draws: int = 20_000) -> dict:
+    """Share of draws in which two ECGs of one person in different states are more alike than two people's in one state.
+
+    Twice: the plain correlation of median beats, and the cosine after PCA(60) whitened within the people of the other half.
+    """
+    names = np.unique(person)
+    halves = np.isin(person, rng.permutation(names)[: len(names) // 2])
+    whitened = np.zeros((len(features), 60))
+    for fit in (halves, ~halves):
+        whitened[~fit] = whitening(features[fit], person[fit], components=60)(features[~fit])
+    plain = features - features.mean(1, keepdims=True)
+    result = {}
+    kinds = {"all": [], "QRS shape kept": [], "QRS shape changed": []}
+    by_person, by_state = {}, {}
+    for i, (p, s) in enumerate(zip(person, states, strict=True)):
+        by_person.setdefault(p, []).append(i)
+        for one in s:
+            by_state.setdefault(one, []).append(i)
+    several = [rows for rows in by_person.values() if len({states[i] for i in rows}) > 1]
+    unit = {"correlation": plain / np.linalg.norm(plain, axis=1, keepdims=True)}
+    unit["whitened"] = whitened / np.linalg.norm(whitened, axis=1, keepdims=True)
+    for _ in range(draws):
+        a, b = rng.choice(several[rng.integers(len(several))], 2, replace=False)
+        shared = sorted(states[b])
+        others = [i for i in by_state[shared[rng.integers(len(shared))]] if person[i] != person[b]] if states[a] != states[b] else []
+        if others:
+            c = others[rng.integers(len(others))]
+            won = tuple(x[a] @ x[b] > x[b] @ x[c] for x in unit.values())
+            kinds["all"].append(won)
+            kinds["QRS shape changed" if (states[a] ^ states[b]) & RESHAPING else "QRS shape kept"].append(won)
+    for kind, wins in kinds.items():
+        if wins:
+            result[kind] = {**dict(zip(unit, np.round(np.mean(wins, axis=0), 3).tolist(), strict=True)), "draws": len(wins)}
+    return result
+
+
+def alikeness(table, folder: Path, people: int) -> dict:
+    """`alike` for `people` simulated people in `TEN` states and for the real patients with several ECGs."""
+    rng = np.random.default_rng(0)
+    beats, person, states = [], [], []
+    for number in range(people):
+        for seed, (name, code) in enumerate(TEN.items()):
+            beat = median_beat(simulate(Person.draw(number), name, seed=seed).select(INDEPENDENT).signal, 500)
+            if beat is not None:
+                beats.append(beat), person.append(number), states.append(frozenset([code]))
+    simulated = alike(np.array(beats), np.array(person), states, rng)
+    beats, person, states = [], [], []
+    for _, row in table.iterrows():
+        ecg = ECG.read(folder / f"{row.low}.hea").select(INDEPENDENT)
+        beat = median_beat(ecg.signal, ecg.rate)
+        if beat is not None:
+            beats.append(beat), person.append(row.patient), states.append(frozenset(row.codes))
+    return {"simulated": simulated, "real": alike(np.array(beats), np.array(person), states, rng)}
+
+
+def heart_rates(people: int) -> dict:
+    """Asked against measured heart rate over a cohort, beats/min."""
+    miss = []
+    for one in cohort(people, seed=0):
+        found = one.ecg.heart_rate()
+        miss.append(np.inf if found is None else abs(found - one.rate))
+    return {"ECGs": len(miss), "within 2/min": float(np.mean(np.array(miss) <= 2)), "median error": float(np.median(miss))}
+
+
+def picture(simulated: ECG, real: ECG, words: str, path: Path) -> None:
+    """A simulated ECG (red) above a real one (black), 25 mm/s and 10 mm/mV, without the rhythm strip's twin."""
+    width, height = 2 * MARGIN + PULSE + 10 * SPEED, 2 * (4 * ROW + 8)
+    figure = Figure(figsize=(width / 25.4, height / 25.4), facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axes.axis("off")
+    lines = (f"Simulated: {words}", f"Real: PTB-XL 1.0.3 record {real.name} (Wagner et al., CC BY 4.0)")
+    for index, (ecg, line, color) in enumerate(((simulated, lines[0], "#b3202c"), (real, lines[1], "#111111"))):
+        top = height - 7 - index * (4 * ROW + 8)
+        paper(axes, MARGIN, top - 4 * ROW, width - 2 * MARGIN, 4 * ROW)
+        draw(axes, ecg, MARGIN + PULSE, top, color, labels=True)
+        axes.text(MARGIN, top + 1.5, line, fontsize=9, weight="bold")
+    figure.set_dpi(88)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    image.quantize(24, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def pictures(table, folder: Path, out: Path) -> list[str]:
+    out.mkdir(parents=True, exist_ok=True)
+    there = table[[(folder / f"{high}.hea").exists() for high in table.high]]
+    written = []
+    for number, (name, code) in enumerate(TEN.items()):
+        rows = there[[code in codes for codes in there.codes]]
+        usual = [c for c in ("SR", "NORM", code)]
+        ecg_id = min(rows.index, key=lambda i: (len(set(rows.codes[i]) - set(usual)), i))
+        real = ECG.read(folder / f"{rows.high[ecg_id]}.hea")
+        real = ECG(real.signal, real.rate, real.leads, name=str(ecg_id))
+        path = out / f"sim_{name.replace(' ', '_')}.png"
+        person = Person.draw(50 + number)
+        picture(simulate(person, name, seed=number), real, f"{name}, {person.sex}, {person.age:.0f} years", path)
+        written.append(path.name)
+    plain, block = counterfactual(Person.draw(44), "sinus rhythm", "complete left bundle branch block", 68.0, seed=1)
+    path = out / "sim_counterfactual.png"
+    block.ecg.plot(path, reference=plain.ecg, title="One simulated person: sinus rhythm (grey), and complete left bundle branch block")
+    image = Image.open(path).convert("RGB")
+    image.resize((image.width * 6 // 10, image.height * 6 // 10), Image.Resampling.LANCZOS).quantize(32).save(path, optimize=True)
+    return [*written, path.name]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--people", type=int, default=200, help="how many people are simulated, at least 16")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures; none are drawn without it")
+    options = parser.parse_args()
+    table = read_table(options.folder)
+    table = table[table.fold <= 9]
+    assert set(TEN) <= set(STATES) and len(COLUMNS) == 4
+    report = {"heart rate": heart_rates(options.people)}
+    if options.pictures:
+        report["pictures"] = pictures(table, options.folder, options.pictures)
+    judge = load_judge()
+    report["judge"] = "openecg is not installed" if judge is None else judged(judge, table, options.folder, options.people // 4)
+    report["alike"] = alikeness(table, options.folder, options.people)
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
