@@ -36,7 +36,7 @@ def refusing() -> Iterator[None]:
     """Turn what is wrong with the input into one clear message and exit code 2."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         typer.secho(f"ecgtwin: {error}", err=True, fg="red")
         raise typer.Exit(2) from None
 
@@ -121,12 +121,12 @@ def statements(model: Model = None, as_json: Json = False) -> None:
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model folder, or 'default'")],
-    real: Annotated[Path, typer.Option(help="PTB-XL folder in its native layout")],
+    real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as JSON")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure reconstruction, identity, heart rate and speed on the validation patients (fold 9)."""
+    """Measure reconstruction, identity, heart rate and speed on the validation patients."""
     with refusing():
         from .train.checkpoint import write_atomically
         from .twin.evaluate import evaluate as measure

@@ -82,6 +82,42 @@ def prepare(
             typer.echo(told(report))
 
 
+@app.command()
+def simulate(
+    store: Annotated[Path, typer.Argument(help="the new store")],
+    people: Annotated[int, typer.Option(help="how many", min=1)] = 500,
+    each: Annotated[int, typer.Option(help="ECGs of each, in different states", min=1)] = 4,
+    healthy: Annotated[float, typer.Option(help="share of ECGs in sinus rhythm and nothing else", min=0, max=1)] = 0.3,
+    combined: Annotated[float, typer.Option(help="share of the others that have a second state", min=0, max=1)] = 0.3,
+    rate: Annotated[float, typer.Option(help="Hz")] = 102.4,
+    seconds: Annotated[float, typer.Option(help="length in s", min=2)] = 10.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same people")] = 0,
+    progress: Annotated[bool, typer.Option(help="show progress")] = True,
+    as_json: Json = False,
+) -> None:
+    """Make STORE of simulated people, who are in several states each: for training beside real ones, and for tests."""
+    from .cli import refusing
+
+    with refusing():
+        from tqdm import tqdm
+
+        from .ecg.assemble import summary
+        from .ecg.collect import collect
+        from .ecg.simulate import cohort
+        from .ecg.source import Statements
+        from .text.statements import STATEMENTS, Vocabulary
+
+        names = tuple(statement.name for statement in STATEMENTS)
+        vocabulary = Vocabulary(names)
+        drawn = cohort(people, seed, each=each, healthy=healthy, combined=combined, seconds=seconds)
+        shown = tqdm(drawn, total=people * each, desc="simulating", disable=not progress)
+        words = Statements(lambda line: (vocabulary.normalise(line),), names)
+        made = collect((one.ecg for one in shown), store, statements=words, name="simulated", rate=rate, seconds=seconds)
+        report = {"store": str(store)} | summary(made)
+        text = f"{store}: {report['ecgs']} ECGs ({report['usable']} usable) of {report['patients']} simulated people"
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else text)
+
+
 def scan(kind: Kind, source: Path, rate: float, seconds: float, given: dict[str, Any]) -> Any:
     """The data set as a source, its codes or report lines read as statements."""
     from .ecg import challenge, mimic, ptbdb, ptbxl, wfdb_tree

@@ -1,56 +1,43 @@
 """Put the three stages' weights together into one model folder that `ECGTwin.from_pretrained` loads.
 
-python scripts/export_model.py --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors \
-    --twin runs/twin/weights.safetensors --statements TABLE --data PTBXL --output model --half
+python scripts/export_model.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors \
+    --twin runs/twin/weights.safetensors --output model --half
 """
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from ecgtwin.text.statements import from_scp
-from ecgtwin.text.table import StatementTable
-from ecgtwin.train.checkpoint import load_tensors
-from ecgtwin.twin import files
-from ecgtwin.twin.config import ModelConfig, parse
-from ecgtwin.twin.data import read_ptbxl
-from ecgtwin.twin.stages import load_codec, load_extractor
+from ecgtwin.cli import refusing
+from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(help=__doc__)
 def main(
-    vae: Path = typer.Option(..., help="weights.safetensors of train_vae.py"),
-    base: Path = typer.Option(..., help="weights.safetensors of train_base.py"),
-    twin: Path = typer.Option(..., help="weights.safetensors of train_twin.py"),
-    statements: Path = typer.Option(..., help="the statement table of the training"),
-    data: Path = typer.Option(..., help="the PTB-XL folder of the training: its statements are those the model knows"),
-    output: Path = typer.Option(..., help="the model folder to write"),
-    least: int = typer.Option(5, help="training ECGs that a statement needs to count as known"),
-    half: bool = typer.Option(False, help="store float16"),
+    store: o.Stores,
+    vae: o.Vae,
+    base: o.Base,
+    twin: Annotated[Path, typer.Option(help="weights.safetensors of train_twin.py")],
+    output: Annotated[Path, typer.Option(help="the model folder to write")],
+    statements: o.Statements = None,
+    least: Annotated[int, typer.Option(help="training ECGs that a statement needs to count as known", min=1)] = 5,
+    half: Annotated[bool, typer.Option("--half", help="store float16")] = False,
 ) -> None:
-    tensors, meta = load_tensors(twin)
-    config = parse(ModelConfig, meta["config"]["model"], str(twin))
-    train = read_ptbxl(data, rate=config.signal.rate, samples=config.signal.samples).split("train")
-    found = [s for codes in train.table["codes"] for s in from_scp(codes)]
-    table = StatementTable.load(statements)
-    counts = {s: found.count(s) for s in table.statements}
-    known = [s for s in table.statements if counts[s] >= least]
-    facts = {
-        "trained_on": f"PTB-XL 1.0.3, folds 1-8, {len(train)} ECGs of {train.table['patient'].nunique()} patients",
-        "data_digest": train.digest,
-        "validation": {name: load_tensors(path)[1]["figures"] for name, path in (("vae", vae), ("base", base), ("twin", twin))},
-        "statement_counts": {s: counts[s] for s in known},
-        "licence": "weights CC BY 4.0; PTB-XL: Wagner et al. 2022, doi:10.13026/kfzx-aw45, CC BY 4.0",
-    }
-    parts = files.build(config, replace(table, statements=tuple(known), raw=table.raw[[table.statements.index(s) for s in known]]), facts)
-    parts.codec.load_state_dict(load_codec(vae)[0].state_dict())
-    parts.extractor.load_state_dict(load_extractor(base).state_dict())
-    parts.network.load_state_dict(tensors)
-    files.save(parts, output, half=half)
-    typer.echo(f"{output}: {len(known)} statements, {(output / 'weights.safetensors').stat().st_size / 2**20:.1f} MiB")
+    with refusing():
+        from ecgtwin.ecg.store import Store
+        from ecgtwin.text.table import StatementTable
+        from ecgtwin.twin.data import Recordings
+        from ecgtwin.twin.files import DEFAULT
+        from ecgtwin.twin.recipe import export
+
+        recordings = Recordings.of([Store.open(folder) for folder in store])
+        table = StatementTable.load(statements or DEFAULT / "statements")
+        parts = export(recordings, table, vae, base, twin, output, least=least, half=half)
+        size = (output / "weights.safetensors").stat().st_size / 2**20
+        typer.echo(f"{output}: {len(parts.table.statements)} statements, {size:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,35 @@
-"""Every script runs: the three stages for some steps on simulated people, one after the other, to a model that generates."""
+"""Every script runs, as a user runs it: the three stages on simulated people, killed and resumed, to a model that generates."""
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin import Condition, ECGTwin
 from ecgtwin.text.table import StatementTable
+from ecgtwin.train.checkpoint import load_tensors
 
-from . import tiny_ptbxl
-from .twin.tiny import CONFIG, STATEMENTS, Letters
+from .tiny_store import write_config, write_store
+from .twin.tiny import STATEMENTS, Letters
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGE = {"batch": 4, "rate": 1.0e-3, "warmup": 1, "validate_every": 2}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+STAGES = ("vae", "base", "twin")
 
 
-def run(script, *arguments, code=0):
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def command(script, *arguments):
+    return [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+
+
+def run(script, *arguments, code=0, launcher=None):
+    line = [*launcher, *command(script, *arguments)[1:]] if launcher else command(script, *arguments)
+    result = subprocess.run(line, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
     assert result.returncode == code, result.stderr[-3000:]
     return result
 
@@ -31,48 +39,139 @@ def rows(folder, figure="loss"):
         return {int(r["step"]): float(r["value"]) for r in csv.DictReader(file) if r["figure"] == figure}
 
 
+def stage(place, name, *more, output=None, store=None):
+    """The arguments of one stage's script, on what the fixture trained before it."""
+    needs = {"vae": (), "base": ("vae",), "twin": ("vae", "base")}[name]
+    given = ["--store", store or place / "store", "--config", place / "tiny.yaml", "--output", output or place / "out" / name]
+    given += [] if name == "vae" else ["--statements", place / "statements"]
+    for need in needs:
+        given += [f"--{need}", place / "out" / need / "weights.safetensors"]
+    return [f"train_{name}.py", *given, "--cpu", *more]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    """The whole recipe, run once."""
     folder = tmp_path_factory.mktemp("train")
-    tiny_ptbxl.write(folder / "ptbxl", patients=8)
-    stages = {name: {**STAGE, "steps": 4} for name in ("vae", "base", "twin")}
-    (folder / "tiny.yaml").write_text(yaml.safe_dump({"model": CONFIG, "train": stages}))
+    write_store(folder / "store", people=40)
+    write_config(folder / "tiny.yaml")
     StatementTable.build(STATEMENTS, Letters()).save(folder / "statements")
+    began = time.monotonic()
+    arguments = (folder / "tiny.yaml", folder / "store", folder / "out", "--statements", folder / "statements", "--least", 1, "--cpu")
+    run("train_all.py", *arguments)
+    (folder / "seconds").write_text(str(time.monotonic() - began))
     return folder
 
 
-def test_the_whole_recipe(place):
-    data = ("--data", place / "ptbxl", "--config", place / "tiny.yaml")
-    statements = ("--statements", place / "statements")
-    vae, base, twin = (place / name / "weights.safetensors" for name in ("vae", "base", "twin"))
-    run("train_vae.py", *data, "--output", vae.parent)
-    run("train_base.py", *data, *statements, "--vae", vae, "--output", base.parent)
-    run("train_twin.py", *data, *statements, "--vae", vae, "--base", base, "--output", twin.parent)
-    for stage, figure in ((vae, "correlation"), (base, "rank1"), (twin, "held")):
-        assert sorted(rows(stage.parent, figure)) == [2, 4]
-    parts = ("--vae", vae, "--base", base, "--twin", twin)
-    run("export_model.py", *data[:2], *statements, *parts, "--output", place / "model", "--half")
-    model = ECGTwin.from_pretrained(place / "model", device="cpu")
-    assert set(model.statements) == {"sinus rhythm", "atrial fibrillation"}
-    reference = ECG.read(place / "ptbxl" / "records100" / "00000" / "00001_lr.hea")
-    twins = model.generate(reference, Condition("AF", heart_rate=90), n=2, steps=2)
+def test_the_whole_recipe_takes_less_than_three_minutes_and_ends_in_a_model_that_generates(place):
+    assert float((place / "seconds").read_text()) < 180
+    for name, figure in (("vae", "correlation"), ("base", "rank1"), ("twin", "held")):
+        assert sorted(rows(place / "out" / name, figure)) == [2, 4]
+    model = ECGTwin.from_pretrained(place / "out" / "model", device="cpu")
+    from ecgtwin.ecg.store import Store
+
+    reference = Store.open(place / "store").ecg(0)
+    twins = model.generate(reference, Condition(model.statements[0], heart_rate=90), n=2, steps=2)
     assert len(twins) == 2 and twins[0].signal.shape == (12, 1024)
-    assert "validation" in json.loads((place / "model" / "config.json").read_text())["facts"]
-    refused = run("train_vae.py", *data, "--output", vae.parent, code=1)
-    assert "--resume" in refused.stderr
+    facts = json.loads((place / "out" / "model" / "config.json").read_text())["facts"]
+    assert set(facts["validation"]) == set(STAGES) and "simulated: " in facts["trained_on"]
 
 
-def test_a_killed_training_goes_on_where_it_was(place):
-    """Stop after two of four steps and resume: the last checkpoint equals that of an uninterrupted run."""
-    common = ("--data", place / "ptbxl", "--config", place / "tiny.yaml")
-    run("train_vae.py", *common, "--output", place / "whole")
-    part = place / "part"
-    stop = (
-        "import runpy, sys; from ecgtwin.train.run import Run; save = Run.save\n"
-        "def stop(self, training, *more):\n    save(self, training, *more); sys.exit(9)\n"
-        "Run.save = stop; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    command = [sys.executable, "-c", stop, str(ROOT / "scripts" / "train_vae.py"), *map(str, common), "--output", str(part)]
-    assert subprocess.run(command, capture_output=True, timeout=300).returncode == 9
-    run("train_vae.py", *common, "--output", part, "--resume")
-    assert (part / "weights.safetensors").read_bytes() == (place / "whole" / "weights.safetensors").read_bytes()
+def test_finished_stages_are_skipped_and_changed_ones_are_not(place):
+    again = (place / "tiny.yaml", place / "store", place / "out", "--statements", place / "statements", "--least", 1, "--cpu", "--json")
+    found = json.loads(run("train_all.py", *again).stdout)
+    assert [found[name]["skipped"] for name in STAGES] == [True, True, True]
+    before = (place / "out" / "twin" / "weights.safetensors").read_bytes()
+    found = json.loads(run("train_all.py", *again, "--set", "train.twin.rate=0.002").stdout)
+    assert [found[name]["skipped"] for name in STAGES] == [True, True, False]
+    assert (place / "out" / "twin" / "weights.safetensors").read_bytes() != before
+    found = json.loads(run("train_all.py", *again).stdout)
+    assert [found[name]["skipped"] for name in STAGES] == [True, True, False]
+    assert (place / "out" / "twin" / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_killed_and_resumed_equals_uninterrupted(place, name, tmp_path):
+    """kill -9 as soon as a step was logged that no checkpoint holds; then --resume. Losses are written at every validation."""
+    slow = ("--set", f"train.{name}.steps=40", "--set", f"train.{name}.validate_every=10", "--set", f"train.{name}.save_every=6")
+    run(*stage(place, name, *slow, output=tmp_path / "whole"))
+    part = tmp_path / "part"
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(command(*stage(place, name, *slow, output=part)), stdout=log, stderr=log, env=ENVIRONMENT)
+    try:
+        for _ in range(12000):
+            if (part / "losses.csv").exists() and rows(part) and (part / "last.safetensors").exists():
+                break
+            assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    saved = load_tensors(part / "last.safetensors")[1]["step"]
+    assert 6 <= saved < 40
+    run(*stage(place, name, *slow, "--resume", output=part))
+    assert rows(part) == rows(tmp_path / "whole") and sorted(rows(part)) == [10, 20, 30, 40]
+    for kind in ("weights", "last"):
+        a, b = (load_tensors(tmp_path / where / f"{kind}.safetensors") for where in ("whole", "part"))
+        assert all((a[0][k] == b[0][k]).all() for k in a[0])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_two_processes_equal_one(place, name, tmp_path):
+    """The same losses step by step, by gloo, with the same global batch."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    one = place / "out" / name
+    run(*stage(place, name, output=tmp_path / "two"), launcher=launcher)
+    a, b = rows(one), rows(tmp_path / "two")
+    assert a.keys() == b.keys() and len(a) == 2
+    assert [b[k] for k in a] == pytest.approx([a[k] for k in a], rel=1e-4)
+    figure = {"vae": "correlation", "base": "temperature", "twin": "held"}[name]
+    for k, value in rows(one, figure).items():
+        assert rows(tmp_path / "two", figure)[k] == pytest.approx(value, rel=1e-3)
+
+
+def test_a_dry_run_says_what_is_needed_and_keeps_nothing(place, tmp_path):
+    for name in STAGES:
+        found = json.loads(run(*stage(place, name, "--dry-run", "--json", output=tmp_path / name)).stdout)
+        assert found["parameters"] > 100 and found["minutes_per_epoch"] > 0 and found["batch"]
+        assert not (tmp_path / name).exists()
+
+
+def test_a_finished_run_is_not_overwritten(place):
+    assert "--resume" in run(*stage(place, "vae"), code=2).stderr
+
+
+def test_another_text_encoder_is_refused(place, tmp_path):
+    class Other(Letters):
+        name, fingerprint = "other", "1" * 64
+
+    StatementTable.build(STATEMENTS, Other()).save(tmp_path / "other")
+    arguments = stage(place, "twin", output=tmp_path / "twin")
+    arguments[arguments.index("--statements") + 1] = tmp_path / "other"
+    assert "encoder: 0000" in run(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("network", ["dit", "unet"])
+@pytest.mark.parametrize("inject", ["adax", "adaln", "cross"])
+def test_every_ablation_trains(place, network, inject, tmp_path):
+    """One key away each."""
+    from ecgtwin.twin import options
+    from ecgtwin.twin.train import Where, train_twin
+
+    more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.twin.steps=2"]
+    more += ["model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}"]
+    settings = options.settings_of(place / "tiny.yaml", more, ("twin",))
+    weights = [place / "out" / name / "weights.safetensors" for name in ("vae", "base")]
+    table = StatementTable.load(place / "statements")
+    figures = train_twin(settings, options.recordings_of([place / "store"], settings), *weights, table, Where(tmp_path / "twin"))
+    assert figures["held"] > 0
+    names = load_tensors(tmp_path / "twin" / "weights.safetensors")[0]
+    assert any(k.startswith("unet." if network == "unet" else "dit.") for k in names)
+
+
+@pytest.mark.parametrize("condition", ["add", "none"])
+def test_every_extractor_trains(place, condition, tmp_path):
+    more = ("--set", f"model.base.condition={condition}", "--set", "train.base.accumulate=2")
+    run(*stage(place, "base", *more, output=tmp_path / "base"))
+    assert rows(tmp_path / "base")

@@ -5,10 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..train.plan import Plan, Positive, Share
 from ..train.strict import Strict, parse, read_yaml
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class PictureConfig(Strict):
@@ -122,20 +120,9 @@ class DataConfig(Strict):
     """Share of the pictures that training never sees: for validation and evaluation."""
 
 
-class TrainConfig(Strict):
-    steps: Positive
-    batch: Positive
-    rate: float
-    warmup: int = 100
-    floor: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.999
-    bf16: bool = False
-    seed: int = 0
+class TrainConfig(Plan):
     drop_caption: Share = 0.1
     kl: float = 1.0e-3
-    validate_every: Positive = 250
 
 
 class Stages(Strict):

@@ -60,23 +60,35 @@ def train_judge(pictures: Pictures, *, steps: int = 600, seed: int = 0, progress
     target = torch.tensor([names.index(c) for c in pictures.captions])
     torch.manual_seed(seed)
     judge = Judge(pictures.images[0].shape[0], names)
-    plan = Plan(steps, 128, 2e-3, warmup=50, decay=0.05, average=0.99, bf16=False, seed=seed)
+    plan = Plan(steps=steps, batch=128, rate=2e-3, warmup=50, decay=0.05, average=0.99, seed=seed)
     training = Training(judge, plan)
+    for _ in tqdm(fit(training, Naming(pictures, target, plan.batch)), total=steps, desc="judge", disable=not progress):
+        pass
+    judge.load_state_dict(training.ema.shadow)
+    return judge.eval()
 
-    def batches(generator: torch.Generator):
-        batch = pictures.draw(torch.randint(len(pictures), (plan.batch,), generator=generator), generator)
+
+class Naming:
+    """What a judge learns: the captions' numbers `target` (N,), from pictures that are shifted a little and noisy."""
+
+    def __init__(self, pictures: Pictures, target: Tensor, batch: int):
+        self.pictures, self.target, self.batch = pictures, target, batch
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        batch = self.pictures.draw(torch.randint(len(self.pictures), (self.batch,), generator=generator), generator)
         # Small shifts, so that it looks at shapes and not at single pixels.
         shift = torch.randint(-1, 2, (2,), generator=generator).tolist()
         return moved(batch.pixels, shift) + 0.1 * torch.randn(batch.pixels.shape, generator=generator), batch.rows
 
-    def loss(judge: Judge, batch, generator):
-        x, rows = batch
-        return F.cross_entropy(judge(x), target[rows], label_smoothing=0.05), {}
+    def load(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return batch
 
-    for _ in tqdm(fit(training, batches, loss), total=steps, desc="judge", disable=not progress):
-        pass
-    judge.load_state_dict(training.ema.shadow)
-    return judge.eval()
+    def losses(self, judge: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        x, rows = batch
+        return F.cross_entropy(judge(x), self.target.to(x.device)[rows], label_smoothing=0.05, reduction="none"), {}
+
+    def names(self, batch: tuple[Tensor, Tensor]) -> list[str]:
+        return [f"picture {row}" for row in batch[1].tolist()]
 
 
 def moved(x: Tensor, shift: Sequence[int]) -> Tensor:

@@ -48,7 +48,10 @@ class Pictures:
     def draw(self, rows: Tensor, generator: torch.Generator, share: float = 0.0) -> Batch:
         """Random crops of the pictures `rows` (B,), a `share` of them from the shrunk versions."""
         halved = torch.rand(len(rows), generator=generator) < share
-        place = torch.rand(len(rows), 2, generator=generator)
+        return self.cropped(rows, halved, torch.rand(len(rows), 2, generator=generator))
+
+    def cropped(self, rows: Tensor, halved: Tensor, place: Tensor) -> Batch:
+        """Crops of the pictures `rows` (B,), of the shrunk version where `halved` (B,), at `place` (B, 2) in [0, 1]."""
         pixels, frames = [], []
         for row, half, at in zip(rows.tolist(), halved.tolist(), place, strict=True):
             image = self.shrunk[row] if half else self.images[row]

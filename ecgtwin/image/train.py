@@ -3,25 +3,26 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..diffusion import loss as losses
 from ..diffusion.schedule import Flow, Schedule
 from ..nets.vae import kl_per_sample, parameters, reconstruction_error
+from ..train.batch import stream
 from ..train.checkpoint import load_tensors
-from ..train.loop import Training, fit, stream
-from ..train.run import Run, plan
+from ..train.loop import Training
+from ..train.plan import FREE
+from ..train.run import Run, carry_out
 from .codec import Latents, Pixels
 from .config import Config, TrainConfig
 from .files import build, build_schedule, build_text
 from .network import Conditions, ImageNetwork
 from .pictures import Batch, Pictures
 from .pipeline import ImagePipeline
-
-Loss = Callable[[nn.Module, Any, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
 def train(config: Config, pictures: Pictures, output: Path, *, resume: bool = False) -> ImagePipeline:
@@ -86,29 +87,74 @@ class Ends:
         return self.codec.encode(pixels)
 
 
+class Rows(NamedTuple):
+    rows: Tensor
+    halved: Tensor
+    place: Tensor
+    noise: Tensor
+    level: Tensor | None = None
+    keep: Tensor | None = None
+    batch: Batch | None = None
+
+
+class Reconstruct:
+    """Stage 0: squared error of the pixels and a weak pull of the latents towards N(0, 1)."""
+
+    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...]):
+        self.pictures, self.stage, self.shrunk, self.latent = pictures, stage, shrunk, latent
+
+    def draw(self, generator: torch.Generator) -> Rows:
+        n = self.stage.batch
+        rows = torch.randint(len(self.pictures), (n,), generator=generator)
+        halved = torch.rand(n, generator=generator) < self.shrunk
+        return Rows(rows, halved, torch.rand(n, 2, generator=generator), torch.randn(n, *self.latent, generator=generator))
+
+    def load(self, batch: Rows) -> Rows:
+        return batch._replace(batch=self.pictures.cropped(batch.rows, batch.halved, batch.place))
+
+    def losses(self, vae: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        x = batch.batch.pixels
+        y, posterior = vae(x, batch.noise)
+        error, kl = reconstruction_error(x, y.float()), kl_per_sample(posterior)
+        return error + self.stage.kl * kl, {"error": error, "kl": kl}
+
+    def names(self, batch: Rows) -> list[str]:
+        return [f"picture {row} ({self.pictures.captions[row]!r})" for row in batch.rows.tolist()]
+
+
+class Denoise(Reconstruct):
+    """The denoising loss on random crops, captions left out at random for classifier-free guidance."""
+
+    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...], ends: Ends, diffusion):
+        super().__init__(pictures, stage, shrunk, latent)
+        self.ends, self.prediction = ends, diffusion.prediction
+        self.weight = None if diffusion.min_snr is None else losses.min_snr(diffusion.min_snr)
+
+    def draw(self, generator: torch.Generator) -> Rows:
+        batch = super().draw(generator)
+        keep = torch.rand(self.stage.batch, generator=generator) >= self.stage.drop_caption
+        return batch._replace(keep=keep, level=self.ends.levels(self.stage.batch, generator))
+
+    def losses(self, network: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        z = self.ends.encode(batch.batch.pixels)
+        c = self.ends.labels.conditions(self.pictures, batch.batch, batch.keep)
+        return losses.simple(network, c, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight), {}
+
+
 def train_codec(
     codec: Latents, config: Config, seen: Pictures, held: Pictures, folder: Path, resume: bool
 ) -> dict[str, Any]:
-    """Stage 0: squared error of the pixels and a weak pull of the latents towards N(0, 1); then calibrate them."""
+    """Train the auto-encoder, then calibrate its latents."""
     stage = config.train.vae
+    vae, x = codec.vae, held.centred().pixels
+    latent = (vae.latent, *(n // vae.factor for n in x.shape[2:]))
 
-    def batches(generator: torch.Generator) -> Tensor:
-        return seen.draw(torch.randint(len(seen), (stage.batch,), generator=generator), generator, config.data.shrunk)
-
-    def loss(vae, batch: Batch, generator: torch.Generator):
-        x = batch.pixels
-        noise = torch.randn(len(x), vae.latent, *(n // vae.factor for n in x.shape[2:]), generator=generator)
-        y, posterior = vae(x, noise)
-        error, kl = reconstruction_error(x, y.float()), kl_per_sample(posterior)
-        return (error + stage.kl * kl).mean(), {"error": error.mean(), "kl": kl.mean()}
-
-    x = held.centred().pixels
-
-    def validate(vae) -> dict[str, float]:
-        y = torch.cat([vae(part)[0] for part in x.split(256)])
+    def validate(vae: nn.Module) -> dict[str, float]:
+        device = next(vae.parameters()).device
+        y = torch.cat([vae(part.to(device))[0].cpu() for part in x.split(256)])
         return {"held_rms": float((x - y).square().mean().sqrt())}
 
-    facts = run_stage(codec.vae, stage, config, folder, resume, batches, loss, validate)
+    facts = run_stage(vae, stage, config, folder, resume, Reconstruct(seen, stage, config.data.shrunk, latent), validate)
     codec.calibrate(seen.centred().pixels)
     return facts
 
@@ -123,35 +169,24 @@ def train_denoiser(
     folder: Path,
     resume: bool,
 ) -> dict[str, Any]:
-    """The denoising loss on random crops, captions left out at random for classifier-free guidance."""
+    """Train one network on the noise levels that it is for."""
     stage: TrainConfig = getattr(config.train, name)
-    d = config.model.diffusion
-    weight = None if d.min_snr is None else losses.min_snr(d.min_snr)
+    rows = torch.randint(len(held), (256,), generator=stream(1, 2, 3))
+    batch = held.centred(rows)
+    z = ends.encode(batch.pixels)
+    eps = torch.randn(z.shape, generator=stream(1, 2, 4))
+    objective = Denoise(seen, stage, config.data.shrunk, tuple(z.shape[1:]), ends, config.model.diffusion)
 
-    def batches(generator: torch.Generator) -> Batch:
-        return seen.draw(torch.randint(len(seen), (stage.batch,), generator=generator), generator, config.data.shrunk)
-
-    def loss(network, batch: Batch, generator: torch.Generator):
-        z = ends.encode(batch.pixels)
-        keep = torch.rand(len(z), generator=generator) >= stage.drop_caption
-        c = ends.labels.conditions(seen, batch, keep)
-        i = ends.levels(len(z), generator)
-        eps = torch.randn(z.shape, generator=generator)
-        return losses.simple(network, c, z, i, eps, ends.schedule, d.prediction, weight).mean(), {}
-
-    def validate(network) -> dict[str, float]:
+    def validate(network: nn.Module) -> dict[str, float]:
         """On held-out pictures, at fixed levels and noise: with their captions, and without."""
-        generator = stream(1, 2, 3)
-        batch = held.centred(torch.randint(len(held), (256,), generator=generator))
-        z = ends.encode(batch.pixels)
-        eps, i = torch.randn(z.shape, generator=generator), ends.even(len(z))
         figures = {}
         for key, keep in (("held", True), ("held_no_caption", False)):
             c = ends.labels.conditions(held, batch, torch.full((len(z),), keep))
-            figures[key] = float(losses.simple(network, c, z, i, eps, ends.schedule, d.prediction).mean())
+            value = losses.simple(network, c, z, ends.even(len(z)), eps, ends.schedule, config.model.diffusion.prediction)
+            figures[key] = float(value.mean())
         return figures
 
-    return run_stage(network, stage, config, folder, resume, batches, loss, validate)
+    return run_stage(network, stage, config, folder, resume, objective, validate)
 
 
 def run_stage(
@@ -160,30 +195,25 @@ def run_stage(
     config: Config,
     folder: Path,
     resume: bool,
-    batches: Callable[[torch.Generator], Any],
-    loss: Loss,
+    objective: Reconstruct,
     validate: Callable[[nn.Module], dict[str, float]],
 ) -> dict[str, Any]:
     """Train one network to the end of its plan; it is left with its averaged weights. Returns facts to keep.
 
     seconds: on the clock; cpu_seconds: of all threads, which other work on the machine does not lengthen.
     """
-    training, run = Training(network, plan(stage)), Run(folder, resume)
-    spent = load_tensors(run.last)[1]["figures"] if run.last.exists() else {}
+    training, run = Training(network, stage, accelerator=Accelerator(cpu=True)), Run(folder, resume)
+    spent = load_tensors(run.last)[1].get("figures", {}) if run.last.exists() else {}
     facts = {"parameters": parameters(network), "steps": stage.steps, "batch": stage.batch}
-    run.start(training, {"stage": folder.name, **facts})
     clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
-    began, figures = {name: clock() - spent.get(name, 0.0) for name, clock in clocks.items()}, {}
-    for step in fit(training, batches, loss):
-        if step.number % stage.validate_every == 0 or step.number == stage.steps:
-            with run.averaged(training) as average:
-                found = validate(average)
-            figures = found | {name: round(clock() - began[name], 1) for name, clock in clocks.items()}
-            run.save(training, config.model_dump(), figures)
-            step.figures.update(found)
-        run.log(step)
-    run.close()
-    run.keep(training, config.model_dump(), figures)
+    began = {name: clock() - spent.get(name, 0.0) for name, clock in clocks.items()}
+
+    def timed(network: nn.Module) -> dict[str, float]:
+        return validate(network) | {name: round(clock() - began[name], 1) for name, clock in clocks.items()}
+
+    inputs = {"model": config.model.model_dump_json(), "data": config.data.model_dump_json(), "train": stage.model_dump_json(exclude=FREE)}
+    shown = {"stage": folder.name, **facts}
+    figures = carry_out(run, training, objective, config=config.model_dump(), inputs=inputs, facts=shown, validate=timed)
     network.load_state_dict(training.ema.shadow)
     network.eval()
-    return facts | (figures or spent)
+    return facts | figures

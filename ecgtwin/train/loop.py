@@ -1,52 +1,85 @@
-"""The training loop as a generator: the caller logs, validates and saves between its steps."""
+"""The training loop as a generator: the caller logs, validates and saves between its steps.
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+One process or many, one device or many: a batch is drawn as a whole from (seed, step), every process takes its share of it,
+and gradients are averaged over processes. So the losses do not depend on the number of processes, and a resumed run
+repeats the uninterrupted one.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from .batch import ahead, cut, key_seed, stream, to
 from .checkpoint import load_tensors, pack_training, save_tensors, unpack_training
 from .ema import EMA
+from .plan import Plan
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to train. `floor` is the share of the learning rate left at the end of its cosine."""
+class Objective(Protocol):
+    """What is trained: samples in, a loss for each of them out."""
 
-    steps: int
-    batch: int
-    rate: float
-    warmup: int = 100
-    floor: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.999
-    bf16: bool = True
-    seed: int = 0
+    def draw(self, generator: torch.Generator) -> Any:
+        """Everything random of one whole batch, rows, noise, levels: nested tuples of tensors, samples first."""
 
-    def rate_at(self, step: int) -> float:
-        """Linear warm-up, then a cosine from `rate` to `floor * rate`."""
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.rate * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+    def load(self, batch: Any) -> Any:
+        """What is read for a part of it, such as signals; on a thread of its own."""
+
+    def losses(self, network: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """One loss per sample (b,), and figures to log, scalars or per sample. `network` is to be called, nothing else."""
+
+    def names(self, batch: Any) -> list[str]:
+        """Which record each sample is, for messages."""
+
+
+class Contrast(Protocol):
+    """What is trained by comparing all samples of a batch: `embed` in place of `losses`, and `joint`."""
+
+    def draw(self, generator: torch.Generator) -> Any: ...
+
+    def load(self, batch: Any) -> Any: ...
+
+    def embed(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        """One embedding per sample (b, ...), and the parameters of the comparison, such as a temperature."""
+
+    def joint(self, embeddings: Tensor, parameters: Tensor, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss (scalar) of all samples of the whole drawn batch (B, ...)."""
+
+    def names(self, batch: Any) -> list[str]: ...
 
 
 class Step(NamedTuple):
-    number: int  # steps done, 1-based
+    number: int
+    """Steps done, 1-based."""
     figures: dict[str, float]
-    training: "Training"
+    stopping: bool
+    """A stop was asked for: this was the last step."""
+    seconds: float
+    waited: float
+    """Of these seconds, how many went by waiting for data."""
 
 
 class Training:
-    """Network, optimiser, average and step count: what a checkpoint holds."""
+    """Network, optimiser, average and step count: what a checkpoint holds; and where all of it runs."""
 
-    def __init__(self, network: nn.Module, plan: Plan):
-        self.network, self.plan, self.done = network, plan, 0
+    def __init__(self, network: nn.Module, plan: Plan, *, blocks: tuple[type, ...] = (), accelerator: Accelerator | None = None):
+        """blocks: kinds of modules that `plan.recompute` computes twice instead of keeping what is inside of them."""
+        self.accelerator = accelerator or Accelerator()
+        self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
+        if plan.batch % (self.processes * plan.accumulate):
+            raise ValueError(
+                f"batch {plan.batch} does not go into {self.processes} processes x {plan.accumulate} parts: choose a multiple of it"
+            )
+        self.network, self.plan, self.done, self.stop = network.to(self.device), plan, 0, False
+        if plan.recompute:
+            recompute(network, blocks)
         self.ema = EMA(network, plan.average)
         # Norms, biases and learned tokens are not shrunk: decay acts on matrices and kernels only.
         weights = [p for p in network.parameters() if p.requires_grad]
@@ -54,57 +87,174 @@ class Training:
             {"params": [p for p in weights if p.ndim >= 2], "weight_decay": plan.decay},
             {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99), fused=True)
+        self.optimiser = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99), fused=self.device.type != "mps")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
+        if plan.compile:
+            network.compile()
+        self.wrapped = self.accelerator.prepare_model(network) if self.processes > 1 else network
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.accelerator.is_main_process
+
+    def autocast(self):
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.plan.precision)
+        return torch.autocast(self.device.type, dtype=kind) if kind else nullcontext()
+
+    def unsynchronised(self, wanted: bool):
+        return self.accelerator.no_sync(self.wrapped) if wanted and self.processes > 1 else nullcontext()
 
     def save(self, path: Path, meta: dict[str, Any] | None = None) -> None:
         tensors = pack_training(self.network, self.optimiser, self.ema.shadow)
-        save_tensors(path, tensors, {**(meta or {}), "step": self.done, "updates": self.ema.updates})
+        facts = {"step": self.done, "updates": self.ema.updates, "scaler": self.scaler.state_dict()}
+        save_tensors(path, tensors, {**(meta or {}), **facts})
 
     def load(self, path: Path) -> dict[str, Any]:
         tensors, meta = load_tensors(path)
         unpack_training(tensors, self.network, self.optimiser, self.ema.shadow)
         self.done, self.ema.updates = meta["step"], meta["updates"]
+        if self.scaler.is_enabled() and meta.get("scaler"):
+            self.scaler.load_state_dict(meta["scaler"])
         return meta
 
 
-def stream(*key: int) -> torch.Generator:
-    """A generator for one key, such as (seed, step): draws depend on the key alone, so resuming needs no state."""
-    seed = 0
-    for k in key:
-        seed = (seed * 1_000_003 + int(k) + 0x9E3779B9) % (2**63)
-    return torch.Generator().manual_seed(seed)
+def recompute(network: nn.Module, blocks: tuple[type, ...]) -> None:
+    """Gradient checkpointing (Chen et al., arXiv 1604.06174) of all modules of these kinds, in place."""
+    found = [module for module in network.modules() if isinstance(module, blocks)]
+    if not found:
+        raise ValueError("recompute: this network has no blocks that can be computed twice; set it to false")
+    for module in found:
+        inside = module.forward
+        module.forward = lambda *a, inside=inside, **k: checkpoint(inside, *a, use_reentrant=False, **k)
 
 
-def fit(
-    training: Training,
-    batches: Callable[[torch.Generator], Any],
-    loss: Callable[[nn.Module, Any, torch.Generator], tuple[Tensor, dict[str, Tensor]]],
-) -> Iterator[Step]:
-    """Train from `training.done` to the plan's end, yielding after each step.
+def fit(training: Training, objective: Objective | Contrast) -> Iterator[Step]:
+    """Train from `training.done` to the plan's end, yielding after each step; `training.stop = True` ends it after one more.
 
-    `batches(generator)` draws a batch, `loss(network, batch, generator)` a scalar and figures to log. Both get a
-    generator that depends on seed and step only: a resumed run repeats the uninterrupted one. A loss that is not
-    finite raises FloatingPointError before the weights are touched.
+    A loss or gradient that is not finite raises FloatingPointError, naming step and records, before the weights are touched.
     """
     plan, network, optimiser = training.plan, training.network, training.optimiser
     weights = [p for g in optimiser.param_groups for p in g["params"]]
+    rank = training.accelerator.process_index
+    backward = by_contrast if hasattr(objective, "embed") else by_sample
+
+    def draw(step: int):
+        whole = objective.draw(stream(plan.seed, step))
+        return whole, objective.load(cut(whole, rank, training.processes))
+
     network.train()
-    while training.done < plan.steps:
-        generator = stream(plan.seed, training.done)
+    start = time.perf_counter()
+    for batch in ahead(iter(range(training.done, plan.steps)), draw):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate_at(training.done)
-        batch = batches(generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.bf16):
-            value, figures = loss(network, batch, generator)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"loss is {value.item()} at step {training.done}: the last checkpoint is intact")
-        value.backward()
+        value, figures, bad = backward(training, objective, batch.whole, to(batch.own, training.device))
+        training.scaler.unscale_(optimiser)
         norm = torch.nn.utils.clip_grad_norm_(weights, plan.clip)
-        optimiser.step()
+        figures, stopping = agreed(training, {"loss": value, "norm": norm} | figures)
+        # In float16 a gradient that overflows is normal: the scaler leaves that step out and scales less from then on.
+        healthy = torch.isfinite(torch.tensor([figures["loss"], 0.0 if training.scaler.is_enabled() else figures["norm"]])).all()
+        if not healthy:
+            optimiser.zero_grad(set_to_none=True)
+            names = objective.names(batch.own)
+            raise FloatingPointError(blame(training, figures, [names[k] for k in bad]))
+        training.scaler.step(optimiser)
+        training.scaler.update()
         optimiser.zero_grad(set_to_none=True)
         training.ema.update(network)
         training.done += 1
-        yield Step(training.done, {"loss": value.item(), "norm": norm.item()} | {
-            k: float(v.detach()) for k, v in figures.items()
-        }, training)
+        now = time.perf_counter()
+        yield Step(training.done, figures, stopping, now - start, batch.waited)
+        if stopping:
+            return
+        start = time.perf_counter()
         network.train()
+
+
+def by_sample(training: Training, objective: Objective, whole: Any, own: Any) -> tuple[Tensor, dict[str, Tensor], list[int]]:
+    """Gradients of the samples' mean loss, part by part. Returns loss, figures and which samples are not finite."""
+    parts = training.plan.accumulate
+    found, figures = [], []
+    for k in range(parts):
+        seed_part(training, k)
+        with training.unsynchronised(k < parts - 1), training.autocast():
+            values, more = objective.losses(training.wrapped, cut(own, k, parts))
+            training.scaler.scale(values.mean() / parts).backward()
+        found.append(values.detach().float())
+        figures.append({name: v.detach().float().mean() for name, v in more.items()})
+    values = torch.cat(found)
+    means = {name: torch.stack([f[name] for f in figures]).mean() for name in figures[0]}
+    return values.mean(), means, torch.nonzero(~torch.isfinite(values)).flatten().tolist()
+
+
+def by_contrast(training: Training, objective: Contrast, whole: Any, own: Any) -> tuple[Tensor, dict[str, Tensor], list[int]]:
+    """Gradients of a loss over the whole batch, with the memory of a part (GradCache, Gao et al., arXiv 2101.06983).
+
+    First the embeddings alone, of all parts in all processes; then the loss and its gradient on these; then each part
+    again, with that gradient. Exact: the gradient is that of the whole batch at once.
+    """
+    parts, processes = training.plan.accumulate, training.processes
+    whole = to(whole, training.device)
+    if parts == processes == 1:
+        seed_part(training, 0)
+        with training.autocast():
+            embeddings, parameters = objective.embed(training.wrapped, own)
+        value, figures = objective.joint(embeddings.float(), parameters.float(), whole)
+        training.scaler.scale(value).backward()
+        return value.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(embeddings)
+
+    def embed(k: int) -> tuple[Tensor, Tensor]:
+        seed_part(training, k)
+        with training.autocast():
+            embeddings, parameters = objective.embed(training.wrapped, cut(own, k, parts))
+        return embeddings.float(), parameters.float()
+
+    with torch.no_grad():
+        pairs = [embed(k) for k in range(parts)]
+    mine = torch.cat([e for e, _ in pairs])
+    everybody = training.accelerator.gather(mine).requires_grad_()  # in the order of the processes, as the batch was cut
+    parameters = pairs[0][1].detach().requires_grad_()
+    value, figures = objective.joint(everybody, parameters, whole)
+    slope, slope_parameters = torch.autograd.grad(value, (everybody, parameters))
+    size = len(mine) // parts
+    start = training.accelerator.process_index * len(mine)
+    for k in range(parts):
+        with training.unsynchronised(k < parts - 1):
+            embeddings, parameters = embed(k)
+            part = slope[start + k * size : start + (k + 1) * size]
+            # Processes are averaged afterwards, but this loss is a sum over their embeddings.
+            surrogate = (embeddings * part).sum() * processes + (parameters * slope_parameters).sum() / parts
+            training.scaler.scale(surrogate).backward()
+    return value.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(mine)
+
+
+def not_finite(embeddings: Tensor) -> list[int]:
+    return torch.nonzero(~torch.isfinite(embeddings.detach().flatten(1)).all(1)).flatten().tolist()
+
+
+def seed_part(training: Training, part: int) -> None:
+    """Dropout depends on seed, step, process and part alone, so a resumed run repeats it."""
+    torch.manual_seed(key_seed(training.plan.seed, training.done, training.accelerator.process_index, part))
+
+
+def agreed(training: Training, figures: dict[str, Tensor]) -> tuple[dict[str, float], bool]:
+    """Means over processes, and whether any of them was asked to stop."""
+    stop = torch.tensor(float(training.stop))
+    values = torch.stack([v.detach().float().to(training.device) for v in (*figures.values(), stop)])
+    if training.processes > 1:
+        values = training.accelerator.reduce(values, "mean")
+    *means, stop = values.tolist()
+    return dict(zip(figures, means, strict=True)), stop > 0
+
+
+def blame(training: Training, figures: dict[str, float], names: list[str]) -> str:
+    names = gather_object(names) if training.processes > 1 else names
+    what = f"loss {figures['loss']:g}, gradient norm {figures['norm']:g} in step {training.done + 1}"
+    if names:
+        what += f"; not finite: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    else:
+        what += "; every sample's own loss is finite"
+    return (
+        f"{what}. Stopped before the weights were touched; the last checkpoint is intact: "
+        "resume from it with a lower rate, or leave the records out"
+    )

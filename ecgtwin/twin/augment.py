@@ -4,40 +4,48 @@ Signals are (B, 8, samples) in mV or any linear unit, leads I, II, V1-V6.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def electrodes(
-    x: Tensor, generator: torch.Generator, *, angle: float = 9.0, shift: float = 0.33, gain: float = 0.15
-) -> Tensor:
-    """Turn the frontal plane, move the precordial leads along the chest and scale each lead, at random per sample.
+class Electrodes(NamedTuple):
+    """How electrodes differ from where they should be: `draw` it, then `apply` it where the signals are."""
 
-    `angle`: degrees (sd) of rotation of the frontal plane. `shift`: precordial shift in electrode spacings (sd), by
-    linear interpolation between neighbours. `gain`: relative (sd) of each lead; the same gain for all is drawn too.
-    """
-    b = len(x)
+    turn: Tensor
+    """(B,) rotation of the frontal plane in radians."""
+    place: Tensor
+    """(B, 6) where each precordial electrode lies, in electrode spacings from V1."""
+    gain: Tensor
+    """(B, 8) factor of each lead."""
 
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, device="cpu").to(x)
+    @staticmethod
+    def draw(
+        n: int, generator: torch.Generator, *, angle: float = 9.0, shift: float = 0.33, gain: float = 0.15
+    ) -> "Electrodes":
+        """angle: degrees (sd). shift: of all precordial leads along the chest in spacings (sd), of each a third as much.
+        gain: relative (sd) of all leads together, of each half as much."""
 
-    # I is the x axis and II lies at +60 degrees (Einthoven's triangle), so y, which points down, is (2 II - I) / sqrt 3.
-    one, two = x[:, 0], x[:, 1]
-    across, down = one, (2 * two - one) / math.sqrt(3)
-    turn = normal(b, 1) * math.radians(angle)
-    cos, sin = turn.cos(), turn.sin()
-    across, down = cos * across - sin * down, sin * across + cos * down
-    limb = torch.stack([across, (math.sqrt(3) * down + across) / 2], 1)
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(n, *shape, generator=generator)
 
-    place = (torch.arange(6.0).to(x)[None] + normal(b, 1) * shift + normal(b, 6) * shift / 3).clamp(0, 5)
-    low = place.floor().clamp(max=4)
-    part = (place - low)[..., None]
-    index = low.long()[..., None].expand(-1, -1, x.shape[-1])
-    chest = x[:, 2:].gather(1, index) * (1 - part) + x[:, 2:].gather(1, index + 1) * part
+        turn = normal() * math.radians(angle)
+        place = (torch.arange(6.0)[None] + normal(1) * shift + normal(6) * shift / 3).clamp(0, 5)
+        return Electrodes(turn, place, (normal(1) * gain).exp() * (normal(8) * gain / 2).exp())
 
-    scale = (normal(b, 1, 1) * gain).exp() * (normal(b, 8, 1) * gain / 2).exp()
-    return torch.cat([limb, chest], 1) * scale
+    def apply(self, x: Tensor) -> Tensor:
+        """The ECGs x as these electrodes see them; precordial leads by linear interpolation between neighbours."""
+        # I is the x axis and II lies at +60 degrees (Einthoven's triangle), so y, which points down, is (2 II - I) / sqrt 3.
+        across, down = x[:, 0], (2 * x[:, 1] - x[:, 0]) / math.sqrt(3)
+        cos, sin = self.turn.cos()[:, None], self.turn.sin()[:, None]
+        across, down = cos * across - sin * down, sin * across + cos * down
+        limb = torch.stack([across, (math.sqrt(3) * down + across) / 2], 1)
+        low = self.place.floor().clamp(max=4)
+        part = (self.place - low)[..., None]
+        index = low.long()[..., None].expand(-1, -1, x.shape[-1])
+        chest = x[:, 2:].gather(1, index) * (1 - part) + x[:, 2:].gather(1, index + 1) * part
+        return torch.cat([limb, chest], 1) * self.gain[..., None]
 
 
 def disturb(x: Tensor, generator: torch.Generator, rate: float) -> Tensor:

@@ -45,6 +45,7 @@ def build_denoiser(config: ModelConfig) -> TwinNetwork:
         ratio=c.mlp,
         statements=config.text.statements,
         inject=c.inject,
+        unet=c.unet if c.network == "unet" else None,
     )
 
 

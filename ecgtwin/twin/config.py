@@ -6,6 +6,9 @@ An unknown key is an error that names the nearest valid one; `1e-4`, which YAML 
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field, model_validator
+
+from ..train.plan import Plan, Positive, Share
 from ..train.strict import Strict, parse, read_yaml
 
 __all__ = ["Config", "ModelConfig", "parse", "read_config"]
@@ -38,15 +41,30 @@ class ExtractorConfig(Strict):
     hidden: int = 1024
     base: int = 256
     condition: Literal["subtract", "add", "none"] = "subtract"
+    """What happens with the ECG's own condition: what it explains is taken away (the paper), plain cross-attention, or nothing."""
+
+
+class UNetConfig(Strict):
+    """Where `network: unet`; width, heads and inject are those of the denoiser."""
+
+    widths: tuple[int, ...] = (192, 256)
+    attention: tuple[int, ...] = (1,)
+    """Levels that attend, 0 = full resolution."""
+    blocks: int = 1
+    groups: int = 16
+    dropout: float = 0.0
 
 
 class DenoiserConfig(Strict):
+    network: Literal["dit", "unet"] = "dit"
     width: int = 256
     depth: int = 7
     heads: int = 8
     patch: int = 1
     mlp: int = 4
     inject: Literal["adax", "adaln", "cross"] = "adax"
+    """How base and statements come in: see `TwinNetwork`."""
+    unet: UNetConfig = UNetConfig()
 
 
 class DiffusionConfig(Strict):
@@ -63,28 +81,56 @@ class TextConfig(Strict):
     """Most report statements of one ECG: the length of the position code."""
 
 
-class TrainConfig(Strict):
-    steps: int
-    batch: int
-    rate: float
-    warmup: int = 100
-    floor: float = 0.05
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.999
-    bf16: bool = False
-    seed: int = 0
-    drop_condition: float = 0.0
-    drop_base: float = 0.0
+class VAETraining(Plan):
     kl: float = 1.0
     huber: float = 0.0
-    validate_every: int = 250
+    simulated: Share = 0.0
+    """Share of draws from simulated people, where the stores hold some."""
+
+
+class Pairing(Strict):
+    """Shares of the pairs that are drawn; they add up to 1."""
+
+    real: Share = 0.35
+    """Two ECGs of one patient that differ in text or heart rate."""
+    same: Share = 0.65
+    """Two views of one recording: other beats, another heart rate, other electrodes, other noise."""
+    simulated: Share = 0.0
+    """Two ECGs of a simulated person in two states."""
+
+    @model_validator(mode="after")
+    def whole(self):
+        if abs(self.real + self.same + self.simulated - 1) > 1e-6:
+            raise ValueError(f"shares real {self.real:g}, same {self.same:g}, simulated {self.simulated:g}: expected a sum of 1")
+        return self
+
+
+class BaseTraining(Plan):
+    drop_condition: Share = 0.15
+    pairs: Pairing = Pairing()
+
+
+class TwinTraining(Plan):
+    drop_condition: Share = 0.1
+    drop_base: Share = 0.15
+    pairs: Pairing = Pairing(real=0.2, same=0.8)
+
+
+class BankConfig(Strict):
+    """How many latents of each recording are made before stages 1 and 2."""
+
+    targets: Positive = 6
+    """The recording itself, and the same beats at other heart rates."""
+    views: int = Field(16, ge=3)
+    """The same with other electrodes and noise: of the first half of the beats, of the second half, of all."""
+    seed: int = 0
 
 
 class Stages(Strict):
-    vae: TrainConfig
-    base: TrainConfig
-    twin: TrainConfig
+    vae: VAETraining
+    base: BaseTraining
+    twin: TwinTraining
+    bank: BankConfig = BankConfig()
 
 
 class ModelConfig(Strict):

@@ -1,63 +1,155 @@
-"""Recordings as training data: one compact array of signals with a table beside it."""
+"""Recordings of one or more stores as training data: numbers beside signals that stay on disk."""
 
 import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from tqdm import tqdm
 
-from ..ecg.leads import INDEPENDENT
-from ..ecg.ptbxl import read_table
-from ..ecg.record import ECG
+from ..ecg import ptbxl
+from ..ecg.pairs import Pairs, states
+from ..ecg.prepare import prepare
+from ..ecg.source import Statements
+from ..ecg.store import GAIN, SEXES, SPLITS, Store
+from ..text.statements import STATEMENTS, from_scp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recordings:
-    """Signals (N, 8, samples) int16 in uV, leads I, II, V1-V6, and one table row for each.
+    """The usable ECGs of stores of one rate and length, one entry of each array for each ECG.
 
-    Table columns: name, patient, split ("train" | "validation" | "test"), sex, age, codes, heart_rate.
+    which: its store. rows: its row there. patient: a number, distinct over the stores; -1 where the patient is not known. split:
+    place in SPLITS. sex: place in SEXES. age: years, NaN where it is not known. simulated: whether a simulator made it.
     """
 
-    signals: np.ndarray
-    table: pd.DataFrame
-    rate: float = 102.4
-    leads: tuple[str, ...] = INDEPENDENT
+    stores: tuple[Store, ...]
+    which: np.ndarray
+    rows: np.ndarray
+    patient: np.ndarray
+    split: np.ndarray
+    sex: np.ndarray
+    age: np.ndarray
+    simulated: np.ndarray
+
+    @staticmethod
+    def of(stores: Sequence[Store]) -> "Recordings":
+        shapes = {(s.rate, s.samples, s.leads) for s in stores}
+        if len(shapes) != 1:
+            seen = "; ".join(f"{s.folder} {s.samples} samples at {s.rate:g} Hz" for s in stores) or "none"
+            raise ValueError(f"stores ({seen}): expected one or more of one rate and length")
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in ("which", "rows", "patient", "split", "sex", "age", "simulated")}
+        first = 0
+        for k, store in enumerate(stores):
+            rows = store.rows()
+            patient = np.asarray(store.column("patient"))[rows].astype(np.int64)
+            unknown = store.flagged("patient_unknown")[rows]
+            found = {
+                "which": np.full(len(rows), k),
+                "rows": rows,
+                "patient": np.where(unknown, -1, first + patient),
+                "simulated": store.flagged("synthetic")[rows],
+                **{name: np.asarray(store.column(name))[rows] for name in ("split", "sex", "age")},
+            }
+            first += int(patient.max(initial=-1)) + 1
+            for name, values in found.items():
+                parts[name].append(values)
+        return Recordings(tuple(stores), **{name: np.concatenate(arrays) for name, arrays in parts.items()})
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.rows)
 
-    def where(self, rows: np.ndarray) -> "Recordings":
-        return replace(self, signals=self.signals[rows], table=self.table[rows].reset_index(drop=True))
+    @property
+    def rate(self) -> float:
+        return self.stores[0].rate
 
-    def split(self, name: str) -> "Recordings":
-        return self.where((self.table["split"] == name).to_numpy())
+    @property
+    def samples(self) -> int:
+        return self.stores[0].samples
 
-    def millivolts(self, rows=slice(None)) -> np.ndarray:
-        return self.signals[rows].astype(np.float32) / 1000.0
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return self.stores[0].leads
+
+    def where(self, chosen: np.ndarray) -> "Recordings":
+        """Those at places, or where a mask is True."""
+        names = ("which", "rows", "patient", "split", "sex", "age", "simulated")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def only(self, split: str, *, simulated: bool | None = None) -> "Recordings":
+        return self.where(self.places(split, simulated=simulated))
+
+    def places(self, split: str, *, simulated: bool | None = None) -> np.ndarray:
+        """Places of the ECGs of a split; simulated: only those, only others, or all (None)."""
+        mask = self.split == SPLITS.index(split)
+        return np.flatnonzero(mask if simulated is None else mask & (self.simulated == simulated))
+
+    def read(self, places: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Signals (k, 8, samples) int16 in uV."""
+        which, rows = self.which[places], self.rows[places]
+        out = np.empty((len(rows), len(self.leads), self.samples), np.int16)
+        for k in np.unique(which):
+            out[which == k] = self.stores[k].read(rows[which == k])
+        return out
+
+    def millivolts(self, places: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Signals (k, 8, samples) float32 in mV."""
+        return self.read(places) * np.float32(1 / GAIN)
+
+    def name(self, place: int) -> str:
+        store, row = self.stores[self.which[place]], int(self.rows[place])
+        return f"{store.texts('name')[row]} ({store.source}, row {row})"
+
+    def statements(self, place: int) -> tuple[str, ...]:
+        return self.stores[self.which[place]].statements(int(self.rows[place]))
+
+    def sexes(self, place: int) -> str | None:
+        return SEXES[int(self.sex[place])]
+
+    def pairs(self, split: str, *, simulated: bool) -> Pairs:
+        """Ordered pairs of places: one patient, two ECGs that differ in text or heart rate."""
+        places = self.places(split, simulated=simulated)
+        places = places[self.patient[places] >= 0]
+        time, state = np.empty(len(places), "datetime64[s]"), np.empty(len(places), np.uint64)
+        for k in np.unique(self.which[places]):
+            here = self.which[places] == k
+            rows = self.rows[places][here]
+            time[here] = np.asarray(self.stores[k].column("time"))[rows].astype("datetime64[s]")
+            state[here] = states(self.stores[k], rows)
+        return Pairs(places, self.patient[places], time, state)
 
     @property
     def digest(self) -> str:
-        """A fingerprint of signals and patients, for sidecars."""
-        sha = hashlib.sha256(np.ascontiguousarray(self.signals).tobytes())
-        sha.update("|".join(self.table["patient"]).encode())
+        """A fingerprint of the stores and of which ECGs of them these are."""
+        sha = hashlib.sha256("|".join(s.digest for s in self.stores).encode())
+        for array in (self.which, self.rows):
+            sha.update(np.ascontiguousarray(array, np.int64).tobytes())
         return sha.hexdigest()[:16]
 
 
-SPLITS = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
+@contextmanager
+def opened(folder: Path, rate: float, samples: int) -> Iterator[Recordings]:
+    """The recordings of a store, or of a PTB-XL folder, of which a store is made for the time being."""
+    folder = Path(folder)
+    if (folder / "store.json").is_file():
+        yield Recordings.of([fitting(folder, rate, samples)])
+        return
+    names = [statement.name for statement in STATEMENTS]
+    source = ptbxl.scan(folder, Statements(lambda code: from_scp([code]), names))
+    with tempfile.TemporaryDirectory() as place:
+        yield Recordings.of([prepare(source, Path(place) / "store", rate=rate, seconds=samples / rate, progress=True)])
 
 
-def read_ptbxl(folder: str | Path, *, rate: float = 102.4, samples: int = 1024) -> Recordings:
-    """All records of a PTB-XL folder that are there, at the model's rate, each lead's median removed."""
-    folder, table = Path(folder), read_table(folder)
-    table = table[[(folder / f"{low}.hea").is_file() for low in table["low"]]]
-    if table.empty:
-        raise FileNotFoundError(f"{folder} has ptbxl_database.csv but none of the records100 files that it names")
-    signals = np.empty((len(table), len(INDEPENDENT), samples), np.int16)
-    for row, low in enumerate(tqdm(table["low"], desc="reading PTB-XL", mininterval=2)):
-        x = ECG.read(folder / f"{low}.hea").select(INDEPENDENT).resample(rate).signal[:, :samples]
-        x = np.pad(x, ((0, 0), (0, samples - x.shape[1])), mode="edge") - np.median(x, axis=-1, keepdims=True)
-        signals[row] = np.clip(np.round(x * 1000), -32767, 32767)
-    table = table.assign(split=table["fold"].map(SPLITS), name=table["low"])
-    return Recordings(signals, table.reset_index(), rate)
+def fitting(folder: Path, rate: float, samples: int) -> Store:
+    """A store, if its windows are those that the model sees."""
+    store = Store.open(folder)
+    if (store.rate, store.samples) != (rate, samples):
+        raise ValueError(
+            f"{folder} holds {store.samples} samples at {store.rate:g} Hz, the model sees {samples} at {rate:g} Hz: "
+            f"prepare it with --rate {rate:g} --seconds {samples / rate:g}"
+        )
+    return store
+
+

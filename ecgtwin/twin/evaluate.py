@@ -15,9 +15,8 @@ import torch
 
 from ..ecg.rhythm import heart_rate
 from ..metrics.identity import identity, median_beats, whitening
-from ..text.statements import from_scp
 from .condition import Condition
-from .data import Recordings, read_ptbxl
+from .data import Recordings, opened
 from .twin import ECGTwin, Request
 
 Report = Callable[[str], None]
@@ -25,15 +24,14 @@ Report = Callable[[str], None]
 
 def own_conditions(recordings: Recordings, known: tuple[str, ...]) -> list[Condition]:
     """What is known of each recording: its statements (those in `known`), sex, age and measured heart rate."""
-    table, rate = recordings.table, recordings.rate
     found = []
-    for row, (codes, sex, age) in enumerate(zip(table["codes"], table["sex"], table["age"], strict=True)):
-        beats = heart_rate(recordings.millivolts(row), rate)
+    for k in range(len(recordings)):
+        beats = heart_rate(recordings.millivolts([k])[0], recordings.rate)
         found.append(
             Condition(
-                tuple(s for s in from_scp(codes) if s in known),
-                sex=sex,
-                age=None if np.isnan(age) else age,
+                tuple(s for s in recordings.statements(k) if s in known),
+                sex=recordings.sexes(k),
+                age=None if np.isnan(recordings.age[k]) else float(recordings.age[k]),
                 heart_rate=beats if beats is not None and 20 <= beats <= 300 else None,
             )
         )
@@ -59,9 +57,9 @@ def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
 
 def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[str, Any]:
     """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`."""
-    patients = held.table["patient"].to_numpy()
+    patients = held.patient
     beats, fitted = median_beats(held.millivolts(), held.rate), median_beats(train.millivolts(), train.rate)
-    owners = train.table["patient"].to_numpy()
+    owners = train.patient
     conditions = own_conditions(held, model.statements)
     z = [model.codec.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
 
@@ -96,9 +94,8 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
     requests = []
     for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
         name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
-        line = held.table.iloc[row]
-        age = None if np.isnan(line["age"]) else line["age"]
-        requests.append(Request(bases[k], Condition((name,), line["sex"], age, float(rate)), seed + k))
+        age = None if np.isnan(held.age[row]) else float(held.age[row])
+        requests.append(Request(bases[k], Condition((name,), held.sexes(row), age, float(rate)), seed + k))
     measured = [
         heart_rate(x.numpy(), model.config.signal.rate)
         for start in range(0, len(requests), 16)
@@ -130,29 +127,29 @@ def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) ->
 
 
 def evaluate(model: ECGTwin, folder: Path, *, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
-    """All figures on the validation patients (fold 9) of a PTB-XL folder."""
+    """All figures on the validation patients of a store, or of a PTB-XL folder (fold 9)."""
     c = model.config.signal
-    recordings = read_ptbxl(folder, rate=c.rate, samples=c.samples)
-    train, held = recordings.split("train"), recordings.split("validation")
-    if not len(held):
-        raise ValueError(f"{folder} holds no record of fold 9: the validation patients are needed")
-    shared = set(train.table["patient"]) & set(held.table["patient"])
-    if shared:
-        raise ValueError(f"{len(shared)} patients are in both training and validation: {sorted(shared)[:3]} …")
-    figures: dict[str, Any] = {
-        "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
-        "data": {"train": len(train), "validation": len(held), "digest": held.digest},
-        "software": {"python": platform.python_version(), "torch": torch.__version__},
-        "seed": seed,
-    }
-    for name, measure in (
-        ("reconstruction", lambda: reconstruction(model, held)),
-        ("identity", lambda: identity_rows(model, train, held)),
-        ("heart_rate", lambda: heart_rates(model, held, seed=seed)),
-        ("speed", lambda: seconds(model, held)),
-    ):
-        report(name)
-        figures[name] = measure()
+    with opened(folder, c.rate, c.samples) as recordings:
+        train, held = recordings.only("train"), recordings.only("validation")
+        if not len(held):
+            raise ValueError(f"{folder} holds no record of the validation patients (fold 9 of PTB-XL): they are needed")
+        shared = set(train.patient.tolist()) & set(held.patient.tolist()) - {-1}
+        if shared:
+            raise ValueError(f"{len(shared)} patients are in both training and validation: {sorted(shared)[:3]} …")
+        figures: dict[str, Any] = {
+            "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
+            "data": {"train": len(train), "validation": len(held), "digest": held.digest},
+            "software": {"python": platform.python_version(), "torch": torch.__version__},
+            "seed": seed,
+        }
+        for name, measure in (
+            ("reconstruction", lambda: reconstruction(model, held)),
+            ("identity", lambda: identity_rows(model, train, held)),
+            ("heart_rate", lambda: heart_rates(model, held, seed=seed)),
+            ("speed", lambda: seconds(model, held)),
+        ):
+            report(name)
+            figures[name] = measure()
     return figures
 
 

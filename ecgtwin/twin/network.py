@@ -1,4 +1,4 @@
-"""The denoiser: a 1-D DiT with the AdaX condition injector.
+"""The denoiser: a 1-D DiT or U-Net with the AdaX condition injector.
 
 Shapes: B batch · Z latent channels · T latent samples · D width · M statements · E base width.
 """
@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from ..nets.dit import DiT, Inject, Keys, pooled, position_table
 from ..nets.layers import mlp, sinusoid
+from ..nets.unet import UNet
 from .base import Tokens
 from .condition import Conditions
+from .config import UNetConfig
 
 
 class Prepared(NamedTuple):
@@ -30,6 +32,8 @@ class TwinNetwork(nn.Module):
     "adax": r = time + base drives adaptive layer norm, statements come by cross-attention;
     "adaln": r = time + base + mean of the statement tokens, no cross-attention;
     "cross": r = time, statements and base come by cross-attention.
+    unet: channels, attending levels, blocks, groups and dropout of a U-Net that takes the DiT's place; depth, patch and ratio are
+    the DiT's alone.
     """
 
     def __init__(
@@ -45,13 +49,26 @@ class TwinNetwork(nn.Module):
         ratio: int = 4,
         statements: int = 18,
         inject: Inject = "adax",
+        unet: UNetConfig | None = None,
     ):
         super().__init__()
         self.inject, self.width = inject, width
         self.tokens = Tokens(text, width, position_table(statements, width))
         self.time, self.base = mlp(width, width), nn.Linear(base, width)
         self.null_base = nn.Parameter(torch.randn(width) * 0.02)
-        self.dit = DiT(latent, width, depth, heads, patch=patch, ratio=ratio, cross=inject != "adaln")
+        cross = inject != "adaln"
+        if unet is None:
+            self.dit = DiT(latent, width, depth, heads, patch=patch, ratio=ratio, cross=cross)
+            return
+        self.unet = UNet(
+            latent, width, unet.widths, heads, attention=unet.attention, blocks=unet.blocks, groups=unet.groups, dropout=unet.dropout,
+            cross=cross,
+        )  # fmt: skip
+
+    @property
+    def body(self) -> DiT | UNet:
+        """What the conditions go into; both kinds are called alike."""
+        return self.unet if hasattr(self, "unet") else self.dit
 
     def prepare(self, c: Conditions) -> Prepared:
         tokens, mask = self.tokens(c)
@@ -62,10 +79,10 @@ class TwinNetwork(nn.Module):
             return Prepared(base + pooled(tokens, mask), None, None)
         if self.inject == "cross":
             tokens = torch.cat([tokens, base[:, None]], 1)
-            return Prepared(None, self.dit.keys(tokens), torch.cat([mask, torch.ones_like(mask[:, :1])], 1))
-        return Prepared(base, self.dit.keys(tokens), mask)
+            return Prepared(None, self.body.keys(tokens), torch.cat([mask, torch.ones_like(mask[:, :1])], 1))
+        return Prepared(base, self.body.keys(tokens), mask)
 
     def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)
         r = self.time(sinusoid(t, self.width).to(x.dtype))  # (B, D)
-        return self.dit(x, r if c.vector is None else r + c.vector, c.keys, c.mask)
+        return self.body(x, r if c.vector is None else r + c.vector, c.keys, c.mask)

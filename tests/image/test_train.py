@@ -58,9 +58,9 @@ def test_resuming_equals_never_stopping(tmp_path):
     long = long.model_copy(update={"train": long.train.model_copy(update={"denoiser": stage})})
     train(long, pictures(), tmp_path / "whole")
     stopped = tmp_path / "stopped" / "denoiser"
-    from ecgtwin.train import loop
+    from ecgtwin.train import run
 
-    fit = loop.fit
+    fit = run.fit
     with pytest.MonkeyPatch.context() as patch:
 
         def interrupted(*arguments):
@@ -69,7 +69,7 @@ def test_resuming_equals_never_stopping(tmp_path):
                 if step.number == 3:
                     raise KeyboardInterrupt
 
-        patch.setattr("ecgtwin.image.train.fit", interrupted)
+        patch.setattr("ecgtwin.train.run.fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(long, pictures(), tmp_path / "stopped")
     assert load_tensors(stopped / "last.safetensors")[1]["step"] == 2

@@ -1,57 +1,188 @@
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ecgtwin.train import batch as batches
+from ecgtwin.train.batch import stream
 from ecgtwin.train.checkpoint import load_tensors, save_tensors
 from ecgtwin.train.ema import EMA
-from ecgtwin.train.loop import Plan, Training, fit, stream
+from ecgtwin.train.loop import Training, fit
+from ecgtwin.train.plan import Plan
+
+PLAN = {"steps": 12, "batch": 8, "rate": 0.1, "warmup": 3, "average": 0.9}
 
 
-def start(plan=None):
+class Points(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+class Regression:
+    """Random points on a random target; the network has dropout, so that its random state matters."""
+
+    def __init__(self, size=8):
+        self.size = size
+
+    def draw(self, generator):
+        return Points(torch.randn(self.size, 3, generator=generator), torch.randn(self.size, 2, generator=generator))
+
+    def load(self, batch):
+        return batch
+
+    def losses(self, network, batch):
+        error = (network(batch.x) - batch.y).square().sum(1)
+        return error, {"worst": error.max()}
+
+    def names(self, batch):
+        return [f"point {k}" for k in range(len(batch.x))]
+
+
+class Likeness(Regression):
+    """The second half of the features is to recognise the first among all samples."""
+
+    def embed(self, network, batch):
+        return network(batch.x), network[0].bias
+
+    def joint(self, embeddings, parameters, batch):
+        logits = embeddings @ batch.y.T + parameters.sum()
+        return nn.functional.cross_entropy(logits * parameters.exp().mean(), torch.arange(len(logits))), {}
+
+
+def start(dropout=0.0, **more):
     torch.manual_seed(0)
-    return Training(nn.Linear(3, 2), plan or Plan(steps=12, batch=4, rate=0.1, warmup=3, bf16=False, average=0.9))
+    return Training(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(dropout), nn.Linear(5, 2)), Plan(**PLAN | more))
 
 
-def batches(generator):
-    return torch.randn(4, 3, generator=generator)
+def losses(training, objective=None):
+    return [step.figures["loss"] for step in fit(training, objective or Regression())]
 
 
-def loss(network, x, generator):
-    return (network(x) - torch.randn(4, 2, generator=generator)).square().mean(), {}
+def same(a, b):
+    return all(torch.equal(v, b.network.state_dict()[k]) for k, v in a.network.state_dict().items())
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path):
-    whole = [step.figures["loss"] for step in fit(start(), batches, loss)]
-    first, head = start(), []
-    for step in fit(first, batches, loss):
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, precision):
+    whole = start(dropout=0.5, precision=precision)
+    expected = losses(whole)
+    first, head = start(dropout=0.5, precision=precision), []
+    for step in fit(first, Regression()):
         head.append(step.figures["loss"])
         if step.number == 5:
             first.save(tmp_path / "last.safetensors")
             break
-    second = start()
+    second = start(dropout=0.5, precision=precision)
     second.load(tmp_path / "last.safetensors")
-    tail = [step.figures["loss"] for step in fit(second, batches, loss)]
-    assert head + tail == whole
-    third = start()
-    list(fit(third, batches, loss))
-    for name, value in third.ema.shadow.items():
+    assert head + losses(second) == expected
+    assert same(second, whole)
+    for name, value in whole.ema.shadow.items():
         assert torch.equal(second.ema.shadow[name], value)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
-    training = start()
-    before = {k: v.clone() for k, v in training.network.state_dict().items()}
-    with pytest.raises(FloatingPointError, match="step 0"):
-        list(fit(training, batches, lambda n, x, g: (n(x).sum() * math.nan, {})))
-    assert all(torch.equal(v, before[k]) for k, v in training.network.state_dict().items())
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_accumulated_parts_give_the_whole_batch_s_gradient(parts):
+    for objective in (Regression(), Likeness()):
+        whole, cut = start(), start(accumulate=parts)
+        assert losses(cut, objective) == pytest.approx(losses(whole, objective), rel=1e-4)
+        for name, value in whole.network.state_dict().items():
+            torch.testing.assert_close(cut.network.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_parts_must_be_equal():
+    with pytest.raises(ValueError, match="batch 8 does not go into 1 processes x 3 parts"):
+        start(accumulate=3)
+
+
+def test_recomputing_changes_nothing_but_memory():
+    whole, twice = start(), None
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(0.0), nn.Linear(5, 2))
+    calls = []
+    network[1].register_forward_hook(lambda *_: calls.append(1))
+    twice = Training(network, Plan(**PLAN | {"recompute": True}), blocks=(nn.Tanh,))
+    assert losses(twice) == losses(whole) and same(twice, whole)
+    with pytest.raises(ValueError, match="no blocks"):
+        Training(nn.Linear(3, 2), Plan(**PLAN | {"recompute": True}), blocks=(nn.Tanh,))
+
+
+def test_a_block_is_computed_twice():
+    class Counted(nn.Tanh):
+        calls = 0
+
+        def forward(self, x):
+            Counted.calls += 1
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    plan = Plan(**PLAN | {"recompute": True, "steps": 1})
+    list(fit(Training(nn.Sequential(nn.Linear(3, 2), Counted()), plan, blocks=(Counted,)), Regression()))
+    assert Counted.calls == 2
+
+
+@pytest.mark.parametrize("objective", [Regression, Likeness])
+def test_a_loss_that_is_not_finite_names_step_and_sample_and_touches_no_weight(objective):
+    class Broken(objective):
+        def load(self, batch):
+            if training.done >= 1:
+                batch.x[5] = math.nan
+            return batch
+
+    for parts in (1, 2):
+        training = start(accumulate=parts)
+        seen = []
+        with pytest.raises(FloatingPointError, match=r"step \d.*not finite: point 5\."):
+            for _ in fit(training, Broken()):
+                seen = {k: v.clone() for k, v in step_weights(training).items()}
+        assert training.done >= 1
+        assert all(torch.equal(v, seen[k]) for k, v in step_weights(training).items())
+
+
+def step_weights(training):
+    return training.network.state_dict()
+
+
+def test_a_stop_ends_after_the_step():
+    training, steps = start(), []
+    for step in fit(training, Regression()):
+        steps.append(step)
+        training.stop = step.number == 4
+    assert [s.number for s in steps] == [1, 2, 3, 4, 5] and steps[-1].stopping and not steps[-2].stopping
+
+
+def test_an_error_while_drawing_arrives():
+    class Missing(Regression):
+        def load(self, batch):
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(fit(start(), Missing()))
+
+
+def test_batches_are_cut_and_mapped():
+    whole = (torch.arange(6), None, Points(torch.arange(12).reshape(6, 2), torch.ones(6)))
+    part = batches.cut(whole, 1, 3)
+    assert part[0].tolist() == [2, 3] and part[1] is None and part[2].x.tolist() == [[4, 5], [6, 7]]
+    assert isinstance(part[2], Points) and len(batches.tensors(whole)) == 3
+    with pytest.raises(ValueError, match="6 samples do not go into 4"):
+        batches.cut(whole, 0, 4)
+    with pytest.raises(TypeError, match="dict"):
+        batches.cut({"x": torch.ones(2)}, 0, 1)
 
 
 def test_the_rate_warms_up_and_falls_to_its_floor():
     plan = Plan(steps=100, batch=1, rate=1.0, warmup=10, floor=0.1)
     assert plan.rate_at(0) == pytest.approx(0.1) and plan.rate_at(9) == 1.0
     assert plan.rate_at(100) == pytest.approx(0.1) and plan.rate_at(55) == pytest.approx(0.55)
+
+
+def test_decay_acts_on_matrices_alone():
+    training = start()
+    for group in training.optimiser.param_groups:
+        assert all((p.ndim >= 2) == (group["weight_decay"] > 0) for p in group["params"])
+    assert sum(len(g["params"]) for g in training.optimiser.param_groups) == 4
 
 
 def test_the_average_has_its_closed_form():

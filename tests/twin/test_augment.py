@@ -2,8 +2,12 @@ import math
 
 import torch
 
-from ecgtwin.train.loop import stream
-from ecgtwin.twin.augment import disturb, electrodes
+from ecgtwin.train.batch import stream
+from ecgtwin.twin.augment import Electrodes, disturb
+
+
+def electrodes(x, generator, **sizes):
+    return Electrodes.draw(len(x), generator, **sizes).apply(x)
 
 
 def test_nothing_changes_at_zero():

@@ -1,23 +1,28 @@
 import pytest
 import torch
 
+from ecgtwin.twin.config import UNetConfig
 from ecgtwin.twin.network import TwinNetwork
 
 from .test_base import conditions
 
+UNET = UNetConfig(widths=(8, 16), attention=(1,), groups=4)
+KINDS = pytest.mark.parametrize("unet", [None, UNET], ids=["dit", "unet"])
 
-def network(inject="adax"):
+
+def network(inject="adax", unet=None):
     torch.manual_seed(0)
-    net = TwinNetwork(4, 5, 6, width=32, depth=2, heads=4, patch=2, statements=4, inject=inject)
+    net = TwinNetwork(4, 5, 6, width=32, depth=2, heads=4, patch=2, statements=4, inject=inject, unet=unet)
     for p in net.parameters():
         if not p.abs().sum():
             torch.nn.init.normal_(p, std=0.2)
     return net
 
 
+@KINDS
 @pytest.mark.parametrize("inject", ["adax", "adaln", "cross"])
-def test_everything_that_is_given_acts(inject):
-    net, c = network(inject).eval(), conditions()
+def test_everything_that_is_given_acts(inject, unet):
+    net, c = network(inject, unet).eval(), conditions()
     x, t = torch.randn(2, 4, 8), torch.tensor([10.0, 500.0])
     plain = net(x, t, c)
     assert plain.shape == x.shape
@@ -38,9 +43,10 @@ def test_everything_that_is_given_acts(inject):
     assert not torch.allclose(net(x, t + 100, c), plain, atol=1e-4)
 
 
+@KINDS
 @pytest.mark.parametrize("inject", ["adax", "adaln", "cross"])
-def test_gradient_reaches_every_parameter(inject):
-    net, c = network(inject), conditions()
+def test_gradient_reaches_every_parameter(inject, unet):
+    net, c = network(inject, unet), conditions()
     c = c._replace(
         tokens=torch.cat([c.tokens, c.tokens[:, :1]], 1),
         mask=torch.ones(2, 4, dtype=torch.bool),
@@ -52,8 +58,9 @@ def test_gradient_reaches_every_parameter(inject):
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 
-def test_preparing_once_is_the_same():
-    net, c = network().eval(), conditions()
+@KINDS
+def test_preparing_once_is_the_same(unet):
+    net, c = network(unet=unet).eval(), conditions()
     x, t = torch.randn(2, 4, 8), torch.tensor([10.0, 500.0])
     torch.testing.assert_close(net(x, t, net.prepare(c)), net(x, t, c))
 

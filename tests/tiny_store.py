@@ -1,0 +1,35 @@
+"""A store of simulated people, and a configuration in which every stage trains in seconds, for tests of training."""
+
+from pathlib import Path
+
+import yaml
+
+from ecgtwin.cli import app
+from ecgtwin.ecg.store import Store
+
+from .twin.tiny import CONFIG
+
+STAGE = {"steps": 4, "batch": 8, "rate": 1.0e-3, "warmup": 1, "validate_every": 2, "precision": "float32"}
+PAIRS = {"real": 0.0, "same": 0.5, "simulated": 0.5}
+
+
+def write_store(folder: Path, people: int = 24, each: int = 3) -> Store:
+    arguments = ["data", "simulate", str(folder), "--people", str(people), "--each", str(each), "--no-progress"]
+    app(arguments, standalone_mode=False)
+    return Store.open(folder)
+
+
+def tree(**stages: dict) -> dict:
+    """The configuration as a tree; `vae`, `base` and `twin` change settings of that stage."""
+    train = {
+        "vae": STAGE | stages.get("vae", {}),
+        "base": STAGE | {"pairs": PAIRS} | stages.get("base", {}),
+        "twin": STAGE | {"pairs": PAIRS} | stages.get("twin", {}),
+        "bank": {"targets": 2, "views": 3},
+    }
+    return {"model": CONFIG, "train": train}
+
+
+def write_config(path: Path, **stages: dict) -> Path:
+    path.write_text(yaml.safe_dump(tree(**stages)))
+    return path
