@@ -29,10 +29,11 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
+        from ecgtwin.train.dry import dry
         from ecgtwin.twin.train import Where, train_twin
 
         settings = o.settings_of(config, set_, ("twin",), seed)
-        where = Where(output, resume, dry_run, o.accelerator_of(cpu))
+        where = Where(output, resume, dry if dry_run else None, o.accelerator_of(cpu))
         found = train_twin(settings, o.recordings_of(store, settings), vae, base, o.table_of(statements, settings), where)
         o.reported(found, dry_run, as_json)
 

@@ -26,10 +26,11 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
+        from ecgtwin.train.dry import dry
         from ecgtwin.twin.train import Where, train_vae
 
         settings = o.settings_of(config, set_, ("vae",), seed)
-        where = Where(output, resume, dry_run, o.accelerator_of(cpu))
+        where = Where(output, resume, dry if dry_run else None, o.accelerator_of(cpu))
         o.reported(train_vae(settings, o.recordings_of(store, settings), where), dry_run, as_json)
 
 

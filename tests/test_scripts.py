@@ -14,6 +14,8 @@ import pytest
 from ecgtwin import Condition, ECGTwin
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.checkpoint import load_tensors
+from ecgtwin.twin import options
+from ecgtwin.twin.train import Where, train_base, train_twin
 
 from .tiny_store import write_config, write_store
 from .twin.tiny import STATEMENTS, Letters
@@ -152,19 +154,38 @@ def test_another_text_encoder_is_refused(place, tmp_path):
     assert "encoder: 0000" in run(*arguments, code=2).stderr
 
 
+def ready(place, more):
+    """What the functions behind the scripts take."""
+    settings = options.settings_of(place / "tiny.yaml", more, STAGES)
+    weights = [place / "out" / name / "weights.safetensors" for name in ("vae", "base")]
+    return settings, options.recordings_of([place / "store"], settings), weights, StatementTable.load(place / "statements")
+
+
+def test_the_bench_measures_every_stage(place):
+    more = ("--store", place / "store", "--config", place / "tiny.yaml", "--statements", place / "statements")
+    found = json.loads(run("bench_train.py", *more, "--steps", 2, "--cpu", "--json").stdout)
+    for name in STAGES:
+        assert found[name]["samples_per_second"] > 0 and 0 <= found[name]["waiting"] <= 1 and 0 < found[name]["utilisation"] < 1.5
+
+
+def test_extractors_are_compared_and_probed(place):
+    pytest.importorskip("sklearn")
+    vae, base = (place / "out" / name / "weights.safetensors" for name in ("vae", "base"))
+    more = ("--store", place / "store", "--config", place / "tiny.yaml", "--statements", place / "statements", "--vae", vae, "--base", base)
+    found = json.loads(run("probe_base.py", *more, "--cpu", "--json").stdout)
+    assert set(found) == {"base", "median beat", "median beat, PCA(100) whitened"}
+    assert 0 <= found["base"]["rank1_free"] <= 1
+    assert all(name in found["base"] for name in ("female", "female_free", "atrial fibrillation", "eer"))
+
+
 @pytest.mark.parametrize("network", ["dit", "unet"])
 @pytest.mark.parametrize("inject", ["adax", "adaln", "cross"])
 def test_every_ablation_trains(place, network, inject, tmp_path):
     """One key away each."""
-    from ecgtwin.twin import options
-    from ecgtwin.twin.train import Where, train_twin
-
-    more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.twin.steps=2"]
+    more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.twin.steps=2", "train.twin.precision=bf16"]
     more += ["model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}"]
-    settings = options.settings_of(place / "tiny.yaml", more, ("twin",))
-    weights = [place / "out" / name / "weights.safetensors" for name in ("vae", "base")]
-    table = StatementTable.load(place / "statements")
-    figures = train_twin(settings, options.recordings_of([place / "store"], settings), *weights, table, Where(tmp_path / "twin"))
+    settings, recordings, weights, table = ready(place, more)
+    figures = train_twin(settings, recordings, *weights, table, Where(tmp_path / "twin"))
     assert figures["held"] > 0
     names = load_tensors(tmp_path / "twin" / "weights.safetensors")[0]
     assert any(k.startswith("unet." if network == "unet" else "dit.") for k in names)
@@ -172,6 +193,13 @@ def test_every_ablation_trains(place, network, inject, tmp_path):
 
 @pytest.mark.parametrize("condition", ["add", "none"])
 def test_every_extractor_trains(place, condition, tmp_path):
-    more = ("--set", f"model.base.condition={condition}", "--set", "train.base.accumulate=2")
-    run(*stage(place, "base", *more, output=tmp_path / "base"))
-    assert rows(tmp_path / "base")
+    more = [f"model.base.condition={condition}", "train.base.accumulate=2", "train.base.precision=bf16"]
+    settings, recordings, weights, table = ready(place, more)
+    figures = train_base(settings, recordings, weights[0], table, Where(tmp_path / "base"))
+    assert 0 <= figures["rank1"] <= 1 and rows(tmp_path / "base")
+
+
+def test_curves_of_trainings_are_drawn(place, tmp_path):
+    printed = run("plot_losses.py", *(place / "out" / name for name in ("vae", "twin")), "--figure", "loss", "--output", tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 5000 and printed.stdout.startswith("vae: 2:")
+    assert "it has" in run("plot_losses.py", place / "out" / "vae", "--figure", "magic", "--output", tmp_path / "b.png", code=2).stderr

@@ -123,7 +123,7 @@ class Contrast:
     def embed(self, network: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
         assert batch.latents is not None and batch.conditions is not None
         c = Conditions(*(torch.cat(sides) for sides in zip(*batch.conditions, strict=True)))
-        base, scale = network(torch.cat(batch.latents).float(), c)
+        base, scale = network(torch.cat([z.float() for z in batch.latents]), c)
         return torch.stack(base.chunk(2), 1), scale
 
     def joint(self, embeddings: Tensor, parameters: Tensor, batch: Pair) -> tuple[Tensor, dict[str, Tensor]]:

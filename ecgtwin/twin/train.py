@@ -1,6 +1,7 @@
 """The three stages: auto-encoder, individual base extractor, denoiser. Each is one call, and one script in scripts/."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from ..nets.vae import parameters
 from ..text.table import StatementTable
 from ..train.batch import cut, stream, to
 from ..train.checkpoint import load_tensors, part
-from ..train.dry import dry
 from ..train.loop import Training
 from ..train.plan import FREE, Plan
 from ..train.run import Run, carry_out, same
@@ -41,16 +41,16 @@ HELD = 2048
 
 @dataclass(frozen=True)
 class Where:
-    """How a stage is run. dry: measure some steps, keep nothing."""
+    """How a stage is run. measure: (training, objective, ECGs of an epoch) -> figures, such as `dry`; then nothing is trained."""
 
     output: Path
     resume: bool = False
-    dry: bool = False
+    measure: Callable[[Training, Any, int], dict[str, Any]] | None = None
     accelerator: Accelerator | None = None
 
 
 def train_vae(settings: Config, recordings: Recordings, where: Where) -> dict[str, Any]:
-    """Stage 0. `where.output`/weights.safetensors becomes a calibrated `Codec`. Returns validation figures, or the dry run's."""
+    """Stage 0. `where.output`/weights.safetensors becomes a calibrated `Codec`. Returns figures."""
     model, stage = settings.model, settings.train.vae
     train = recordings.places("train")
     held = thinned(recordings.places("validation"))
@@ -59,8 +59,8 @@ def train_vae(settings: Config, recordings: Recordings, where: Where) -> dict[st
     training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
     latent = (model.vae.latent, model.signal.samples // network.factor)
     objective = Reconstruct(recordings, stage, model.signal.scale, latent)
-    if where.dry:
-        return dry(training, objective, len(train))
+    if where.measure is not None:
+        return where.measure(training, objective, len(train))
     signals = recordings.millivolts(held)
 
     def deliver(network: nn.Module) -> dict[str, Tensor]:
@@ -88,14 +88,15 @@ def train_base(settings: Config, recordings: Recordings, vae: Path, table: State
     codec, codec_key = load_codec(vae)
     made = views(settings, recordings, codec, codec_key, vae.parent / "bank", where.accelerator)
     labels, targets = (Labels.of(recordings, rates, table.statements, table.vectors) for rates in (made.view_rates, made.target_rates))
-    held = validation(recordings)
     torch.manual_seed(stage.seed)
     network = Contrasted(build_base(settings.model))
     training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
     objective = Contrast(recordings, made, labels, stage)
     count = len(recordings.places("train"))
-    if where.dry:
-        return dry(training, objective, count)
+    if where.measure is not None:
+        return where.measure(training, objective, count)
+
+    held = validation(recordings)
 
     def validate(network: nn.Module) -> dict[str, float]:
         """Rank-1 and equal error rate among the recordings as they are, under their own condition and condition-free."""
@@ -141,8 +142,8 @@ def train_twin(
         return Denoise(recordings, made, (targets, seen), pairer, extractor, schedule, model.diffusion.prediction, stage)
 
     objective = task("train", stage.pairs, weight)
-    if where.dry:
-        return dry(training, objective, len(train))
+    if where.measure is not None:
+        return where.measure(training, objective, len(train))
     checked = task("validation", Pairer.available(recordings, "validation"))
     batch = checked.draw(stream(1, 2, 3), 256)
     drop = Drop(*(torch.ones_like(kept) for kept in batch.drop))

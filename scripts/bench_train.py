@@ -1,0 +1,140 @@
+"""Training speed of each stage: samples per second, share of time waiting for data, and model FLOP utilisation.
+
+python scripts/bench_train.py --store STORE [--config configs/small.yaml] [--steps 12] [--json]
+
+Utilisation is against a ceiling measured in the same run: the fastest product of square matrices in the stage's precision on the same
+device and threads. FLOPs are those of matrix products and convolutions, counted by torch, forward and backward.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from ecgtwin.cli import refusing, say
+from ecgtwin.twin import options as o
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+SIZES = (512, 1024, 2048)
+
+
+def ceiling(device: torch.device, precision: str, seconds: float = 0.6) -> float:
+    """FLOP/s of the fastest square matrix product."""
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    best = 0.0
+    for n in SIZES if device.type == "cpu" else (*SIZES, 4096, 8192):
+        a, b = (torch.randn(n, n, device=device, dtype=kind) for _ in range(2))
+        a @ b
+        count, start = 0, clock(device)
+        while (now := clock(device)) - start < seconds or count < 2:
+            a @ b
+            count += 1
+        best = max(best, 2 * n**3 * count / (now - start))
+    return best
+
+
+def clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def measured(training, objective, steps: int) -> dict[str, Any]:
+    """Figures of some steps after two to warm up. The training is not to be used afterwards."""
+    from ecgtwin.train.dry import flops
+    from ecgtwin.train.loop import fit
+
+    work = flops(training, objective) * training.processes
+    seconds, waited = [], 0.0
+    for step in fit(training, objective):
+        if step.number > 2:
+            seconds.append(step.seconds)
+            waited += step.waited
+        if step.number == steps + 2:
+            break
+    each, top = sum(seconds) / len(seconds), ceiling(training.device, training.plan.precision)
+    return {
+        "batch": training.plan.batch,
+        "precision": training.plan.precision,
+        "samples_per_second": training.plan.batch / each,
+        "seconds_per_step": each,
+        "waiting": waited / sum(seconds),
+        "gflop_per_step": work / 1e9,
+        "gflops": work / each / 1e9,
+        "ceiling_gflops": top / 1e9,
+        "utilisation": work / each / top,
+    }
+
+
+def untrained(settings, table, folder: Path) -> tuple[Path, Path]:
+    """Files of an auto-encoder and an extractor as they are before training, for the stages that need them."""
+    from ecgtwin.train.checkpoint import save_tensors
+    from ecgtwin.twin.base import Contrasted
+    from ecgtwin.twin.build import build_base, build_codec
+
+    meta = {"config": settings.model_dump(), "inputs": {"encoder": table.fingerprint}}
+    vae = save_tensors(folder / "vae" / "weights.safetensors", build_codec(settings.model).state_dict(), meta)
+    base = save_tensors(folder / "base" / "weights.safetensors", Contrasted(build_base(settings.model)).state_dict(), meta)
+    return vae, base
+
+
+@app.command(help=__doc__)
+def main(
+    store: o.Stores,
+    config: o.Configuration = Path("configs/small.yaml"),
+    set_: o.Overrides = [],  # noqa: B006 typer reads it
+    steps: Annotated[int, typer.Option(help="steps that are measured", min=1)] = 12,
+    ecgs: Annotated[int, typer.Option(help="ECGs of the store for the stages on latents, whose making is not measured", min=64)] = 256,
+    statements: o.Statements = None,
+    seed: o.Seed = None,
+    cpu: o.Cpu = False,
+    as_json: o.Json = False,
+) -> None:
+    with refusing():
+        from ecgtwin.twin import train as stages
+        from ecgtwin.twin.data import Recordings
+
+        names = ("vae", "base", "twin")
+        # Pairs of two views only: how many other pairs there are among a few ECGs is chance, and they cost the same.
+        fixed = [f"train.{n}.steps={steps + 3}" for n in names]
+        fixed += [f"train.{n}.pairs={{real: 0.0, same: 1.0, simulated: 0.0}}" for n in names[1:]]
+        settings = o.settings_of(config, [*set_, *fixed], names, seed)
+        recordings: Recordings = o.recordings_of(store, settings)
+        table, accelerator = o.table_of(statements, settings), o.accelerator_of(cpu)
+        found: dict[str, Any] = {"device": str(accelerator.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        if accelerator.device.type == "cuda":
+            found["gpu"] = torch.cuda.get_device_name(accelerator.device)
+
+        with tempfile.TemporaryDirectory() as folder:
+            vae, base = untrained(settings, table, Path(folder))
+            few = recordings.where(stages.thinned(recordings.places("train"), ecgs))
+            where = stages.Where(Path(folder), measure=lambda *given: measured(*given[:2], steps), accelerator=accelerator)
+            say("vae")
+            found["vae"] = stages.train_vae(settings, recordings, where)
+            for name, train, weights in (("base", stages.train_base, (vae,)), ("twin", stages.train_twin, (vae, base))):
+                say(name)
+                found[name] = train(settings, few, *weights, table, where)
+        typer.echo(json.dumps(found, indent=1) if as_json else told(found))
+
+
+def told(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found.get('gpu', found['device'])}, {found['threads']} threads, torch {found['torch']}",
+        "| stage | batch | precision | samples/s | waiting for data | GFLOP/s | ceiling | utilisation |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in ("vae", "base", "twin"):
+        f = found[name]
+        lines.append(
+            f"| {name} | {f['batch']} | {f['precision']} | {f['samples_per_second']:.1f} | {f['waiting']:.2%} "
+            f"| {f['gflops']:.1f} | {f['ceiling_gflops']:.1f} | {f['utilisation']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()

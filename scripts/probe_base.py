@@ -1,0 +1,113 @@
+"""Extractors compared: who is recognised, and what the base tells of the state that it should not tell.
+
+python scripts/probe_base.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors [--base ...]
+
+Rank-1 and equal error rate on the validation patients, beside median beats; AUROC of a linear probe, fitted on training ECGs, that
+reads the recording's rhythm, conduction and owner's sex from its base. A probe of the median beat stands beside it.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from ecgtwin.cli import refusing, say
+from ecgtwin.twin import options as o
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+STATES = (
+    "atrial fibrillation",
+    "complete left bundle branch block",
+    "complete right bundle branch block",
+    "paced rhythm",
+    "left ventricular hypertrophy",
+)
+SEX = "female"
+
+
+@app.command(help=__doc__)
+def main(
+    store: o.Stores,
+    vae: o.Vae,
+    base: Annotated[list[Path], typer.Option(help="weights.safetensors of train_base.py; repeat to compare")],
+    statements: o.Statements = None,
+    config: o.Configuration = Path("configs/small.yaml"),
+    set_: o.Overrides = [],  # noqa: B006 typer reads it
+    cpu: o.Cpu = False,
+    as_json: o.Json = False,
+) -> None:
+    with refusing():
+        from ecgtwin.metrics.identity import identity, median_beats, whitening
+        from ecgtwin.twin import train as stages
+        from ecgtwin.twin.labels import Labels
+
+        settings = o.settings_of(config, set_, ())
+        recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
+        accelerator = o.accelerator_of(cpu)
+        codec, key = stages.load_codec(vae)
+        made = stages.views(settings, recordings, codec, key, vae.parent / "bank", accelerator)
+        labels = Labels.of(recordings, made.target_rates, table.statements, table.vectors)
+        real = recordings.places("train", simulated=False)
+        seen = torch.from_numpy(real if len(real) else recordings.places("train"))
+        held = stages.validation(recordings)
+        patients = recordings.patient[held.numpy()]
+
+        def row(vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for suffix, (a, b) in vectors.items():
+                who = identity(b, patients)
+                found |= {f"rank1{suffix}": who.rank1, f"eer{suffix}": who.eer}
+                found |= {f"{name}{suffix}": auroc for name, auroc in probes(recordings, a, seen, b, held).items()}
+            return found
+
+        rows: dict[str, dict[str, Any]] = {}
+        for path in base:
+            say(str(path))
+            extractor, _ = stages.load_extractor(path, table, key)
+            extractor.to(accelerator.device)
+
+            def both(told: bool, extractor=extractor) -> tuple[np.ndarray, np.ndarray]:
+                return tuple(
+                    stages.bases(extractor, made, labels, rows, accelerator.device, told=told).numpy() for rows in (seen, held)
+                )
+
+            rows[path.parent.name] = row({"": both(True), "_free": both(False)})
+        say("median beats")
+        a, b = (median_beats(recordings.millivolts(rows.numpy()), recordings.rate) for rows in (seen, held))
+        white = whitening(a)
+        rows["median beat"] = row({"": (a, b)})
+        rows["median beat, PCA(100) whitened"] = row({"": (white(a), white(b))})
+        typer.echo(json.dumps(rows, indent=1) if as_json else told_of(rows))
+
+
+def probes(recordings, a: np.ndarray, seen, b: np.ndarray, held) -> dict[str, float | None]:
+    """AUROC of each state and of sex, read from vectors b by a probe fitted on vectors a."""
+    from ecgtwin.metrics.probe import probe
+
+    found = {}
+    for name in (*STATES, SEX):
+        told, truth = (
+            np.array([recordings.sexes(k) == SEX if name == SEX else name in recordings.statements(k) for k in rows.tolist()], bool)
+            for rows in (seen, held)
+        )
+        found[name] = probe(a, told, b, truth).auroc
+    return found
+
+
+def told_of(rows: dict[str, dict[str, Any]]) -> str:
+    names = ("rank1", "eer", *STATES, SEX)
+    lines = ["| | condition | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for who, found in rows.items():
+        for suffix, told in (("", "own" if "rank1_free" in found else ""), ("_free", "none")):
+            if f"rank1{suffix}" in found:
+                cells = [found[f"{name}{suffix}"] for name in names]
+                shown = " | ".join("" if c is None else f"{c:.3f}" for c in cells)
+                lines.append(f"| {who} | {told} | {shown} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()
