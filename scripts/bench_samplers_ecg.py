@@ -1,0 +1,143 @@
+"""Samplers on an ECG model: quality against function evaluations, beside runs of 1,000 steps.
+
+python scripts/bench_samplers_ecg.py --real STORE_OR_PTBXL [--model FOLDER] [--ecgs 128] [--output FOLDER]
+
+Each real validation ECG is drawn again under its own condition and base (guidance 1: one network call is one function evaluation), from
+the same noise by every sampler. Kernel distance (KID's, unbiased) to all real validation ECGs on features that no network made: median
+beats, spectra and RR intervals; "latent" is the RMS distance to the latents of the DDIM run of 1,000 steps.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from ecgtwin.cli import refusing, say
+from ecgtwin.diffusion.levels import karras, trailing
+from ecgtwin.diffusion.sde import EulerMaruyama
+from ecgtwin.diffusion.solvers import DDIM, DDPM, PNDM, DpmPP, DpmPPSingle, DpmSolver, EulerAncestral, Heun, UniPC
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def samplers(schedule) -> dict[str, tuple[Any, int]]:
+    """Name -> solver and network calls per step."""
+    at = schedule.level_at
+    return {
+        "DDIM": (DDIM(), 1),
+        "PNDM": (PNDM(), 1),
+        "Heun": (Heun(), 2),
+        "Heun on a flow": (Heun(flow=True), 2),
+        "DPM-Solver 2": (DpmSolver(at, 2), 2),
+        "DPM-Solver++ 2S": (DpmPPSingle(at), 2),
+        "DPM-Solver++ 2M": (DpmPP(2), 1),
+        "DPM-Solver++ 3M": (DpmPP(3, start=DpmPPSingle(at)), 1),
+        "UniPC 2": (UniPC(2), 1),
+        "Euler-ancestral": (EulerAncestral(), 1),
+        "DDPM large": (DDPM("large"), 1),
+        "SDE-DPM-Solver++ 2M": (DpmPP(2, eta=1.0), 1),
+        "Euler-Maruyama": (EulerMaruyama(), 1),
+    }
+
+
+@app.command(help=__doc__)
+def main(
+    real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
+    model: Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")] = None,
+    ecgs: Annotated[int, typer.Option(help="validation ECGs that are drawn again", min=8)] = 128,
+    calls: Annotated[list[int], typer.Option(help="budgets of network calls; repeat")] = [5, 10, 20, 50],  # noqa: B006
+    steps: Annotated[int, typer.Option(help="of the reference runs", min=2)] = 1000,
+    bf16: Annotated[bool, typer.Option(help="run the network in bfloat16 (several times faster on CPUs)")] = False,
+    output: Annotated[Path | None, typer.Option(help="write samplers_ecg.md, .json and .png here")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    with refusing():
+        from ecgtwin.twin.data import opened
+        from ecgtwin.twin.panel import Panel
+        from ecgtwin.twin.twin import ECGTwin
+
+        twin = ECGTwin.from_pretrained(model)
+        c = twin.config.signal
+        with opened(real, c.rate, c.samples) as recordings:
+            panel = Panel(twin, recordings.only("validation"), ecgs, seed)
+        schedule = twin.schedule
+        rows: list[dict[str, Any]] = []
+
+        def run(name: str, solver: Any, levels: list, evaluations: int, shift: int = 0) -> torch.Tensor:
+            start = time.perf_counter()
+            with torch.autocast(twin.device.type, dtype=torch.bfloat16, enabled=bf16):
+                z = panel.draw(solver, levels, seed=shift)
+            row = {"sampler": name, "calls": evaluations, "seconds": time.perf_counter() - start, **vars(panel.quality(z))}
+            row["latent"] = None if not rows else float((z - latents).square().mean().sqrt())
+            rows.append(row)
+            say(f"{name}, {evaluations} calls: {row['distance']:.3f} +- {row['spread']:.3f}, {row['seconds']:.0f} s")
+            return z
+
+        # The reference runs end like all others: the last level of the schedule, then clean.
+        latents = run(f"DDIM, {steps} steps", DDIM(), trailing(schedule, min(steps, schedule.length)), steps)
+        run(f"DDPM, {steps} steps", DDPM(), trailing(schedule, min(steps, schedule.length)), steps)
+        for budget in calls:
+            for name, (solver, per) in samplers(schedule).items():
+                count = (budget - 1) // per + 1
+                run(name, solver, trailing(schedule, count), (count - 1) * per + 1)
+            # The noisiest levels of a cosine schedule are nearly pure noise: Karras' spacing would spend its steps there.
+            noisiest = round(0.98 * (schedule.length - 1))
+            run("DPM-Solver++ 2M, Karras levels", DpmPP(2), karras(schedule, budget, noisiest=noisiest), budget)
+            run("DPM-Solver++ 2M, other seeds", DpmPP(2), trailing(schedule, budget), budget, shift=100_000)
+        found = {"ecgs": ecgs, "real": len(panel.real), "bf16": bf16, "seed": seed, "torch": torch.__version__, "rows": rows}
+        text = table(found, calls)
+        typer.echo(json.dumps(found, indent=1) if as_json else text)
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "samplers_ecg.json").write_text(json.dumps(found, indent=1) + "\n")
+            (output / "samplers_ecg.md").write_text(text + "\n")
+            plot(found, output / "samplers_ecg.png")
+
+
+def table(found: dict[str, Any], budgets: list[int]) -> str:
+    rows = found["rows"]
+    reference = rows[0]["distance"]
+    lines = [
+        f"{found['ecgs']} ECGs drawn again, {found['real']} real ones; kernel distance x 1000 (+- sd), its ratio to the first row's, "
+        "median error of the heart rate in beats/min",
+        "",
+        "| sampler | calls | kernel distance | ratio | heart rate | latent RMS to first row |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        latent = "" if r["latent"] is None else f"{r['latent']:.3f}"
+        lines.append(
+            f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['spread']:.2f} | {r['distance'] / reference:.2f} "
+            f"| {r['rate_error']:.1f} | {latent} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    page = Figure(figsize=(12, 5), layout="constrained")
+    left, right = page.subplots(1, 2)
+    reference, *rest = found["rows"]
+    names = list(dict.fromkeys(r["sampler"] for r in rest if not r["sampler"].startswith("DDPM,")))
+    for k, name in enumerate(names):
+        rows = [r for r in rest if r["sampler"] == name]
+        style = {"color": f"C{k % 10}", "linestyle": "-" if k < 10 else "--", "marker": "o", "markersize": 3, "label": name}
+        left.plot([r["calls"] for r in rows], [r["distance"] for r in rows], **style)
+        if "other seeds" not in name:
+            right.plot([r["calls"] for r in rows], [r["latent"] for r in rows], **style)
+    left.axhline(reference["distance"], color="black", linestyle=":", label=reference["sampler"])
+    left.set(xscale="log", yscale="log", xlabel="network calls", ylabel="kernel distance to real ECGs x 1000")
+    right.set(xscale="log", yscale="log", xlabel="network calls", ylabel=f"RMS distance to the latents of {reference['sampler']}")
+    for axes in (left, right):
+        axes.grid(alpha=0.3, which="both")
+    left.legend(fontsize=7)
+    page.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    app()
