@@ -1,12 +1,15 @@
-"""WFDB header files, read without their signals: what is recorded, how, when, and what the comments say.
+"""WFDB header files: what is recorded, how, when, and what the comments say; and the samples of the plain 16-bit format.
 
-Only what a data set's index needs; https://physionet.org/physiotools/wag/header-5.htm has the whole format.
+What a data set's index needs, at some hundred records in the time that a general reader takes for one;
+https://physionet.org/physiotools/wag/header-5.htm has the whole format.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
 
 SIGNAL = re.compile(
     r"^(?P<file>\S+)\s+(?P<format>\d+)(?:x(?P<frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?"
@@ -75,6 +78,42 @@ def read_header(path: str | Path) -> Header:
     if not first["segments"] and len(channels) != int(first["signals"]):
         raise ValueError(f"{path}: {first['signals']} signals are announced, {len(channels)} described")
     return Header(first["name"], rate, samples, channels, comments, _time(first["time"], first["date"]), bool(first["segments"]))
+
+
+def read_plain(record: Path, header: Header) -> tuple[np.ndarray, np.ndarray] | None:
+    """The signals of a record in format 16, which all large collections use; None where it has another or is segmented.
+
+    record: its path without ending. Returns the signals (channels, samples) float64 in the header's units, missing samples as
+    NaN, and for each channel whether its samples add up to the header's checksum (bool). FileNotFoundError or ValueError
+    where a signal file is missing or shorter than the header says.
+    """
+    channels = header.channels
+    if not channels or not all(c.plain for c in channels):
+        return None
+    places: dict[tuple[str, int], list[int]] = {}
+    for k, channel in enumerate(channels):
+        places.setdefault((channel.file, channel.offset), []).append(k)
+    read = {}
+    for (name, offset), inside in places.items():
+        data = record.parent / name
+        if not data.is_file():
+            raise FileNotFoundError(f"no signal file {data}: copy it beside its header")
+        size = data.stat().st_size
+        samples = header.samples or (size - offset) // (2 * len(inside))
+        wanted = samples * len(inside)
+        if samples <= 0 or size < offset + 2 * wanted:
+            raise ValueError(f"{record}: {name} is truncated: {size} bytes, {offset + 2 * wanted} bytes expected; copy the file again")
+        read[name, offset] = np.fromfile(data, "<i2", wanted, offset=offset).reshape(samples, len(inside)).T
+    if len({block.shape[1] for block in read.values()}) > 1:
+        raise ValueError(f"{record}: signal files of different lengths: copy the files again")
+    digital = np.empty((len(channels), samples), np.int16)
+    for place, inside in places.items():
+        digital[inside] = read[place]
+    signals = (digital - np.array([[float(c.baseline)] for c in channels])) / np.array([[c.gain] for c in channels])
+    signals[digital == -32768] = np.nan
+    sums = digital.sum(1, dtype=np.int64)
+    sound = [c.checksum is None or (int(total) - c.checksum) % 65536 == 0 for c, total in zip(channels, sums, strict=True)]
+    return signals, np.array(sound)
 
 
 def _channel(line: str) -> Channel:

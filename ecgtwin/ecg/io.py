@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import wfdb
 
+from .headers import read_header, read_plain
 from .leads import LEADS, canonical
 from .record import ECG
 
@@ -57,6 +57,31 @@ def read_wfdb(path: Path, *, units: str | None = None) -> ECG:
     if not header_file.is_file():
         raise FileNotFoundError(missing(header_file))
     try:
+        header = read_header(header_file)
+    except ValueError as error:
+        raise ValueError(f"{record}: not a readable WFDB record ({error})") from None
+    absent = next((c.file for c in header.channels if not (record.parent / c.file).is_file()), None)
+    if absent is not None:
+        raise FileNotFoundError(missing(record.parent / absent))
+    plain = read_plain(record, header)
+    if plain is not None:
+        signals, rate = plain[0], header.rate
+        channels = [(c.lead, c.unit) for c in header.channels]
+    else:
+        signals, rate, channels = read_by_wfdb(record)
+    if not signals.size:
+        raise ValueError(f"{record}: the record holds no samples")
+    names, kept, notes = standard_leads([name for name, _ in channels], str(record))
+    scale = [factor(units or channels[k][1], f"{record}, lead {channels[k][0]}") for k in kept]
+    said = describe(header_comments(header_file))
+    return ECG(signals[kept] * np.array(scale)[:, None], rate, names, name=record.name, **said | {"notes": notes + said["notes"]})
+
+
+def read_by_wfdb(record: Path) -> tuple[np.ndarray, float, list[tuple[str, str]]]:
+    """Any format that the wfdb package knows: signals (channels, samples), rate, and name and unit of each channel."""
+    import wfdb  # takes a second to import and 15 ms for each header, so only where it must be
+
+    try:
         header = wfdb.rdheader(str(record))
         if getattr(header, "segments", None) is None:
             check_size(record, header)
@@ -67,13 +92,9 @@ def read_wfdb(path: Path, *, units: str | None = None) -> ECG:
         if isinstance(error, ValueError) and str(error).startswith(str(record)):
             raise
         raise ValueError(f"{record}: not a readable WFDB record ({type(error).__name__}: {error})") from None
-    if found.p_signal is None or found.p_signal.size == 0:
-        raise ValueError(f"{record}: the record holds no samples")
-    names, kept, notes = standard_leads(found.sig_name or [], str(record))
-    scale = [factor(units or (found.units[k] if found.units else "mV"), f"{record}, lead {found.sig_name[k]}") for k in kept]
-    signal = found.p_signal[:, kept].T * np.array(scale)[:, None]
-    said = describe(header_comments(header_file))
-    return ECG(signal, found.fs, names, name=record.name, **said | {"notes": notes + said["notes"]})
+    signals = np.empty((0, 0)) if found.p_signal is None else found.p_signal.T
+    names = found.sig_name or []
+    return signals, found.fs, list(zip(names, found.units or ["mV"] * len(names), strict=True))
 
 
 def header_comments(path: Path) -> list[str]:
@@ -302,6 +323,8 @@ def write(ecg: ECG, path: Path, format: str | None = None) -> Path:
 
 def write_wfdb(ecg: ECG, path: Path) -> list[Path]:
     """Format 16 with digital samples of our own: 1 uV steps, coarser only where the range asks for it."""
+    import wfdb
+
     if not np.isfinite(ecg.signal).all():
         raise ValueError("the signal has samples that are not finite: WFDB format 16 cannot hold them; write NPZ")
     if not re.fullmatch(r"[\w-]+", path.stem):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +113,16 @@ class ECG:
         return plot(self, path, **options)
 
 
+@lru_cache(16)
+def low_pass(slowest: int) -> np.ndarray:
+    """The kernel for a ratio whose larger side this is: designed once, for thousands of records."""
+    return firwin(2 * 24 * slowest + 1, 0.92 / slowest, window=("kaiser", 8.0))
+
+
 def resample(x: np.ndarray, up: int, down: int) -> np.ndarray:
     """(leads, samples) at up/down times its rate; both ends are continued by point reflection, which keeps level and slope."""
     slowest = max(up, down)
-    kernel = firwin(2 * 24 * slowest + 1, 0.92 / slowest, window=("kaiser", 8.0))
+    kernel = low_pass(slowest)
     # As many samples of padding as the filter reaches, rounded up so that they become a whole number of output samples.
     pad = down * (1 + 24 * slowest // (up * down))
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad, pad)), mode="reflect", reflect_type="odd")

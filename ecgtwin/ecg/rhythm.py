@@ -6,11 +6,14 @@ pooled after each is scaled by its own beats and weighted by how far these stand
 and what is left between two beats is judged against the beats around it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
-from scipy.signal import butter, find_peaks, sosfiltfilt
+from scipy.signal import butter, find_peaks, sosfilt, sosfilt_zi
 
 BAND = (5.0, 22.0)  # Hz: most QRS energy, little of P, T and muscle
+SHARP_BAND = (12.0, 40.0)  # Hz: edges that a QRS complex has, a broad one too, and a T wave has not
 WIDE_BAND = (1.0, 15.0)  # Hz: for the area of a complex, in which a spike of a few ms hardly counts
 REFRACTORY = 0.2  # s: no two ventricular beats are closer
 WORKING_RATE = 250.0  # Hz: more samples than this add nothing to detection
@@ -38,7 +41,8 @@ def r_peaks(signal: np.ndarray, rate: float) -> np.ndarray:
     energy = _pooled_slope(filtered, rate_low)
     if energy is None:
         return np.empty(0, dtype=int)
-    beats = _refined(filtered, _beats(energy, rate_low), rate_low)
+    beats = _without_broad_t_waves(_beats(energy, rate_low), energy, clean, rate, step)
+    beats = _refined(filtered, beats, rate_low)
     beats = _without_spikes(beats, _band_passed(clean, rate, WIDE_BAND)[:, ::step], rate_low)
     return np.minimum(beats * step, signal.shape[1] - 1)
 
@@ -75,10 +79,20 @@ def _without_glitches(signal: np.ndarray, rate: float) -> np.ndarray:
 
 
 def _band_passed(signal: np.ndarray, rate: float, band: tuple[float, float]) -> np.ndarray:
-    """Without delay."""
-    sos = butter(2, (band[0], min(band[1], 0.45 * rate)), btype="bandpass", fs=rate, output="sos")
+    """Without delay: forward and backward, the ends mirrored."""
+    sos, state = _filter(rate, band)
     pad = min(signal.shape[1] - 1, int(rate))
-    return sosfiltfilt(sos, signal, axis=1, padtype="even", padlen=pad)
+    x = np.concatenate([signal[:, pad:0:-1], signal, signal[:, -2 : -2 - pad : -1]], axis=1)
+    for _ in range(2):
+        x = sosfilt(sos, x, axis=1, zi=state * x[:, :1])[0][:, ::-1]
+    return x[:, pad : pad + signal.shape[1]]
+
+
+@lru_cache(64)
+def _filter(rate: float, band: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections and their state for a constant input: designing them takes longer than a strip does to filter."""
+    sos = butter(2, (band[0], min(band[1], 0.45 * rate)), btype="bandpass", fs=rate, output="sos")
+    return sos, sosfilt_zi(sos)[:, None, :]
 
 
 def _typical_peak(x: np.ndarray, rate: float) -> np.ndarray:
@@ -130,6 +144,30 @@ def _without_t_waves(beats: list[int], energy: np.ndarray, rate: float) -> list[
             continue
         kept.append(beat)
     return kept
+
+
+def _without_broad_t_waves(beats: np.ndarray, energy: np.ndarray, clean: np.ndarray, rate: float, step: int) -> np.ndarray:
+    """Drop what follows a beat, or the start of the strip, within 0.5 s with less than 0.85 of its slope, not more than its
+    area, and hardly an edge.
+
+    After a broad QRS complex (paced, bundle branch block) the T wave is late and nearly as steep, but it is smooth; a premature
+    ventricular beat is smooth too, but larger than the narrow beat before it. Beats are judged against each other, so that noise,
+    which gives everything edges, leaves all of them in.
+    """
+    if len(beats) < 3:
+        return beats
+    before = np.concatenate([[np.median(energy[beats])], energy[beats[:-1]]])  # the median stands in for what came before the strip
+    doubted = (np.diff(beats, prepend=0) < 0.5 * rate / step) & (energy[beats] < 0.85 * before)
+    edges = _pooled_slope(_band_passed(clean, rate, SHARP_BAND)[:, ::step], rate / step) if doubted.any() else None
+    if edges is None:
+        return beats
+    reach = int(round(0.08 * rate / step))
+    around = [slice(max(0, beat - reach), beat + reach + 1) for beat in beats]
+    sharp = np.array([edges[place].max() for place in around])
+    size = np.sum(np.abs(_band_passed(clean, rate, WIDE_BAND)[:, ::step]), axis=0)
+    area = np.array([size[place].mean() for place in around])
+    bounds = np.concatenate([[np.median(area[~doubted])], area[:-1]])
+    return beats[~(doubted & (sharp < 0.33 * np.median(sharp[~doubted])) & (area < bounds))]
 
 
 def _searched_back(beats: list[int], peaks: np.ndarray, energy: np.ndarray, rate: float) -> list[int]:

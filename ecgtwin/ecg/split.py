@@ -33,7 +33,8 @@ def assign(patients: Sequence[str], folds: Sequence[int] | None = None, shares: 
     patients: an id for each row. folds: 1-10, 0 where the row has none. A patient whose rows lie in several splits goes
     as a whole to the one that is kept furthest from training: test before validation before training.
     """
-    names, place = np.unique(np.asarray(patients, dtype=object).astype(str), return_inverse=True)
+    # As objects: numpy's own texts lose NULs at their end, and with them who is who.
+    names, place = np.unique(np.array([str(p) for p in patients], dtype=object), return_inverse=True)
     folds = np.zeros(len(place), int) if folds is None else np.asarray(folds, int)
     known = {fold: SPLITS.index(split_of_fold(fold)) for fold in np.unique(folds[folds > 0]).tolist()}
     own = np.array([known.get(f, -1) for f in folds.tolist()], np.int8)

@@ -1,4 +1,4 @@
-"""Any tree of WFDB records as a source, and a reader that is fast on the plain format that all large collections use."""
+"""Any tree of WFDB records as a source."""
 
 import os
 import re
@@ -8,38 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from .headers import comment_fields, read_header
+from .headers import comment_fields, read_header, read_plain
 from .io import factor, standard_leads
 from .record import ECG
 from .source import Rows, Source, Statements, age_of, clean_text, joined, sex_of
 
 
 def read_record(path: str | Path) -> ECG:
-    """The record (its path without ending, or with .hea) as an ECG; as `ECG.read`, with a note "checksum" where the samples do not
-    add up to what the header says."""
+    """The record (its path without ending, or with .hea) as an ECG: the signal as `ECG.read` has it, nothing of the comments, and
+    a note "checksum" where the samples do not add up to what the header says."""
     stem = Path(str(path).removesuffix(".hea"))
     header = read_header(stem.with_name(stem.name + ".hea"))
-    channels = header.channels
-    if not channels or not all(c.plain for c in channels) or len({(c.file, c.offset) for c in channels}) != 1:
+    found = read_plain(stem, header)
+    if found is None:
         return ECG.read(stem.with_name(stem.name + ".hea"))
-    data = stem.with_name(channels[0].file)
-    if not data.is_file():
-        raise FileNotFoundError(f"no signal file {data}: copy it beside its header")
-    raw = np.fromfile(data, "<i2", offset=min(channels[0].offset, data.stat().st_size))
-    samples = header.samples or len(raw) // len(channels)
-    if samples == 0 or len(raw) < samples * len(channels):
-        raise ValueError(f"{data} is truncated: {len(raw)} samples, {samples * len(channels)} expected; copy it again")
-    raw = raw[: samples * len(channels)].reshape(samples, len(channels))
-    names, kept, notes = standard_leads([c.lead for c in channels], str(stem))
-    chosen = [channels[k] for k in kept]
-    digital = np.ascontiguousarray(raw[:, kept].T)
-    scale = np.array([factor(c.unit, f"{stem}, lead {c.lead}") / c.gain for c in chosen])
-    signal = (digital.astype(np.float64) - np.array([[c.baseline] for c in chosen])) * scale[:, None]
-    signal[digital == -32768] = np.nan  # format 16 marks missing samples so
-    sums = digital.sum(1, dtype=np.int64)
-    if any(c.checksum is not None and (int(s) - c.checksum) % 65536 for c, s in zip(chosen, sums, strict=True)):
-        notes += ("checksum",)
-    return ECG(signal, header.rate, names, name=header.name, notes=notes)
+    signals, sound = found
+    names, kept, notes = standard_leads([c.lead for c in header.channels], str(stem))
+    scale = [factor(header.channels[k].unit, f"{stem}, lead {header.channels[k].lead}") for k in kept]
+    notes += () if sound[kept].all() else ("checksum",)
+    return ECG(signals[kept] * np.array(scale)[:, None], header.rate, names, name=header.name, notes=notes)
 
 
 def records(folder: Path) -> Iterator[str]:

@@ -235,3 +235,50 @@ def test_real_records_of_three_data_sets(shared_data):
     assert ptb.leads == LEADS and ptb.rate == 1000 and ptb.age == 81 and "vx" in ptb.notes[0]
     low = ECG.read(next((shared_data / "ptbxl" / "records100").glob("*/*.hea")))
     assert low.leads == LEADS and low.rate == 100 and np.abs(low.signal).max() < 20
+
+
+@pytest.mark.parametrize("formats", [["16"] * 4, ["212"] * 4, ["80"] * 4, ["24"] * 4, ["32"] * 4])
+def test_every_format_is_read_as_by_wfdb(tmp_path, formats):
+    digital = np.random.default_rng(1).integers(-120, 120, (500, 4))
+    gains, baselines = [200.0, 17.5, 1000.0, 0.5], [0, 3, -20, 7]
+    wfdb.wrsamp(
+        "r",
+        fs=360,
+        units=["mV", "mV", "uV", "mV"],
+        sig_name=["V1", "ecg_x", "II", "avf"],
+        d_signal=digital,
+        fmt=formats,
+        adc_gain=gains,
+        baseline=baselines,
+        write_dir=str(tmp_path),
+    )
+    oracle, found = wfdb.rdrecord(str(tmp_path / "r")), ECG.read(tmp_path / "r.hea")
+    assert found.rate == oracle.fs and found.leads == ("V1", "II", "aVF") and found.notes == ("channels left out: ecg_x",)
+    np.testing.assert_allclose(found.signal.T, oracle.p_signal[:, [0, 2, 3]] * [1, 1e-3, 1], rtol=1e-6)
+
+
+def test_a_record_in_two_files_with_missing_samples_and_no_length(tmp_path):
+    first, second = np.arange(60, dtype="<i2").reshape(20, 3), np.full((20, 1), 7, "<i2")
+    first[4, 1] = -32768
+    (tmp_path / "a.dat").write_bytes(b"12345678" + first.tobytes())
+    (tmp_path / "b.dat").write_bytes(second.tobytes())
+    lines = ["r 4 100", *(f"a.dat 16+8 10(5)/mV 16 0 0 0 0 {lead}" for lead in ("I", "II", "V1")), "b.dat 16 0/mV 16 0 0 0 0 V2"]
+    (tmp_path / "r.hea").write_text("\n".join(lines) + "\n")
+    found = ECG.read(tmp_path / "r")
+    assert found.leads == ("I", "II", "V1", "V2") and np.isnan(found.signal[1, 4]) and np.isnan(found.signal).sum() == 1
+    np.testing.assert_allclose(found.signal[0], (first[:, 0] - 5.0) / 10, rtol=1e-6)
+    np.testing.assert_allclose(found.signal[3], 7 / 200, rtol=1e-6)  # a gain of 0 means 200
+    (tmp_path / "b.dat").write_bytes(second.tobytes()[:-2])
+    with pytest.raises(ValueError, match="different lengths"):
+        ECG.read(tmp_path / "r")
+
+
+def test_real_records_are_read_as_by_wfdb(shared_data):
+    paths = [*sorted((shared_data / "ptbxl" / "records500").rglob("*.hea"))[:6], *shared_data.rglob("JS2000?.hea")]
+    paths += sorted((shared_data / "ptbxl" / "records100").rglob("*.hea"))[:6] + list((shared_data / "ptbdb").rglob("*.hea"))
+    assert paths
+    for path in paths:
+        oracle, found = wfdb.rdrecord(str(path.with_suffix(""))), ECG.read(path)
+        rows = [[name.lower() for name in oracle.sig_name].index(lead.lower()) for lead in found.leads]
+        assert found.rate == oracle.fs
+        np.testing.assert_allclose(found.signal.T, oracle.p_signal[:, rows], atol=1e-6, err_msg=str(path.name))

@@ -90,3 +90,17 @@ def test_a_paced_recording(ptbxl):
         pytest.skip("record 21193 is not here")
     record = wfdb.rdrecord(str(path))
     assert heart_rate(record.p_signal.T, record.fs) == pytest.approx(71.4, abs=2)
+
+
+@pytest.mark.parametrize("seed, rate", [(46, 96), (72, 72), (140, 90), (212, 62), (398, 98), (447, None)])
+def test_steep_late_t_waves_of_paced_beats_are_not_counted(seed, rate):
+    truth = simulate_truth(Person.draw(seed), "normal functioning artificial pacemaker", rate, seed=seed)
+    found = r_peaks(truth.ecg.signal, truth.ecg.rate)
+    assert len(found) == len(truth.beats)
+    assert np.all(np.abs(found / truth.ecg.rate - truth.beats) < 0.15)
+
+
+def test_premature_ventricular_beats_are_still_counted():
+    for seed in range(25):
+        truth = simulate_truth(Person.draw(seed), "ventricular premature complex", seed=seed)
+        assert len(r_peaks(truth.ecg.signal, truth.ecg.rate)) == len(truth.beats), seed

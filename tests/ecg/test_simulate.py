@@ -44,14 +44,13 @@ def measured(beat: np.ndarray, slow: float = 0.05, pause: int = 30) -> dict[str,
         on -= 1
     while (speed[off + 1 : off + 1 + pause] > slow * speed[peak]).any():
         off += 1
-    level = beat - beat[:, on - 8 : on - 2].mean(1, keepdims=True)
+    level = beat - beat[:, on - 380 : on - 350].mean(1, keepdims=True)  # before P: in front of QRS its end would still count
     left, down = level[0, on:off].sum(), 2 / np.sqrt(3) * level[5, on:off].sum()
     size = np.sqrt((level**2).mean(0))
     tall = 0.4 * size[off + 60 : on + 600].max()
     top = max(i for i in range(off + 60, on + 600) if size[i] > tall and size[i] == size[i - 25 : i + 26].max())
     end = tangent(size, top, +1)
-    rough = np.sqrt(((beat - beat[:, on - 380 : on - 350].mean(1, keepdims=True)) ** 2).mean(0))
-    top = on - 310 + int(np.argmax(rough[on - 310 : on - 15]))
+    top = on - 310 + int(np.argmax(size[on - 310 : on - 15]))
     early = np.sqrt(((beat - beat[:, top - 110 : top - 80].mean(1, keepdims=True)) ** 2).mean(0))
     start = on - 340 + int(np.argmax(early[on - 340 : top + 1] > 0.16 * early[top]))
     return {"pr": on - start, "qrs": off - on, "qt": end - on, "axis": np.degrees(np.arctan2(down, left))}
@@ -175,12 +174,11 @@ def test_intervals_and_axis_are_what_was_asked(person):
 @pytest.mark.parametrize("name", [LBBB, RBBB, "first degree AV block", "long QT-interval", "left anterior fascicular block", WPW])
 def test_intervals_and_axis_hold_in_states_that_change_them(name):
     for person in PEOPLE:
-        truth, beat = one_beat(person, name)
+        truth, beat = one_beat(person, name, 45 if name == "long QT-interval" else 55)  # so that T is over long before P
         found = measured(beat, 0.10, 20) if name in (LBBB, WPW) else measured(beat)  # ST nearly as steep as QRS
         assert found["pr"] == pytest.approx(truth.pr_ms, abs=10)
         assert found["qrs"] == pytest.approx(truth.qrs_ms, abs=10)
-        if name != WPW:  # whose T wave may have two phases
-            assert found["qt"] == pytest.approx(truth.qt_ms, abs=10)
+        assert found["qt"] == pytest.approx(truth.qt_ms, abs=10)
         assert turned(found["axis"], truth.axis_deg) < 10
 
 

@@ -16,7 +16,7 @@ def test_no_table_makes_a_patient_land_in_two_splits(rows):
     patients, folds = [p for p, _ in rows], [f for _, f in rows]
     splits, contradicting = assign(patients, folds)
     assert len(set(zip(patients, splits.tolist(), strict=True))) == len(set(patients))
-    _, place = np.unique(np.array(patients, dtype=object).astype(str), return_inverse=True)
+    _, place = np.unique(np.array(patients, dtype=object), return_inverse=True)
     assert len(across(place, splits)) == 0
     claimed = {p: {split_of_fold(f) for q, f in rows if q == p and f} for p in set(patients)}
     assert contradicting == sum(len(s) > 1 for s in claimed.values())

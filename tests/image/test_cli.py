@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 def folder(tmp_path_factory):
     """Pictures in a folder, captioned by a table."""
     place = tmp_path_factory.mktemp("pictures")
-    found = pictures(100)
+    found = pictures(160)
     rows = ["file,caption"]
     for k, (x, caption) in enumerate(zip(found.images, found.captions, strict=True)):
         Image.fromarray(x[0].numpy()).save(place / f"{k}.png")
@@ -88,7 +88,7 @@ def test_train_then_evaluate_on_a_folder(folder, tmp_path):
     result = run("evaluate", tmp_path / "model", "--data", folder, "--steps", 2, "--judge-steps", 20, "--json", tmp_path / "figures.json")
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["images"] == 20 and figures["training"] == 80
+    assert figures["images"] == 32 and figures["training"] == 128
     assert figures["recognised"] <= 1 and figures["model"]["stages"]["denoiser"]["steps"] == 2
 
 
@@ -98,3 +98,19 @@ def test_train_refuses_what_is_not_there(tmp_path):
     result = run("train", "--set", "data.zom=2.0", "--output", tmp_path / "out")
     assert result.exit_code == 2 and "zoom" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_grid_searches_image_models_too(model, folder, tmp_path):
+    import runpy
+    import sys
+    from pathlib import Path
+
+    script = Path(__file__).resolve().parents[2] / "scripts" / "grid.py"
+    more = ["--sampler", "DDIM", "--steps", "2", "--steps", "3", "--guidance", "1", "--judge-steps", "3", "--json"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
+        patch.setattr(sys, "argv", ["grid.py", "image", str(model), "--data", str(folder), "--output", str(tmp_path), *more])
+        runpy.run_path(str(script), run_name="__main__")
+    assert done.value.code == 0
+    rows = json.loads((tmp_path / "grid.json").read_text())
+    assert [row["steps"] for row in rows] in ([2, 3], [3, 2]) and 0 <= rows[0]["figures"]["share not recognised"] <= 1
+    assert (tmp_path / "grid.png").stat().st_size > 5000

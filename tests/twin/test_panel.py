@@ -70,9 +70,10 @@ def test_too_many_are_refused(recordings):
         Panel(model(), recordings, 10_000)
 
 
-def run(script, place, *more):
-    command = [sys.executable, str(SCRIPTS / script), "--real", place / "store", "--model", place / "model", *more, "--json"]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
+def run(script, place, *more, command=None):
+    where = ["--real", place / "store", "--model", place / "model"]
+    line = [sys.executable, SCRIPTS / script, *([command] if command else []), *where, *more, "--json"]
+    result = subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr[-2000:]
     return json.loads(result.stdout)
 
@@ -82,3 +83,14 @@ def test_the_bench_runs(place, tmp_path):
     rows = {(r["sampler"], r["calls"]): r for r in found["rows"]}
     assert ("DDIM, 6 steps", 6) in rows and ("DPM-Solver++ 2M", 4) in rows and ("Heun", 3) in rows
     assert rows["DDIM", 4]["latent"] > 0 and (tmp_path / "samplers_ecg.png").stat().st_size > 10_000
+
+
+def test_the_grid_finds_the_best_and_draws_it(place, tmp_path):
+    more = ("--sampler", "DDIM", "--sampler", "UniPC 2", "--steps", 2, "--steps", 3, "--guidance", 1, "--guidance", 3)
+    rows = run("grid.py", place, "--ecgs", 8, *more, "--output", tmp_path, command="ecg")
+    assert len(rows) == 8 and (tmp_path / "grid.png").stat().st_size > 10_000
+    best = [row["figures"]["kernel distance x 1000"] for row in rows]
+    assert best == sorted(best) and json.loads((tmp_path / "grid.json").read_text()) == rows
+    command = [sys.executable, SCRIPTS / "grid.py", "ecg", "--real", place, "--output", tmp_path, "--sampler", "Magic"]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2 and "DPM-Solver++ 2M" in refused.stderr
