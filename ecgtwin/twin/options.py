@@ -1,5 +1,6 @@
 """What the training scripts share: their options, and how stores and statement tables are opened."""
 
+import inspect
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,40 @@ Base = Annotated[Path, typer.Option(help="weights.safetensors of train_base.py")
 Statements = Annotated[
     Path | None, typer.Option(help="statement table of embed_statements.py; left out: the one inside the package (MiniLM)")
 ]
+
+
+def stage_app(name: str, doc: str | None, *needs: str) -> typer.Typer:
+    """The command of one stage's script. needs: what it takes beside the store: "vae", "base", "statements"."""
+    takes = {"vae": (Vae, ...), "base": (Base, ...), "statements": (Statements, None)}
+    options = {"store": (Stores, ...), "output": (Output, ...)} | {need: takes[need] for need in needs}
+    options |= {"config": (Configuration, Path("configs/small.yaml")), "overrides": (Overrides, []), "resume": (Resume, False)}
+    options |= {"dry_run": (DryRun, False), "seed": (Seed, None), "cpu": (Cpu, False), "as_json": (Json, False)}
+
+    def main(**given: Any) -> None:
+        from ..cli import refusing
+
+        with refusing():
+            from ..train.dry import dry
+            from . import train
+
+            settings = settings_of(given["config"], given["overrides"], (name,), given["seed"])
+            where = train.Where(given["output"], given["resume"], dry if given["dry_run"] else None, accelerator_of(given["cpu"]))
+            more = [table_of(given[need], settings) if need == "statements" else given[need] for need in needs]
+            found = getattr(train, f"train_{name}")(settings, recordings_of(given["store"], settings), *more, where)
+            reported(found, given["dry_run"], given["as_json"])
+
+    # What typer reads: the options as if they had been written out in each script.
+    main.__annotations__ = {key: kind for key, (kind, _) in options.items()}
+    missing = inspect.Parameter.empty
+    main.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=missing if default is ... else default, annotation=kind)
+            for key, (kind, default) in options.items()
+        ]
+    )
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=doc)(main)
+    return app
 
 
 def settings_of(config: Path, overrides: list[str], stages: tuple[str, ...], seed: int | None = None):
