@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from ..diffusion.denoiser import bind
@@ -15,13 +14,17 @@ from ..ecg.leads import INDEPENDENT
 from .codec import Codec
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .objectives import Denoise
 
 SHOWN = ("I", "II", "V1", "V5")
 
 
-def compared(rows: list[tuple[str, np.ndarray, np.ndarray]], labels: tuple[str, str], rate: float = 102.4) -> Figure:
+def compared(rows: list[tuple[str, np.ndarray, np.ndarray]], labels: tuple[str, str], rate: float = 102.4) -> "Figure":
     """One column for each row's pair of signals (8, L) in mV, one line for each shown lead."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6 * len(rows), 7), layout="constrained")
     axes = figure.subplots(len(SHOWN), len(rows), squeeze=False, sharex=True)
     for column, (title, first, second) in enumerate(rows):
@@ -38,7 +41,7 @@ def compared(rows: list[tuple[str, np.ndarray, np.ndarray]], labels: tuple[str, 
 
 
 @torch.no_grad()
-def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, device: torch.device) -> Figure:
+def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, device: torch.device) -> "Figure":
     """ECGs (n, 8, L) in mV and what the auto-encoder makes of them."""
     x = torch.from_numpy(signals).to(device)
     y = network(x / scale)[0].float() * scale
@@ -47,7 +50,7 @@ def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, devic
 
 
 @torch.no_grad()
-def twins(network: nn.Module, task: "Denoise", batch: Any, codec: Codec, n: int = 2, steps: int = 20) -> Figure:
+def twins(network: nn.Module, task: "Denoise", batch: Any, codec: Codec, n: int = 2, steps: int = 20) -> "Figure":
     """The first samples of a validation batch, generated from noise under their target's condition, beside the target."""
     z, reference = (x[:n].float() for x in batch.latents)
     c, own = (type(c)(*(t[:n] for t in c)) for c in batch.conditions)

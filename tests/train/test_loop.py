@@ -1,4 +1,5 @@
 import math
+import shutil
 from typing import NamedTuple
 
 import pytest
@@ -120,6 +121,12 @@ def test_a_block_is_computed_twice():
     plan = Plan(**PLAN | {"recompute": True, "steps": 1})
     list(fit(Training(nn.Sequential(nn.Linear(3, 2), Counted()), plan, blocks=(Counted,)), Regression()))
     assert Counted.calls == 2
+
+
+def test_a_compiled_network_trains_alike():
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    assert losses(start(compile=True, steps=3)) == pytest.approx(losses(start(steps=3)), rel=1e-4)
 
 
 @pytest.mark.parametrize("objective", [Regression, Likeness])
