@@ -163,8 +163,9 @@ def draw(rows: list[dict[str, Any]], figures: list[str], path: Path) -> None:
             ax.set_title(f"{name}\n{figure}" if column == 0 else name, fontsize=9)
             ax.set(xlabel="guidance", ylabel="steps")
             for (y, x), value in np.ndenumerate(table):
-                pale = norm(value) < 0.6
-                ax.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=8, color="white" if pale else "black")
+                colour = "white" if norm(value) < 0.6 else "black"
+                shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+                ax.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
                 if value == low:
                     ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
     page.savefig(path, dpi=100)

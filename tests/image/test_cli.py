@@ -98,19 +98,3 @@ def test_train_refuses_what_is_not_there(tmp_path):
     result = run("train", "--set", "data.zom=2.0", "--output", tmp_path / "out")
     assert result.exit_code == 2 and "zoom" in result.output
     assert not (tmp_path / "out").exists()
-
-
-def test_the_grid_searches_image_models_too(model, folder, tmp_path):
-    import runpy
-    import sys
-    from pathlib import Path
-
-    script = Path(__file__).resolve().parents[2] / "scripts" / "grid.py"
-    more = ["--sampler", "DDIM", "--steps", "2", "--steps", "3", "--guidance", "1", "--judge-steps", "3", "--json"]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
-        patch.setattr(sys, "argv", ["grid.py", "image", str(model), "--data", str(folder), "--output", str(tmp_path), *more])
-        runpy.run_path(str(script), run_name="__main__")
-    assert done.value.code == 0
-    rows = json.loads((tmp_path / "grid.json").read_text())
-    assert [row["steps"] for row in rows] in ([2, 3], [3, 2]) and 0 <= rows[0]["figures"]["share not recognised"] <= 1
-    assert (tmp_path / "grid.png").stat().st_size > 5000
