@@ -21,8 +21,9 @@ from .twin import ECGTwin, Request
 
 @dataclass(frozen=True)
 class Quality:
-    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). spread: standard deviation of it over bootstrap draws of
-    the generated ECGs. rate_error: median of |measured - asked| in beats/min; unmeasured: ECGs without a measurable rate."""
+    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). spread: its standard deviation over random halves of the
+    generated ECGs, drawn without replacement, which vary about as much as the whole set does from seed to seed. rate_error: median of
+    |measured - asked| in beats/min. unmeasured: ECGs without a measurable rate."""
 
     distance: float
     spread: float
@@ -82,7 +83,7 @@ class Panel:
         error = error[~np.isnan(error)]
         return Quality(
             1000 * kernel_distance(made, self.real),
-            1000 * float(spread) / np.sqrt(2),  # halves vary by about sqrt 2 more than the whole
+            1000 * float(spread),
             float(np.median(error)) if len(error) else float("nan"),
             int(np.isnan(measured).sum()),
         )
