@@ -122,19 +122,19 @@ def statements(model: Model = None, as_json: Json = False) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model folder, or 'default'")],
     real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
+    people: Annotated[int, typer.Option(help="simulated people, whose counterfactuals are known; 0: none")] = 16,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as JSON")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure reconstruction, identity, heart rate and speed on the validation patients."""
+    """Measure reconstruction, identity, heart rate and speed on the validation patients, and counterfactuals on simulated people."""
     with refusing():
         from .train.checkpoint import write_atomically
         from .twin.evaluate import evaluate as measure
         from .twin.evaluate import summary
 
-        figures = measure(
-            load(None if str(model) == "default" else model, device), real, seed=seed, report=lambda t: say(f"… {t}")
-        )
+        loaded = load(None if str(model) == "default" else model, device)
+        figures = measure(loaded, real, people=people, seed=seed, report=lambda t: say(f"… {t}"))
         if json_file is not None:
             write_atomically(json_file, lambda p: p.write_text(json.dumps(figures, indent=2) + "\n"))
         typer.echo(summary(figures))

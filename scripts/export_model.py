@@ -20,7 +20,7 @@ def main(
     store: o.Stores,
     vae: o.Vae,
     base: o.Base,
-    twin: Annotated[Path, typer.Option(help="weights.safetensors of train_twin.py")],
+    twin: Annotated[Path, typer.Option(help=f"weights.safetensors of train_twin.py, {o.MODEL}")],
     output: Annotated[Path, typer.Option(help="the model folder to write")],
     statements: o.Statements = None,
     least: Annotated[int, typer.Option(help="training ECGs that a statement needs to count as known", min=1)] = 5,

@@ -7,6 +7,7 @@ reads the recording's rhythm, conduction and owner's sex from its base. A probe 
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ SEX = "female"
 def main(
     store: o.Stores,
     vae: o.Vae,
-    base: Annotated[list[Path], typer.Option(help="weights.safetensors of train_base.py; repeat to compare")],
+    base: Annotated[list[Path], typer.Option(help=f"weights.safetensors of train_base.py, {o.MODEL}; repeat to compare")],
     statements: o.Statements = None,
     config: o.Configuration = Path("configs/small.yaml"),
     set_: o.Overrides = [],  # noqa: B006 typer reads it
@@ -41,18 +42,20 @@ def main(
 ) -> None:
     with refusing():
         from ecgtwin.metrics.identity import identity, median_beats, whitening
-        from ecgtwin.twin import train as stages
         from ecgtwin.twin.labels import Labels
+        from ecgtwin.twin.stages import load_codec, load_extractor
+        from ecgtwin.twin.train import bank_of, bases, validation, views
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
         accelerator = o.accelerator_of(cpu)
-        codec, key = stages.load_codec(vae)
-        made = stages.views(settings, recordings, codec, key, vae.parent / "bank", accelerator)
+        codec, key = load_codec(vae)
+        spare = tempfile.TemporaryDirectory()
+        made = views(settings, recordings, codec, key, bank_of(vae, Path(spare.name)), accelerator)
         labels = Labels.of(recordings, made.target_rates, table.statements, table.vectors)
         real = recordings.places("train", simulated=False)
         seen = torch.from_numpy(real if len(real) else recordings.places("train"))
-        held = stages.validation(recordings)
+        held = validation(recordings)
         patients = recordings.patient[held.numpy()]
 
         def row(vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
@@ -66,12 +69,12 @@ def main(
         rows: dict[str, dict[str, Any]] = {}
         for path in base:
             say(str(path))
-            extractor, _ = stages.load_extractor(path, table, key)
+            extractor, _ = load_extractor(path, table, key)
             extractor.to(accelerator.device)
 
             def both(told: bool, extractor=extractor) -> tuple[np.ndarray, np.ndarray]:
                 return tuple(
-                    stages.bases(extractor, made, labels, rows, accelerator.device, told=told).numpy() for rows in (seen, held)
+                    bases(extractor, made, labels, rows, accelerator.device, told=told).numpy() for rows in (seen, held)
                 )
 
             rows[path.parent.name] = row({"": both(True), "_free": both(False)})

@@ -20,6 +20,7 @@ from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import STATES, Person, cohort, counterfactual, simulate
 from ecgtwin.metrics.identity import median_beat, whitening
+from ecgtwin.metrics.judge import CLASSES, Judge, load_judge
 
 TEN = {
     "sinus rhythm": "NORM",
@@ -36,27 +37,6 @@ TEN = {
 RESHAPING = {"CLBBB", "CRBBB", "LAFB", "PACE", "LVH", "ASMI", "IMI", "AMI", "ALMI", "ILMI", "LMI", "IVCD", "WPW", "LPFB"}
 """Codes of states that give the QRS complex another shape."""
 JUDGED = {"NORM": "sinus", "AFIB": "afib", "CLBBB": "bbb", "CRBBB": "bbb", "PACE": "paced", "1AVB": "avb", "PVC": "ventricular"}
-CLASSES = ("sinus", "avb", "paced", "afib", "bbb", "ventricular")
-
-
-def load_judge():
-    """Lead II at 500 Hz -> probabilities of `CLASSES`; None where openecg is not installed."""
-    try:
-        import onnxruntime
-        from openecg.deploy import bundled_codec_onnx_path
-        from openecg.dsp import rank_normalize
-    except ImportError:
-        return None
-    session = onnxruntime.InferenceSession(str(bundled_codec_onnx_path("v6")), providers=["CPUExecutionProvider"])
-    name = next(output.name for output in session.get_outputs() if "rhythm" in output.name)
-
-    def probabilities(lead: np.ndarray) -> np.ndarray:
-        lead = np.pad(lead, (0, max(0, 5000 - len(lead))), mode="edge")[:5000]
-        logits = session.run([name], {session.get_inputs()[0].name: np.float32(rank_normalize(lead))[None]})[0][0]
-        odds = np.exp(logits[1000:4000].astype(float))
-        return (odds / odds.sum(1, keepdims=True)).mean(0)
-
-    return probabilities
 
 
 def aurocs(said: list[np.ndarray], truth: list[str]) -> dict[str, float]:
@@ -71,21 +51,21 @@ def aurocs(said: list[np.ndarray], truth: list[str]) -> dict[str, float]:
     return found
 
 
-def judged(judge, table, folder: Path, people: int) -> dict:
+def judged(judge: Judge, table, folder: Path, people: int) -> dict:
     """AUROC of the judge on lead II, each class against the rest, simulated and real."""
     codes = {"first degree AV block": "1AVB", **TEN}
     said, truth = [], []
     for number in range(people):
         for name, code in codes.items():
             if code in JUDGED:
-                said.append(judge(simulate(Person.draw(5000 + number), name, seed=number).select(["II"]).signal[0]))
+                said.append(judge(simulate(Person.draw(5000 + number), name, seed=number).select(["II"]).signal[0], 500))
                 truth.append(JUDGED[code])
     simulated = aurocs(said, truth)
     said, truth = [], []
     for _, row in table[[(folder / f"{high}.hea").exists() for high in table.high]].iterrows():
         labels = {JUDGED[code] for code in row.codes if code in JUDGED}
         if len(labels) == 1:
-            said.append(judge(ECG.read(folder / f"{row.high}.hea").select(["II"]).signal[0]))
+            said.append(judge(ECG.read(folder / f"{row.high}.hea").select(["II"]).signal[0], 500))
             truth.append(labels.pop())
     return {"simulated": simulated, "real": aurocs(said, truth)}
 
@@ -208,8 +188,10 @@ def main() -> None:
     report = {"heart rate": heart_rates(options.people)}
     if options.pictures:
         report["pictures"] = pictures(table, options.folder, options.pictures)
-    judge = load_judge()
-    report["judge"] = "openecg is not installed" if judge is None else judged(judge, table, options.folder, options.people // 4)
+    try:
+        report["judge"] = judged(load_judge(), table, options.folder, options.people // 4)
+    except ImportError as error:
+        report["judge"] = str(error)
     report["alike"] = alikeness(table, options.folder, options.people)
     print(json.dumps(report, indent=2))
 

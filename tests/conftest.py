@@ -21,3 +21,11 @@ def ptbxl(shared_data) -> Path:
     if not (folder / "ptbxl_database.csv").is_file():
         pytest.skip(f"no PTB-XL folder at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def simulated_store(tmp_path_factory):
+    """A store of 40 simulated people with three ECGs each, to read only."""
+    from .tiny_store import write_store
+
+    return write_store(tmp_path_factory.mktemp("simulated") / "store", people=40)

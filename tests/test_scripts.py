@@ -154,6 +154,30 @@ def test_another_text_encoder_is_refused(place, tmp_path):
     assert "encoder: 0000" in run(*arguments, code=2).stderr
 
 
+def test_a_model_is_fine_tuned_on_other_data(place, tmp_path):
+    """All three parts come from a model folder; what it knew stays known, and another start is not resumed."""
+    model, store = place / "out" / "model", tmp_path / "mine"
+    write_store(store, people=30, each=2)
+    own = ("--store", store, "--config", place / "tiny.yaml", "--output", tmp_path / "twin", "--vae", model, "--base", model, "--cpu")
+    still = ("--set", "train.twin.rate=1.0e-12", "--set", "train.twin.decay=0.0")
+    run("train_twin.py", *own, "--statements", place / "statements", "--start", model, *still)
+    assert (tmp_path / "twin" / "bank" / "bank.json").is_file() and not (model / "bank").exists()
+    tuned, began = load_tensors(tmp_path / "twin" / "weights.safetensors")[0], ECGTwin.from_pretrained(model).network.state_dict()
+    assert all((tuned[k] - v).abs().max() < 1e-6 for k, v in began.items())
+    refused = run("train_twin.py", *own, "--statements", place / "statements", *still, "--resume", code=2)
+    assert "start:" in refused.stderr
+    given = ("--store", store, "--vae", model, "--base", model, "--twin", tmp_path / "twin" / "weights.safetensors")
+    run("export_model.py", *given, "--statements", place / "statements", "--least", 1, "--output", tmp_path / "model")
+    before, after = (json.loads((folder / "config.json").read_text())["facts"] for folder in (model, tmp_path / "model"))
+    assert before["statement_counts"].keys() <= after["statement_counts"].keys()
+    assert after["trained_on"].startswith(before["trained_on"] + "; ") and after["validation"]["vae"] == before["validation"]["vae"]
+
+
+def test_weights_of_another_shape_are_refused(place, tmp_path):
+    wide = stage(place, "twin", "--start", place / "out" / "model", "--set", "model.denoiser.depth=2", output=tmp_path / "twin")
+    assert "do not fit" in run(*wide, code=2).stderr
+
+
 def ready(place, more):
     """What the functions behind the scripts take."""
     settings = options.settings_of(place / "tiny.yaml", more, STAGES)

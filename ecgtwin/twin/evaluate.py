@@ -1,4 +1,4 @@
-"""Figures of a model on real recordings of patients that it was not trained on.
+"""Figures of a model on real recordings of patients that it was not trained on, and on simulated people.
 
 Every figure names its n. Real means raw recordings, never reconstructions of the auto-encoder.
 """
@@ -15,8 +15,11 @@ import torch
 
 from ..ecg.rhythm import heart_rate
 from ..metrics.identity import identity, median_beats, whitening
+from ..metrics.judge import load_judge
 from .condition import Condition
 from .data import Recordings, opened
+from .follow import followed
+from .truth import counterfactuals
 from .twin import ECGTwin, Request
 
 Report = Callable[[str], None]
@@ -95,7 +98,8 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
     for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
         name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
         age = None if np.isnan(held.age[row]) else float(held.age[row])
-        requests.append(Request(bases[k], Condition((name,), held.sexes(row), age, float(rate)), seed + k))
+        said = tuple(s for s in (name, "sinus rhythm") if s in model.statements)[:1]
+        requests.append(Request(bases[k], Condition(said, held.sexes(row), age, float(rate)), seed + k))
     measured = [
         heart_rate(x.numpy(), model.config.signal.rate)
         for start in range(0, len(requests), 16)
@@ -126,8 +130,9 @@ def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) ->
     return {"samples": n, "steps": steps, "seconds": time.perf_counter() - start, "threads": torch.get_num_threads()}
 
 
-def evaluate(model: ECGTwin, folder: Path, *, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
-    """All figures on the validation patients of a store, or of a PTB-XL folder (fold 9)."""
+def evaluate(model: ECGTwin, folder: Path, *, people: int = 16, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
+    """All figures on the validation patients of a store, or of a PTB-XL folder (fold 9). people: simulated ones, whose
+    counterfactuals are known; 0 leaves them out."""
     c = model.config.signal
     with opened(folder, c.rate, c.samples) as recordings:
         train, held = recordings.only("train"), recordings.only("validation")
@@ -150,6 +155,16 @@ def evaluate(model: ECGTwin, folder: Path, *, seed: int = 0, report: Report = la
         ):
             report(name)
             figures[name] = measure()
+        if people:
+            report("counterfactuals")
+            figures["counterfactuals"] = counterfactuals(model, people=people, seed=seed)
+        try:
+            judge = load_judge()
+        except ImportError as error:
+            report(f"no judgement of the states: {error}")
+        else:
+            report("judgement")
+            figures["judgement"] = followed(model, held, judge, seed=seed)
     return figures
 
 
@@ -169,4 +184,20 @@ def summary(figures: dict[str, Any]) -> str:
     for name, row in figures["identity"].items():
         lines.append(f"  {name:48} {row['rank1']:.3f}  {row['eer']:.3f}")
     first = next(iter(figures["identity"].values()))
-    return "\n".join([*lines, f"  ({first['queries']} ECGs of patients with several, gallery of {first['gallery']})"])
+    lines.append(f"  ({first['queries']} ECGs of patients with several, gallery of {first['gallery']})")
+    if truth := figures.get("counterfactuals"):
+        columns = ("twin", "unchanged", "stranger", "ceiling", "change", "own")
+        lines.append(f"exact counterfactuals of {truth['people']} simulated people, correlation of median beats with the truth:")
+        lines.append(" " * 56 + " ".join(f"{name:>9}" for name in columns))
+        for name, row in (*truth["states"].items(), ("mean", truth["mean"])):
+            lines.append(f"  {name:54}" + " ".join(f"{row[column]:9.3f}" for column in columns))
+        if truth["left_out"]:
+            lines.append(f"  not known to the model: {', '.join(truth['left_out'])}")
+    if judged := figures.get("judgement"):
+        lines.append("twins of real references in sinus rhythm, as openecg reads their lead II; area of QRS in V1 (mV ms):")
+        lines.append(f"  {'asked for':28}{'read so':>9}{'real ECGs':>11}{'references':>12}{'V1':>8}{'V1, real':>10}")
+        for name, row in judged.items():
+            real = "" if row["real"] is None else f"{row['real']:.2f}"
+            area = "" if row["real"] is None else f"{row['v1_area_real']:.0f}"
+            lines.append(f"  {name:28}{row['read']:9.2f}{real:>11}{row['references']:12.2f}{row['v1_area']:8.0f}{area:>10}")
+    return "\n".join(lines)

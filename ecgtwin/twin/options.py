@@ -17,8 +17,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print shapes, parameter
 Seed = Annotated[int | None, typer.Option(help="instead of the configuration's")]
 Cpu = Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")]
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
-Vae = Annotated[Path, typer.Option(help="weights.safetensors of train_vae.py")]
-Base = Annotated[Path, typer.Option(help="weights.safetensors of train_base.py")]
+MODEL = "or a model folder, 'default' for the one in the package"
+Vae = Annotated[Path, typer.Option(help=f"weights.safetensors of train_vae.py, {MODEL}")]
+Base = Annotated[Path, typer.Option(help=f"weights.safetensors of train_base.py, {MODEL}")]
+Start = Annotated[
+    Path | None, typer.Option(help=f"fine-tune: begin from these weights of the same stage in place of chance; {MODEL}")
+]
 Statements = Annotated[
     Path | None, typer.Option(help="statement table of embed_statements.py; left out: the one inside the package (MiniLM)")
 ]
@@ -28,6 +32,7 @@ def stage_app(name: str, doc: str | None, *needs: str) -> typer.Typer:
     """The command of one stage's script. needs: what it takes beside the store: "vae", "base", "statements"."""
     takes = {"vae": (Vae, ...), "base": (Base, ...), "statements": (Statements, None)}
     options = {"store": (Stores, ...), "output": (Output, ...)} | {need: takes[need] for need in needs}
+    options |= {"start": (Start, None)}
     options |= {"config": (Configuration, Path("configs/small.yaml")), "overrides": (Overrides, []), "resume": (Resume, False)}
     options |= {"dry_run": (DryRun, False), "seed": (Seed, None), "cpu": (Cpu, False), "as_json": (Json, False)}
 
@@ -39,7 +44,8 @@ def stage_app(name: str, doc: str | None, *needs: str) -> typer.Typer:
             from . import train
 
             settings = settings_of(given["config"], given["overrides"], (name,), given["seed"])
-            where = train.Where(given["output"], given["resume"], dry if given["dry_run"] else None, accelerator_of(given["cpu"]))
+            measure = dry if given["dry_run"] else None
+            where = train.Where(given["output"], given["resume"], given["start"], measure, accelerator_of(given["cpu"]))
             more = [table_of(given[need], settings) if need == "statements" else given[need] for need in needs]
             found = getattr(train, f"train_{name}")(settings, recordings_of(given["store"], settings), *more, where)
             reported(found, given["dry_run"], given["as_json"])

@@ -13,9 +13,10 @@ from ..text.table import StatementTable
 from ..train.checkpoint import load_tensors, write_atomically
 from ..train.run import Run
 from . import files
-from .config import Config, ModelConfig, parse
+from .config import Config
 from .data import Recordings
-from .train import Where, digest, inputs, load_codec, load_extractor, train_base, train_twin, train_vae
+from .stages import Left, digest, load_codec, load_extractor, read
+from .train import Where, inputs, train_base, train_twin, train_vae
 
 Report = Callable[[str], None]
 
@@ -84,33 +85,43 @@ def export(
 ) -> files.Parts:
     """Put the three stages together into a folder that `ECGTwin.from_pretrained` loads.
 
+    vae, base: of their stages, or of a model. Statements that such a model knew stay known where the denoiser began from its own.
     least: training ECGs that a statement needs to count as known. half: store float16.
     """
-    tensors, meta = load_tensors(twin)
-    config = parse(ModelConfig, meta["config"]["model"], str(twin))
+    left = {"vae": read(vae, "vae"), "base": read(base, "base"), "twin": read(twin, "twin")}
     places = recordings.places("train")
     counts = Counter(s for k in places.tolist() for s in recordings.statements(k))
+    began = start_of(base, left["twin"])
+    counts.update(began.get("statement_counts", {}))
     known = [s for s in table.statements if counts[s] >= least]
     if len(known) < 2:
         raise ValueError(
             f"{len(known)} statement(s) have {least} or more training ECGs: lower --least, or use a table of the store's statements"
         )
     own = recordings.where(places)
+    trained = [began["trained_on"]] if "trained_on" in began else []
+    for k, store in enumerate(recordings.stores):
+        here = own.patient[own.which == k]
+        trained.append(f"{store.source}: {len(here)} ECGs of {len(set(here.tolist()))} patients")
     facts = {
-        "trained_on": "; ".join(
-            f"{store.source}: {int((own.which == k).sum())} ECGs of {len(set(own.patient[own.which == k].tolist()))} patients"
-            for k, store in enumerate(recordings.stores)
-        ),
+        "trained_on": "; ".join(trained),
         "data_digest": recordings.digest,
-        "validation": {name: load_tensors(path)[1]["figures"] for name, path in (("vae", vae), ("base", base), ("twin", twin))},
+        "validation": {name: found.figures for name, found in left.items()},
         "statement_counts": {s: counts[s] for s in known},
     }
     codec, codec_key = load_codec(vae)
     extractor, _ = load_extractor(base, table, codec_key)
     rows = [table.statements.index(s) for s in known]
-    parts = files.build(config, replace(table, statements=tuple(known), raw=table.raw[rows]), facts)
+    parts = files.build(left["twin"].config, replace(table, statements=tuple(known), raw=table.raw[rows]), facts)
     parts.codec.load_state_dict(codec.state_dict())
     parts.extractor.load_state_dict(extractor.state_dict())
-    parts.network.load_state_dict(tensors)
+    parts.network.load_state_dict(left["twin"].tensors)
     files.save(parts, output, half=half)
     return parts
+
+
+def start_of(model: Path, twin: Left) -> dict[str, Any]:
+    """Facts of the model from whose denoiser another was fine-tuned, or nothing."""
+    began = read(model, "twin")
+    same = digest(*(t.numpy() for t in began.tensors.values())) == twin.inputs.get("start")
+    return began.facts if same else {}

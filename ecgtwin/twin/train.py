@@ -1,6 +1,5 @@
 """The three stages: auto-encoder, individual base extractor, denoiser. Each is one call, and one script in scripts/."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,20 @@ from ..nets.unet import Stage
 from ..nets.vae import parameters
 from ..text.table import StatementTable
 from ..train.batch import cut, stream, to
-from ..train.checkpoint import load_tensors, part
 from ..train.loop import Training
 from ..train.plan import FREE, Plan
-from ..train.run import Run, carry_out, same
+from ..train.run import Run, carry_out
 from . import bank, pictures
 from .bank import Bank
 from .base import BaseExtractor, Contrasted, Layer
 from .build import build_base, build_codec, build_denoiser, build_schedule, build_vae
 from .codec import Codec
-from .config import Config, ModelConfig, parse
+from .config import Config
 from .data import Recordings
 from .labels import Drop, Labels, rarity
 from .objectives import Contrast, Denoise, Reconstruct
 from .pairing import Pairer
+from .stages import begin_from, digest, load_codec, load_extractor
 
 BLOCKS = (Residual, Block, Stage, Layer)
 HELD = 2048
@@ -41,10 +40,12 @@ HELD = 2048
 
 @dataclass(frozen=True)
 class Where:
-    """How a stage is run. measure: (training, objective, ECGs of an epoch) -> figures, such as `dry`; then nothing is trained."""
+    """How a stage is run. start: weights of an earlier training, or a model, to begin from in place of chance (fine-tuning).
+    measure: (training, objective, ECGs of an epoch) -> figures, such as `dry`; then nothing is trained."""
 
     output: Path
     resume: bool = False
+    start: Path | None = None
     measure: Callable[[Training, Any, int], dict[str, Any]] | None = None
     accelerator: Accelerator | None = None
 
@@ -56,6 +57,7 @@ def train_vae(settings: Config, recordings: Recordings, where: Where) -> dict[st
     held = thinned(recordings.places("validation"))
     torch.manual_seed(stage.seed)
     network = build_vae(model)
+    began = begin_from(network, where.start, "vae")
     training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
     latent = (model.vae.latent, model.signal.samples // network.factor)
     objective = Reconstruct(recordings, stage, model.signal.scale, latent)
@@ -74,7 +76,7 @@ def train_vae(settings: Config, recordings: Recordings, where: Where) -> dict[st
         training,
         objective,
         config=settings.model_dump(),
-        inputs=inputs(settings, "vae", recordings),
+        inputs=inputs(settings, "vae", recordings) | began,
         facts={"stage": "vae", "parameters": parameters(network), "train": len(train), "held": len(held)},
         validate=lambda network: reconstruction(network, signals, model.signal.scale, training.device),
         picture=lambda network: pictures.reconstructions(network, signals[:2], model.signal.scale, training.device),
@@ -86,10 +88,11 @@ def train_base(settings: Config, recordings: Recordings, vae: Path, table: State
     """Stage 1, on the latents of the stage 0 in `vae`; keeps the weights that recognise most validation patients."""
     stage = settings.train.base
     codec, codec_key = load_codec(vae)
-    made = views(settings, recordings, codec, codec_key, vae.parent / "bank", where.accelerator)
+    made = views(settings, recordings, codec, codec_key, bank_of(vae, where.output), where.accelerator)
     labels, targets = (Labels.of(recordings, rates, table.statements, table.vectors) for rates in (made.view_rates, made.target_rates))
     torch.manual_seed(stage.seed)
     network = Contrasted(build_base(settings.model))
+    began = begin_from(network.extractor, where.start, "base")
     training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
     objective = Contrast(recordings, made, labels, stage)
     count = len(recordings.places("train"))
@@ -112,7 +115,7 @@ def train_base(settings: Config, recordings: Recordings, vae: Path, table: State
         training,
         objective,
         config=settings.model_dump(),
-        inputs=inputs(settings, "base", recordings, table=table, vae=codec_key),
+        inputs=inputs(settings, "base", recordings, table=table, vae=codec_key) | began,
         facts={"stage": "base", "parameters": parameters(network.extractor), "train": count, "held": len(held)},
         validate=validate,
         score=lambda figures: sum(figures[f"rank1{s}"] - figures[f"eer{s}"] for s in ("", "_free")),
@@ -126,13 +129,14 @@ def train_twin(
     stage, model = settings.train.twin, settings.model
     codec, codec_key = load_codec(vae)
     extractor, base_key = load_extractor(base, table, codec_key)
-    made = views(settings, recordings, codec, codec_key, vae.parent / "bank", where.accelerator)
+    made = views(settings, recordings, codec, codec_key, bank_of(vae, where.output), where.accelerator)
     targets, seen = (Labels.of(recordings, rates, table.statements, table.vectors) for rates in (made.target_rates, made.view_rates))
     weight = torch.zeros(len(recordings))
     train = torch.from_numpy(recordings.places("train"))
     weight[train] = rarity(targets.statements[train], len(table.statements))
     torch.manual_seed(stage.seed)
     schedule, network = build_schedule(model), build_denoiser(model)
+    began = begin_from(network, where.start, "twin")
     training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
     extractor.to(training.device)
     codec.to(training.device)
@@ -165,7 +169,7 @@ def train_twin(
         training,
         objective,
         config=settings.model_dump(),
-        inputs=inputs(settings, "twin", recordings, table=table, vae=codec_key, base=base_key),
+        inputs=inputs(settings, "twin", recordings, table=table, vae=codec_key, base=base_key) | began,
         facts={"stage": "twin", "parameters": parameters(network), "train": len(train), "held": len(recordings.places("validation"))},
         validate=validate,
         picture=lambda network: pictures.twins(network, checked, batch, codec),
@@ -232,10 +236,15 @@ def bases(
     return torch.cat(found)
 
 
+def bank_of(vae: Path, output: Path) -> Path:
+    """Where latents are kept: beside the auto-encoder, for all stages; with one that came in a model, beside the run."""
+    return vae.parent / "bank" if vae.is_file() else output / "bank"
+
+
 def views(
     settings: Config, recordings: Recordings, codec: Codec, codec_key: str, folder: Path, accelerator: Accelerator | None
 ) -> Bank:
-    """The latents of all recordings beside the auto-encoder; made when they are not there, or of other recordings."""
+    """The latents of all recordings, kept in a folder; made when they are not there, or of other recordings."""
     config = settings.train.bank
     key = digest(codec_key, recordings.digest, config.model_dump_json())
     found = Bank.open(folder, key)
@@ -257,34 +266,3 @@ def views(
         folder, key, recordings, encode, config, shape, part=accelerator.process_index, parts=accelerator.num_processes,
         workers=workers, ready=accelerator.wait_for_everyone,
     )  # fmt: skip
-
-
-def load_codec(path: Path) -> tuple[Codec, str]:
-    """The auto-encoder that stage 0 left, and its fingerprint."""
-    tensors, meta = load_tensors(path)
-    codec = build_codec(parse(ModelConfig, meta["config"]["model"], str(path)))
-    codec.load_state_dict(tensors)
-    return codec.eval().requires_grad_(False), digest(*(t.numpy() for t in codec.state_dict().values()))
-
-
-def load_extractor(path: Path, table: StatementTable | None = None, vae: str | None = None) -> tuple[BaseExtractor, str]:
-    """The extractor that stage 1 left, without its temperature, and its fingerprint.
-
-    ValueError where it was trained with another text encoder than the table's, or on another auto-encoder than `vae`.
-    """
-    tensors, meta = load_tensors(path)
-    before = meta.get("inputs", {})
-    now = {"encoder": table and table.fingerprint, "vae": vae}
-    now = {name: value for name, value in now.items() if value and name in before}
-    same({name: before[name] for name in now}, now, path)
-    extractor = build_base(parse(ModelConfig, meta["config"]["model"], str(path)))
-    extractor.load_state_dict(part(tensors, "extractor"))
-    return extractor.eval().requires_grad_(False), digest(*(t.numpy() for t in extractor.state_dict().values()))
-
-
-def digest(*parts: np.ndarray | str) -> str:
-    """A short fingerprint."""
-    sha = hashlib.sha256()
-    for p in parts:
-        sha.update(p.encode() if isinstance(p, str) else np.ascontiguousarray(p).tobytes())
-    return sha.hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""What a stage left, read again: from its own weights.safetensors, or from a model folder ("default" is the one in the package)."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..text.table import StatementTable
+from ..train.checkpoint import load_tensors, part
+from ..train.run import same
+from . import files
+from .base import BaseExtractor
+from .build import build_base, build_codec
+from .codec import Codec
+from .config import ModelConfig, parse
+
+PARTS = {"vae": "codec", "base": "extractor", "twin": "network"}
+"""Which part of a model is which stage's."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """tensors: weights, without the temperature of stage 1, which no later stage needs. inputs: what it was made from, such as the
+    text encoder's fingerprint. figures: its validation. facts: of the model where it came in one."""
+
+    tensors: dict[str, Tensor]
+    config: ModelConfig
+    inputs: dict[str, Any]
+    figures: dict[str, float]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read(path: Path, stage: str) -> Left:
+    """What stage "vae", "base" or "twin" left. FileNotFoundError where there is nothing."""
+    path = files.DEFAULT if str(path) == "default" else Path(path)
+    if path.is_dir():
+        parts = files.load(path)
+        made_from = {"encoder": parts.table.fingerprint, "vae": digest(*arrays(parts.codec))} if stage != "vae" else {}
+        figures = parts.facts.get("validation", {}).get(stage, {})
+        return Left(getattr(parts, PARTS[stage]).state_dict(), parts.config, made_from, figures, parts.facts)
+    tensors, meta = load_tensors(path)
+    config = parse(ModelConfig, meta["config"]["model"], str(path))
+    return Left(part(tensors, "extractor") if stage == "base" else tensors, config, meta.get("inputs", {}), meta["figures"])
+
+
+def load_codec(path: Path) -> tuple[Codec, str]:
+    """The auto-encoder of stage 0, and its fingerprint."""
+    left = read(path, "vae")
+    codec = build_codec(left.config)
+    codec.load_state_dict(left.tensors)
+    return codec.eval().requires_grad_(False), digest(*arrays(codec))
+
+
+def load_extractor(path: Path, table: StatementTable | None = None, vae: str | None = None) -> tuple[BaseExtractor, str]:
+    """The extractor of stage 1, and its fingerprint.
+
+    ValueError where it was trained with another text encoder than the table's, or on another auto-encoder than `vae`.
+    """
+    left = read(path, "base")
+    now = {"encoder": table and table.fingerprint, "vae": vae}
+    now = {name: value for name, value in now.items() if value and name in left.inputs}
+    same({name: left.inputs[name] for name in now}, now, path)
+    extractor = build_base(left.config)
+    extractor.load_state_dict(left.tensors)
+    return extractor.eval().requires_grad_(False), digest(*arrays(extractor))
+
+
+def begin_from(network: nn.Module, path: Path | None, stage: str) -> dict[str, str]:
+    """Give a network the weights of an earlier training of that stage, for fine-tuning; nothing where path is None.
+
+    Returns what a run then depends on. ValueError where they are of another shape.
+    """
+    if path is None:
+        return {}
+    tensors = read(path, stage).tensors
+    tensors = part(tensors, "vae") if stage == "vae" else tensors
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {path} do not fit the configuration's network: {error}") from None
+    return {"start": digest(*arrays(network))}
+
+
+def arrays(module: nn.Module) -> list[np.ndarray]:
+    return [t.numpy() for t in module.state_dict().values()]
+
+
+def digest(*parts: np.ndarray | str) -> str:
+    """A short fingerprint."""
+    sha = hashlib.sha256()
+    for p in parts:
+        sha.update(p.encode() if isinstance(p, str) else np.ascontiguousarray(p).tobytes())
+    return sha.hexdigest()[:16]
