@@ -28,7 +28,7 @@ Guidance = Annotated[float, typer.Option(help="how strongly the caption acts; 1 
 Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
 Solver = Annotated[Sampler, typer.Option(help="how to walk from noise to image")]
 Refine = Annotated[bool, typer.Option(help="hand over to the refiner, where the model has one")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 
 
 def solver_of(name: Sampler) -> Any:
@@ -60,17 +60,23 @@ def train(
     config: Annotated[Path, typer.Option(help="YAML file")] = Path("configs/image_unet.yaml"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="override, section.key=value")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoints in OUTPUT")] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
 ) -> None:
     """Train every stage that CONFIG names, and write the model to OUTPUT/model."""
     from .cli import refusing, say
 
     with refusing():
+        from .train.device import accelerator_of
+
+        accelerator = accelerator_of(cpu)
         from .image.config import read_config
         from .image.train import train as fit_all
 
         settings = read_config(config, set_)
         pictures = read_pictures(data, settings.model, settings.data)
-        pipeline = fit_all(settings, pictures, output, resume=resume)
+        pipeline = fit_all(settings, pictures, output, resume=resume, accelerator=accelerator)
+        if not accelerator.is_main_process:
+            return
         for name, facts in pipeline.parts.facts["stages"].items():
             say(f"{name}: " + ", ".join(f"{k} {v}" for k, v in facts.items()))
         say(f"model in {output / 'model'}")
@@ -90,7 +96,7 @@ def generate(
     crop: Annotated[tuple[float, float] | None, typer.Option(help="top and left of the crop, in pixels")] = None,
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print the sidecar")] = False,
 ) -> None:
     """Write N images of each caption, a grid of them all and a sidecar."""
@@ -126,6 +132,7 @@ def generate(
         sidecar = {
             "ecgtwin": version("ecgtwin"),
             "model": str(model),
+            "device": str(pipeline.device),
             "settings": {
                 "steps": steps,
                 "guidance": guidance,
@@ -155,7 +162,7 @@ def evaluate(
     solver: Solver = Sampler.dpmpp,
     refine: Refine = True,
     judge_steps: Annotated[int, typer.Option(help="training steps of the classifier that judges", min=1)] = 600,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Measure a model beside held-out pictures of DATA, the set that it was trained on.
 
@@ -165,14 +172,17 @@ def evaluate(
     from .cli import refusing
 
     with refusing():
+        from .image.pipeline import ImagePipeline
+        from .train.device import accelerator_of
+
+        pipeline = ImagePipeline.from_pretrained(model, device=device)
+        accelerator = accelerator_of(pipeline.device.type == "cpu")
         from .image.config import DataConfig
         from .image.evaluate import Clip
         from .image.evaluate import evaluate as measure
-        from .image.pipeline import ImagePipeline
         from .train.checkpoint import write_atomically
         from .train.strict import parse
 
-        pipeline = ImagePipeline.from_pretrained(model, device=device)
         settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
         figures = measure(
             pipeline,
@@ -185,6 +195,7 @@ def evaluate(
             clip=Clip(clip) if clip else None,
             judge_steps=judge_steps,
             progress=True,
+            accelerator=accelerator,
         )
         text = json.dumps({**figures, "solver": solver.value, "model": pipeline.parts.facts}, indent=2)
         if json_file is not None:

@@ -16,6 +16,7 @@ import torch
 import typer
 
 from ecgtwin.cli import refusing, say
+from ecgtwin.train.device import accelerator_of
 from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -95,6 +96,7 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
+        accelerator = accelerator_of(cpu)
         from ecgtwin.twin import train as stages
         from ecgtwin.twin.data import Recordings
 
@@ -104,7 +106,7 @@ def main(
         fixed += [f"train.{n}.pairs={{real: 0.0, same: 1.0, simulated: 0.0}}" for n in names[1:]]
         settings = o.settings_of(config, [*set_, *fixed], names, seed)
         recordings: Recordings = o.recordings_of(store, settings)
-        table, accelerator = o.table_of(statements, settings), o.accelerator_of(cpu)
+        table = o.table_of(statements, settings)
         found: dict[str, Any] = {"device": str(accelerator.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
         if accelerator.device.type == "cuda":
             found["gpu"] = torch.cuda.get_device_name(accelerator.device)

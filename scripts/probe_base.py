@@ -16,6 +16,7 @@ import torch
 import typer
 
 from ecgtwin.cli import refusing, say
+from ecgtwin.train.device import accelerator_of
 from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -41,6 +42,7 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
+        accelerator = accelerator_of(cpu)
         from ecgtwin.metrics.identity import identity, median_beats, whitening
         from ecgtwin.twin.labels import Labels
         from ecgtwin.twin.stages import load_codec, load_extractor
@@ -48,7 +50,6 @@ def main(
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
-        accelerator = o.accelerator_of(cpu)
         codec, key = load_codec(vae)
         spare = tempfile.TemporaryDirectory()
         made = views(settings, recordings, codec, key, bank_of(vae, Path(spare.name)), accelerator)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ecgtwin.cli import refusing, say
+from ecgtwin.train.device import accelerator_of
 from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,14 +34,13 @@ def main(
     with refusing():
         import json
 
+        accelerator = accelerator_of(cpu)
         from ecgtwin.twin.recipe import train_all
 
         settings = o.settings_of(config, set_, ("vae", "base", "twin"), seed)
         recordings = o.recordings_of([store, *more], settings)
         table = o.table_of(statements, settings)
-        found = train_all(
-            settings, recordings, table, out, least=least, half=half, accelerator=o.accelerator_of(cpu), report=say
-        )
+        found = train_all(settings, recordings, table, out, least=least, half=half, accelerator=accelerator, report=say)
         typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(f"{name}: {figures}" for name, figures in found.items()))
 
 

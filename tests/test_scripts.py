@@ -227,3 +227,10 @@ def test_curves_of_trainings_are_drawn(place, tmp_path):
     printed = run("plot_losses.py", *(place / "out" / name for name in ("vae", "twin")), "--figure", "loss", "--output", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000 and printed.stdout.startswith("vae: 2:")
     assert "it has" in run("plot_losses.py", place / "out" / "vae", "--figure", "magic", "--output", tmp_path / "b.png", code=2).stderr
+
+
+def test_exact_counterfactuals_are_drawn(place, tmp_path):
+    more = ("--model", place / "out" / "model", "--state", "complete left bundle branch block", "--guidance", 2.0)
+    printed = run("plot_truth.py", *more, "--output", tmp_path / "truth.png").stdout
+    assert printed.strip() == str(tmp_path / "truth.png") and (tmp_path / "truth.png").stat().st_size > 5000
+    assert "expected of" in run("plot_truth.py", *more, "--state", "magic", "--output", tmp_path / "b.png", code=2).stderr

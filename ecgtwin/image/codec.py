@@ -54,6 +54,6 @@ class Latents(nn.Module):
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
         """Measure the mean and spread of the latents of training images (N, C, S, S)."""
-        z = torch.cat([self.vae.encode(part).mean for part in pixels.split(256)])
+        z = torch.cat([self.vae.encode(part.to(self.mean.device)).mean for part in pixels.split(256)])
         self.mean.copy_(z.mean((0, 2, 3))[:, None, None])
         self.std.copy_(z.std((0, 2, 3))[:, None, None])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -28,18 +29,25 @@ Features = Callable[[Tensor], Tensor]
 
 
 class Judge(nn.Module):
-    """A small classifier of captions, trained on real pictures alone: it has no part in generating."""
+    """A small classifier of captions, trained on real pictures alone: it has no part in generating.
+
+    It takes images from any device, and answers on its own.
+    """
 
     def __init__(self, channels: int, captions: Sequence[str]):
         super().__init__()
         self.captions = tuple(captions)
         self.encoder = Encoder(channels, (32, 64, 64), len(self.captions), dims=2)
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def features(self, x: Tensor) -> Tensor:
-        return self.encoder.features(x)
+        return self.encoder.features(x.to(self.device))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.encoder(x, dropout=0.2)
+        return self.encoder(x.to(self.device), dropout=0.2)
 
     @torch.no_grad()
     def accuracy(self, x: Tensor, captions: Sequence[str]) -> float:
@@ -49,8 +57,13 @@ class Judge(nn.Module):
         return float((found == torch.tensor([index[c] for c in captions])).float().mean())
 
 
-def train_judge(pictures: Pictures, *, steps: int = 600, seed: int = 0, progress: bool = False) -> Judge:
-    """A judge of the captions of these pictures; ValueError where captions are not classes of several pictures."""
+def train_judge(
+    pictures: Pictures, *, steps: int = 600, seed: int = 0, progress: bool = False, accelerator: Accelerator | None = None
+) -> Judge:
+    """A judge of the captions of these pictures; ValueError where captions are not classes of several pictures.
+
+    accelerator: decides where it is trained and stays; None is what accelerate chooses.
+    """
     names = sorted(set(pictures.captions))
     if len(names) < 2 or len(names) > len(pictures) // 8:
         raise ValueError(
@@ -61,7 +74,7 @@ def train_judge(pictures: Pictures, *, steps: int = 600, seed: int = 0, progress
     torch.manual_seed(seed)
     judge = Judge(pictures.images[0].shape[0], names)
     plan = Plan(steps=steps, batch=128, rate=2e-3, warmup=50, decay=0.05, average=0.99, seed=seed)
-    training = Training(judge, plan)
+    training = Training(judge, plan, accelerator=accelerator)
     for _ in tqdm(fit(training, Naming(pictures, target, plan.batch)), total=steps, desc="judge", disable=not progress):
         pass
     judge.load_state_dict(training.ema.shadow)
@@ -100,8 +113,9 @@ def moved(x: Tensor, shift: Sequence[int]) -> Tensor:
 
 
 def in_parts(network: Features, x: Tensor, size: int = 256) -> Tensor:
+    """What a network says of images, a part of them at a time; on the CPU."""
     with torch.no_grad():
-        return torch.cat([network(part).float() for part in x.split(size)])
+        return torch.cat([network(part).float().cpu() for part in x.split(size)])
 
 
 class Clip:
@@ -166,10 +180,7 @@ def generate_like(
     """One image (N, C, S, S) for each caption, image k with seed `seed + k`."""
     requests = [Request(caption, seed + k) for k, caption in enumerate(captions)]
     starts = tqdm(range(0, len(requests), batch), desc="images", disable=not progress)
-    made = [
-        pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine)
-        for i in starts
-    ]
+    made = [pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine) for i in starts]
     return torch.cat(made).cpu()
 
 
@@ -206,17 +217,19 @@ def evaluate(
     clip: Clip | None = None,
     judge_steps: int = 600,
     progress: bool = False,
+    accelerator: Accelerator | None = None,
 ) -> dict[str, Any]:
     """Figures of a model beside those of real pictures that it never saw.
 
     pictures: those it was trained on; they are divided as training did. One image is generated for each held-out
     picture's caption. A judge is trained on the training pictures for `judge_steps`; its features give FID and KID, and
     CLIP's too where one is given. `frame` (of models trained on crops or shrunken originals) is `frame_response`.
-    `nearest` is the median distance to the nearest training picture, against that of held-out ones.
+    `nearest` is the median distance to the nearest training picture, against that of held-out ones. accelerator: where
+    the judge is trained, as in `train_judge`; images are made where the pipeline is.
     """
     data = parse(DataConfig, pipeline.parts.facts["data"], "facts of the model")
     seen, held = pictures.split(data.held)
-    judge = train_judge(seen, steps=judge_steps, progress=progress)
+    judge = train_judge(seen, steps=judge_steps, progress=progress, accelerator=accelerator)
     real, training = held.centred().pixels, seen.centred().pixels
     began = time.monotonic()
     made = generate_like(
@@ -242,9 +255,10 @@ def evaluate(
         "steps": steps,
         "guidance": guidance,
         "seed": seed,
+        "refine": refine and pipeline.refiner is not None,
     }
     if data.zoom > 1 or data.shrunk > 0:
-        figures["frame"] = frame_response(pipeline, held, steps=steps, guidance=guidance, seed=seed)
+        figures["frame"] = frame_response(pipeline, held, steps=steps, guidance=guidance, seed=seed, solver=solver, refine=refine)
     if clip is not None:
         figures["clip"] = {
             "score": clip.score(made, held.captions),

@@ -5,12 +5,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..diffusion.solvers import Solver
 from .pictures import Pictures, as_pixels, crop
 from .pipeline import ImagePipeline, Request
 
 
 def frame_response(
-    pipeline: ImagePipeline, pictures: Pictures, *, steps: int = 20, guidance: float = 1.0, seed: int = 0, most: int = 200
+    pipeline: ImagePipeline,
+    pictures: Pictures,
+    *,
+    steps: int = 20,
+    guidance: float = 1.0,
+    seed: int = 0,
+    solver: Solver | None = None,
+    refine: bool = True,
+    most: int = 200,
 ) -> dict[str, float]:
     """What moves when only the frame is changed, in generated images and, as `*_real`, in real ones.
 
@@ -26,7 +35,7 @@ def frame_response(
 
     def made(size: tuple[float, float] | None = None, corner: tuple[float, float] | None = None) -> Tensor:
         requests = [Request(caption, seed + k, size, corner) for k, caption in enumerate(pictures.captions)]
-        return pipeline.sample(requests, steps=steps, guidance=guidance).cpu()
+        return pipeline.sample(requests, steps=steps, guidance=guidance, solver=solver, refine=refine).cpu()
 
     def real(corner: tuple[int, int], shrunk: bool = False) -> Tensor:
         images = pictures.shrunk if shrunk else pictures.images

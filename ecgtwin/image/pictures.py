@@ -204,9 +204,7 @@ def parse_jsonl(path: Path) -> list[tuple[str, str]]:
             row = json.loads(line)
             pairs.append((str(row["file_name"]), str(row["text"] if "text" in row else row["caption"]).strip()))
         except (ValueError, KeyError, TypeError):
-            raise ValueError(
-                f'{path}, line {number}: expected {{"file_name": "cat.jpg", "text": "a cat"}}, found {line[:80]!r}'
-            ) from None
+            raise ValueError(f'{path}, line {number}: expected {{"file_name": "cat.jpg", "text": "a cat"}}, found {line[:80]!r}') from None
     return pairs
 
 

@@ -16,6 +16,7 @@ from ..diffusion.levels import trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Flow, Schedule
 from ..diffusion.solvers import DpmPP, Solver
+from ..train.device import pick_device
 from . import files
 from .files import Parts
 from .network import Conditions, ImageNetwork
@@ -45,9 +46,12 @@ class ImagePipeline:
         self.schedule = files.build_schedule(parts.config)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "ImagePipeline":
-        """Load a folder that `save_pretrained` wrote; nothing is fetched. FileNotFoundError, ValueError: it is none."""
-        return cls(files.load(Path(path)), device)
+    def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "auto") -> "ImagePipeline":
+        """Load a folder that `save_pretrained` wrote; nothing is fetched. FileNotFoundError, ValueError: it is none.
+
+        device: "auto" (CUDA, else Apple's MPS, else the CPU) or a torch device.
+        """
+        return cls(files.load(Path(path)), pick_device(device))
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Write configuration, weights (safetensors) and text model into the folder `path`: the exact inverse."""
@@ -129,9 +133,7 @@ class ImagePipeline:
         captions = [captions] if isinstance(captions, str) else list(captions)
         requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
         made = [
-            self.sample(
-                requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress
-            )
+            self.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress)
             for i in range(0, len(requests), batch)
         ]
         return as_images(torch.cat(made)) if made else []

@@ -102,12 +102,8 @@ class ClipText:
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tokens:
-        batch = self.tokenizer(
-            list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
-        )
-        answer = self.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
-        )
+        batch = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
+        answer = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True)
         states = answer.last_hidden_state if self.layer == -1 else answer.hidden_states[self.layer]
         return Tokens(states.clone(), batch["attention_mask"].bool())
 
@@ -153,9 +149,7 @@ def model_folder(path: str | Path) -> Path:
     """A folder that holds a model; FileNotFoundError else."""
     folder = Path(path).expanduser()
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise FileNotFoundError(
-            f"no model at {folder}: expected a folder with config.json and safetensors weights, fetched beforehand"
-        )
+        raise FileNotFoundError(f"no model at {folder}: expected a folder with config.json and safetensors weights, fetched beforehand")
     return folder
 
 

@@ -25,29 +25,36 @@ from .pictures import Batch, Pictures
 from .pipeline import ImagePipeline
 
 
-def train(config: Config, pictures: Pictures, output: Path, *, resume: bool = False) -> ImagePipeline:
+def train(
+    config: Config, pictures: Pictures, output: Path, *, resume: bool = False, accelerator: Accelerator | None = None
+) -> ImagePipeline:
     """Train every stage that the configuration names, and write the finished model to `output`/model.
 
     Each stage has a folder of its own below `output` with checkpoint, averaged weights and losses. resume: go on from
     the checkpoints found there; without it, FileExistsError where there is one. `config.data.held` of the pictures are
-    never trained on.
+    never trained on. accelerator: decides where; None is what accelerate chooses, a GPU where there is one. The pipeline
+    that comes back is on the CPU.
     """
+    accelerator = accelerator or Accelerator()
     seen, held = pictures.split(config.data.held)
     text = build_text(config.model, pictures.captions)
     torch.manual_seed(config.train.denoiser.seed)
     parts = build(config.model, text, seen.typical(), {"data": config.data.model_dump(), "stages": {}})
     stages = parts.facts["stages"]
+    parts.codec.to(accelerator.device)
     if isinstance(parts.codec, Latents):
-        stages["vae"] = train_codec(parts.codec, config, seen, held, output / "vae", resume)
+        stages["vae"] = train_codec(parts.codec, config, seen, held, output / "vae", resume, accelerator)
         parts.codec.requires_grad_(False)
     labels = Labels(text, pictures)
     for name, network in (("denoiser", parts.network), ("refiner", parts.refiner)):
         if network is not None:
             share = config.model.refiner.share if name == "refiner" else 1.0
             ends = Ends(parts.codec, labels, build_schedule(config.model), share)
-            stages[name] = train_denoiser(network, ends, config, name, seen, held, output / name, resume)
+            stages[name] = train_denoiser(network, ends, config, name, seen, held, output / name, resume, accelerator)
     pipeline = ImagePipeline(parts)
-    pipeline.save_pretrained(output / "model")
+    if accelerator.is_main_process:
+        pipeline.save_pretrained(output / "model")
+    accelerator.wait_for_everyone()
     return pipeline
 
 
@@ -95,6 +102,7 @@ class Rows(NamedTuple):
     level: Tensor | None = None
     keep: Tensor | None = None
     batch: Batch | None = None
+    conditions: Conditions | None = None
 
 
 class Reconstruct:
@@ -135,14 +143,18 @@ class Denoise(Reconstruct):
         keep = torch.rand(self.stage.batch, generator=generator) >= self.stage.drop_caption
         return batch._replace(keep=keep, level=self.ends.levels(self.stage.batch, generator))
 
+    def load(self, batch: Rows) -> Rows:
+        batch = super().load(batch)
+        return batch._replace(conditions=self.ends.labels.conditions(self.pictures, batch.batch, batch.keep))
+
     def losses(self, network: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.ends.encode(batch.batch.pixels)
-        c = self.ends.labels.conditions(self.pictures, batch.batch, batch.keep)
-        return losses.simple(network, c, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight), {}
+        found = losses.simple(network, batch.conditions, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight)
+        return found, {}
 
 
 def train_codec(
-    codec: Latents, config: Config, seen: Pictures, held: Pictures, folder: Path, resume: bool
+    codec: Latents, config: Config, seen: Pictures, held: Pictures, folder: Path, resume: bool, accelerator: Accelerator
 ) -> dict[str, Any]:
     """Train the auto-encoder, then calibrate its latents."""
     stage = config.train.vae
@@ -154,7 +166,8 @@ def train_codec(
         y = torch.cat([vae(part.to(device))[0].cpu() for part in x.split(256)])
         return {"held_rms": float((x - y).square().mean().sqrt())}
 
-    facts = run_stage(vae, stage, config, folder, resume, Reconstruct(seen, stage, config.data.shrunk, latent), validate)
+    objective = Reconstruct(seen, stage, config.data.shrunk, latent)
+    facts = run_stage(vae, stage, config, folder, resume, objective, validate, accelerator)
     codec.calibrate(seen.centred().pixels)
     return facts
 
@@ -168,25 +181,28 @@ def train_denoiser(
     held: Pictures,
     folder: Path,
     resume: bool,
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """Train one network on the noise levels that it is for."""
     stage: TrainConfig = getattr(config.train, name)
+    device = accelerator.device
     rows = torch.randint(len(held), (256,), generator=stream(1, 2, 3))
     batch = held.centred(rows)
-    z = ends.encode(batch.pixels)
-    eps = torch.randn(z.shape, generator=stream(1, 2, 4))
+    z = ends.encode(batch.pixels.to(device))
+    eps = torch.randn(z.shape, generator=stream(1, 2, 4)).to(device)
+    level = ends.even(len(z)).to(device)
     objective = Denoise(seen, stage, config.data.shrunk, tuple(z.shape[1:]), ends, config.model.diffusion)
 
     def validate(network: nn.Module) -> dict[str, float]:
         """On held-out pictures, at fixed levels and noise: with their captions, and without."""
         figures = {}
         for key, keep in (("held", True), ("held_no_caption", False)):
-            c = ends.labels.conditions(held, batch, torch.full((len(z),), keep))
-            value = losses.simple(network, c, z, ends.even(len(z)), eps, ends.schedule, config.model.diffusion.prediction)
+            c = ends.labels.conditions(held, batch, torch.full((len(z),), keep)).to(device)
+            value = losses.simple(network, c, z, level, eps, ends.schedule, config.model.diffusion.prediction)
             figures[key] = float(value.mean())
         return figures
 
-    return run_stage(network, stage, config, folder, resume, objective, validate)
+    return run_stage(network, stage, config, folder, resume, objective, validate, accelerator)
 
 
 def run_stage(
@@ -197,12 +213,13 @@ def run_stage(
     resume: bool,
     objective: Reconstruct,
     validate: Callable[[nn.Module], dict[str, float]],
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """Train one network to the end of its plan; it is left with its averaged weights. Returns facts to keep.
 
     seconds: on the clock; cpu_seconds: of all threads, which other work on the machine does not lengthen.
     """
-    training, run = Training(network, stage, accelerator=Accelerator(cpu=True)), Run(folder, resume)
+    training, run = Training(network, stage, accelerator=accelerator), Run(folder, resume)
     spent = load_tensors(run.last)[1].get("figures", {}) if run.last.exists() else {}
     facts = {"parameters": parameters(network), "steps": stage.steps, "batch": stage.batch}
     clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}

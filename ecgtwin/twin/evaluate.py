@@ -186,7 +186,7 @@ def summary(figures: dict[str, Any]) -> str:
     first = next(iter(figures["identity"].values()))
     lines.append(f"  ({first['queries']} ECGs of patients with several, gallery of {first['gallery']})")
     if truth := figures.get("counterfactuals"):
-        columns = ("twin", "unchanged", "stranger", "ceiling", "change", "own")
+        columns = ("twin", "unchanged", "stranger", "ceiling", "change", "size", "error", "own")
         lines.append(f"exact counterfactuals of {truth['people']} simulated people, correlation of median beats with the truth:")
         lines.append(" " * 56 + " ".join(f"{name:>9}" for name in columns))
         for name, row in (*truth["states"].items(), ("mean", truth["mean"])):

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,12 +39,15 @@ def stage_app(name: str, doc: str | None, *needs: str) -> typer.Typer:
         from ..cli import refusing
 
         with refusing():
+            from ..train.device import accelerator_of
+
+            accelerator = accelerator_of(given["cpu"])
             from ..train.dry import dry
             from . import train
 
             settings = settings_of(given["config"], given["overrides"], (name,), given["seed"])
             measure = dry if given["dry_run"] else None
-            where = train.Where(given["output"], given["resume"], given["start"], measure, accelerator_of(given["cpu"]))
+            where = train.Where(given["output"], given["resume"], given["start"], measure, accelerator)
             more = [table_of(given[need], settings) if need == "statements" else given[need] for need in needs]
             found = getattr(train, f"train_{name}")(settings, recordings_of(given["store"], settings), *more, where)
             reported(found, given["dry_run"], given["as_json"])
@@ -89,16 +91,6 @@ def table_of(path: Path | None, settings):
             "give the table of the encoder it was written for (--statements), or set model.text.width"
         )
     return table
-
-
-def accelerator_of(cpu: bool):
-    if cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-    try:
-        from accelerate import Accelerator
-    except ImportError:
-        raise ValueError('training needs the package accelerate: pip install "ecgtwin[train]"') from None
-    return Accelerator(cpu=cpu)
 
 
 def reported(found: dict[str, Any], dry_run: bool, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """How near a model comes to the exact counterfactual. Only simulated people have one, so these figures are about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -49,14 +49,25 @@ def counterfactuals(
     options: of `ECGTwin.sample`. Returns for each state, as medians over people of the correlation of median beats (8 leads, -0.30
     to 0.45 s around R): `twin` with the truth; `unchanged`, the reference with the truth; `stranger`, other people's truth in that
     state with this one's; `ceiling`, the truth through the auto-encoder; `change`, what the model changed with what should
-    change. `own`: share of twins that are more like their own person's truth than like anybody else's. `unmeasured`: twins without a
-    median beat. States with statements that the model does not know are left out, and named.
+    change. `size`: how large the twin's beat is beside the truth (root mean square, 1 is right); `error`: of their difference,
+    relative to the truth, and `error_unchanged` of the reference's. `own`: share of twins that are more like their own person's
+    truth than like anybody else's. `unmeasured`: twins without a median beat. States with statements that the model does not know
+    are left out, and named.
     """
     if people < 2:
         raise ValueError(f"{people} people: expected 2 or more, so that there are strangers to compare with")
     known = [name for name in states if knows(model, name)]
     if not known:
         raise ValueError(f"none of the states is known to the model: {', '.join(states)}")
+    found = {name: compare(beats) for name, beats in drawn(model, people, known, seed=seed, batch=batch, **options)}
+    mean = {key: float(np.mean([row[key] for row in found.values()])) for key in next(iter(found.values())) if key != "unmeasured"}
+    return {"people": people, "states": found, "mean": mean, "left_out": [name for name in states if name not in known]}
+
+
+def drawn(
+    model: ECGTwin, people: int, states: Sequence[str], *, seed: int = 0, batch: int = 16, **options: Any
+) -> Iterator[tuple[str, Beats]]:
+    """State by state, the beats of all people; the same people for the same seed."""
     rng = np.random.default_rng([seed, crc32(b"counterfactuals")])
     persons = [Person.draw(int(k)) for k in rng.integers(2**31, size=people)]
     references = [simulate_truth(p, "sinus rhythm", seed=seed) for p in persons]
@@ -64,18 +75,14 @@ def counterfactuals(
     with torch.inference_mode():
         z = model.codec.encode(signals)
         bases = model.extractor(z, model.conditions([Condition()] * people))
-    found: dict[str, Any] = {}
-    for name in known:
+    for name in states:
         truths = [simulate_truth(p, name, seed=seed) for p in persons]
         requests = [Request(b, wanted(t), seed + k) for k, (b, t) in enumerate(zip(bases, truths, strict=True))]
-        parts = [requests[k : k + batch] for k in range(0, people, batch)]
-        twins = torch.cat([model.sample(part, **options) for part in parts])
+        twins = torch.cat([model.sample(requests[k : k + batch], **options) for k in range(0, people, batch)])
         with torch.inference_mode():
             best = model.codec.decode(model.codec.encode(model.signals([t.ecg for t in truths])))
         clean = model.signals([t.clean for t in truths])
-        found[name] = compare(Beats(*(median_beats(x.cpu().numpy(), rate) for x in (signals, clean, twins, best))))
-    mean = {key: float(np.mean([row[key] for row in found.values()])) for key in next(iter(found.values())) if key != "unmeasured"}
-    return {"people": people, "states": found, "mean": mean, "left_out": [name for name in states if name not in known]}
+        yield name, Beats(*(median_beats(x.cpu().numpy(), rate) for x in (signals, clean, twins, best)))
 
 
 def compare(beats: Beats) -> dict[str, float]:
@@ -93,6 +100,9 @@ def compare(beats: Beats) -> dict[str, float]:
         "stranger": strangers[apart],
         "ceiling": paired(ceiling, truth),
         "change": paired(twin - reference, truth - reference),
+        "size": ratio(twin, truth),
+        "error": ratio(twin - truth, truth),
+        "error_unchanged": ratio(reference - truth, truth),
     }
     right = (own.argmax(1) == np.arange(len(truth)))[measured]
     return {
@@ -122,6 +132,11 @@ def aligned(beats: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def paired(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of each row with the other's row; 0 where one of them is empty."""
     return (a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Root mean square of each row over that of the other's row."""
+    return np.linalg.norm(a, axis=-1) / np.maximum(np.linalg.norm(b, axis=-1), 1e-12)
 
 
 def wanted(truth: Simulated) -> Condition:

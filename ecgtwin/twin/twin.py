@@ -17,6 +17,7 @@ from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.checks import prepare
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
+from ..train.device import pick_device
 from . import files
 from .condition import Condition, Conditions, stack
 from .files import Parts
@@ -212,14 +213,3 @@ class ECGTwin:
             synthetic=True,
         )
         return ecg.twelve()
-
-
-def pick_device(name: str) -> torch.device:
-    if name != "auto":
-        try:
-            return torch.device(name)
-        except RuntimeError:
-            raise ValueError(f"device {name!r}: expected auto, cpu, cuda, cuda:1 or mps") from None
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

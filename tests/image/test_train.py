@@ -1,11 +1,16 @@
+import csv
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from ecgtwin.image.config import read_config
 from ecgtwin.image.evaluate import Clip, distances, evaluate, in_parts, nearest, train_judge
+from ecgtwin.image.pictures import read_digits
 from ecgtwin.image.pipeline import ImagePipeline, Request
 from ecgtwin.image.train import Ends, train
 from ecgtwin.train.checkpoint import load_tensors, part
@@ -93,9 +98,7 @@ def test_a_refiner_sees_clean_levels_only():
 def test_training_lowers_the_loss_with_its_caption_most(tmp_path):
     """The bright row is where the caption says: knowing it must help."""
     settings = config(DIT)
-    stage = settings.train.denoiser.model_copy(
-        update={"steps": 500, "batch": 64, "rate": 5e-3, "validate_every": 500, "average": 0.95}
-    )
+    stage = settings.train.denoiser.model_copy(update={"steps": 500, "batch": 64, "rate": 5e-3, "validate_every": 500, "average": 0.95})
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"denoiser": stage})})
     facts = train(settings, pictures(80), tmp_path).parts.facts["stages"]["denoiser"]
     assert facts["held"] < 0.9 * facts["held_no_caption"] and facts["seconds"] > 0
@@ -155,9 +158,7 @@ def test_clip_agrees_with_its_own_forward(tmp_path):
     batch = clip.tokenizer(["a cat", "a dog"], padding=True, return_tensors="pt")
     pixels = ((x + 1) / 2 - clip.mean) / clip.std
     with torch.no_grad():
-        answer = clip.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], pixel_values=pixels
-        )
+        answer = clip.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], pixel_values=pixels)
     torch.testing.assert_close(clip.features(x), answer.image_embeds, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(clip.read(["a cat", "a dog"]), answer.text_embeds, atol=1e-5, rtol=1e-4)
 
@@ -175,6 +176,32 @@ def test_the_script_runs_two_steps(path, tmp_path, monkeypatch):
     assert done.value.code == 0
     made = ImagePipeline.from_pretrained(tmp_path / "model").generate("a handwritten seven", steps=2)
     assert len(made) == 1
+
+
+def test_two_processes_equal_one(tmp_path):
+    """The same losses and the same model, by gloo, with the same global batch."""
+    pytest.importorskip("sklearn")
+    path = ROOT / "configs" / "image_latent.yaml"
+    short = [f"train.{s}.{v}" for s in ("vae", "denoiser") for v in ("steps=2", "batch=4", "validate_every=1", "precision=float32")]
+    settings = read_config(path, short)
+    train(settings, read_digits(settings.model.picture, settings.data), tmp_path / "one")
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "scripts/train_image.py")]
+    line += ["--config", str(path), "--cpu", "--output", str(tmp_path / "two"), *(part for item in short for part in ("--set", item))]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("model in") == 1
+    for stage in ("vae", "denoiser"):
+        a, b = (rows(tmp_path / n / stage / "losses.csv") for n in ("one", "two"))
+        assert a.keys() == b.keys() and len(a) > 4
+        assert [b[k] for k in a] == pytest.approx([a[k] for k in a], rel=1e-3)
+    a, b = (load_tensors(tmp_path / n / "model" / "weights.safetensors")[0] for n in ("one", "two"))
+    assert all(torch.allclose(a[k], b[k], atol=1e-2) for k in a)
+
+
+def rows(path):
+    with path.open() as file:
+        found = {(r["step"], r["figure"]): float(r["value"]) for r in csv.DictReader(file)}
+    return {k: v for k, v in found.items() if k[1] not in ("steps_per_second", "waiting", "seconds", "cpu_seconds")}
 
 
 def test_part_of_a_checkpoint_is_one_network(tmp_path):

@@ -70,8 +70,7 @@ def write_clip(folder):
     vocabulary = {name: k for k, name in enumerate(names)}
     torch.manual_seed(0)
     settings = CLIPConfig(
-        text_config=side
-        | {"vocab_size": len(names), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1},
+        text_config=side | {"vocab_size": len(names), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1},
         vision_config=side | {"image_size": 16, "patch_size": 8},
         projection_dim=8,
     )

@@ -20,7 +20,8 @@ def waves(n: int, seed: int) -> np.ndarray:
 def test_a_perfect_model_has_perfect_figures():
     before, truth = waves(6, 0), waves(6, 1)
     found = compare(Beats(before, truth, truth, truth))
-    assert [found[k] for k in ("twin", "ceiling", "change", "own")] == pytest.approx([1, 1, 1, 1])
+    assert [found[k] for k in ("twin", "ceiling", "change", "own", "size")] == pytest.approx([1] * 5)
+    assert found["error"] == pytest.approx(0, abs=1e-9) and found["error_unchanged"] > 0.5
     assert found["unchanged"] < 0.9 and found["stranger"] < 0.9 and found["unmeasured"] == 0
 
 
@@ -28,6 +29,12 @@ def test_a_model_that_returns_the_reference_is_told():
     before, truth = waves(6, 0), waves(6, 1)
     found = compare(Beats(before, truth, before, truth))
     assert found["twin"] == found["unchanged"] and found["change"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_model_that_exaggerates_is_told():
+    before, truth = waves(6, 0), waves(6, 1)
+    found = compare(Beats(before, truth, 2 * truth, truth))
+    assert [found[k] for k in ("twin", "size", "error")] == pytest.approx([1, 2, 1])
 
 
 def test_a_model_that_draws_a_stranger_is_told():
