@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .beat import Parts, lasting
+from .beat import SLURRED, Parts, lasting, qrs_speed
 from .dipole import DOWER, Wave, turn_to_axis, wave
 from .person import Person
 
@@ -65,15 +65,19 @@ def left_bundle_block(person: Person, parts: Parts) -> Parts:
     """The left ventricle is activated from the right, late and slowly: broad and notched to the left and back, no septal q."""
     peak = size(person) * person.own("LBBB size", 0.72, 1.0)
     front, notch = person.own("LBBB r", -0.22, 0.1), person.own("LBBB notch", 0.55, 0.85)
-    qrs = wave(
-        (0.09, 0.060, (0.15, 0.06, front)),
-        (0.22, 0.075, (0.55, 0.20, 0.80)),
-        (0.35, 0.075, (1.00, 0.20, 1.30)),
-        (0.48, 0.070, (notch, 0.05, 1.05)),
-        (0.62, 0.080, (1.20, -0.10, 0.75)),
-        (0.76, 0.070, (0.75, -0.15, 0.30)),
-        (0.88, 0.060, (0.15, -0.05, 0.05)),
-    ).scaled(peak).turned(placed(person.qrs_field))
+    qrs = (
+        wave(
+            (0.09, 0.060, (0.15, 0.06, front)),
+            (0.22, 0.075, (0.55, 0.20, 0.80)),
+            (0.35, 0.075, (1.00, 0.20, 1.30)),
+            (0.48, 0.070, (notch, 0.05, 1.05)),
+            (0.62, 0.080, (1.20, -0.10, 0.75)),
+            (0.76, 0.070, (0.75, -0.15, 0.30)),
+            (0.88, 0.060, (0.15, -0.05, 0.05)),
+        )
+        .scaled(peak)
+        .turned(placed(person.qrs_field))
+    )
     axis = np.clip(person.axis_deg - person.own("LBBB axis", 15, 55), -55, 60)
     qrs = aimed(lasting(qrs, person.qrs_field, person.own("LBBB width", 134, 164)), float(axis), person)
     return conducted(parts, qrs, person.own("LBBB width", 134, 164), person)
@@ -86,11 +90,15 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
     down = person.own("RBBB y", -0.15, 0.15)
     start, left = parts.qrs_ms / 1000, (ms - 0.52 * parts.qrs_ms) / 1000  # s: the own QRS is half over when it begins
     begin = 0.52 * start
-    late = wave(
-        (begin + 0.22 * left, 0.13 * left, (-0.10, down / 2, -0.28)),
-        (begin + 0.46 * left, 0.14 * left, (-0.21, down, -0.48)),
-        (begin + 0.70 * left, 0.13 * left, (-0.17, down / 2, -0.28)),
-    ).scaled(peak).turned(placed(person.qrs_field))
+    late = (
+        wave(
+            (begin + 0.22 * left, 0.13 * left, (-0.10, down / 2, -0.28)),
+            (begin + 0.46 * left, 0.14 * left, (-0.21, down, -0.48)),
+            (begin + 0.70 * left, 0.13 * left, (-0.17, down / 2, -0.28)),
+        )
+        .scaled(peak)
+        .turned(placed(person.qrs_field))
+    )
     return conducted(parts, parts.qrs + late, ms, person)
 
 
@@ -142,6 +150,7 @@ def wall_of(person: Person, region: str, field: np.ndarray) -> np.ndarray:
 
 def infarcted(region: str):
     """Old infarction: the dead wall no longer pulls; the first 40 ms point away from it (Q waves), its T turns over."""
+
     def change(person: Person, parts: Parts) -> Parts:
         wall, wall_t = wall_of(person, region, person.qrs_field), wall_of(person, region, person.t_field)
         unit = parts.qrs_ms / 1000
@@ -164,6 +173,7 @@ def infarcted(region: str):
 
 def injured(region: str):
     """Acute infarction: the ST segment is lifted towards the wall, down on the other side; T tall; a beginning Q."""
+
     def change(person: Person, parts: Parts) -> Parts:
         wall, wall_t = wall_of(person, region, person.qrs_field), wall_of(person, region, person.t_field)
         unit = parts.qrs_ms / 1000
@@ -217,22 +227,36 @@ def pre_excitation(person: Person, parts: Parts) -> Parts:
     routes = ((0.75, 0.35, -0.55), (0.70, -0.55, -0.35), (0.85, 0.25, 0.45))  # left lateral, posteroseptal, right free wall
     delta = placed(person.qrs_field) @ routes[int(person.own("bypass", 0, 3 - 1e-9))] * size(person)
     rise = wave(*((f * ahead, 0.30 * ahead, (h,) * 3) for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))))
-    qrs = along(rise, delta) + parts.qrs.scaled(0.88).moved(ahead)
-    return replace(conducted(parts, qrs, parts.qrs_ms + 1000 * ahead, person), pr_ms=pr)
+    for growth in np.arange(1.0, 2.0, 0.1):  # until the delta wave runs into the own QRS without a pause
+        qrs = along(rise, growth * delta) + parts.qrs.scaled(0.88).moved(ahead)
+        if longest_pause(qrs, person.qrs_field, ahead + 0.03) < 0.008:
+            break
+    return replace(conducted(parts, qrs, parts.qrs_ms + 1000 * ahead, person), pr_ms=pr, qrs_off=SLURRED)
+
+
+def longest_pause(qrs: Wave, field: np.ndarray, until: float) -> float:
+    """The longest time in s, begun before `until`, in which a QRS complex is so slow (0.07 of its fastest) that it seems to begin anew."""
+    time, speed = qrs_speed(qrs, field)
+    moving = time[speed > 0.07]
+    return float(np.diff(moving)[moving[:-1] < until].max())
 
 
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
     x, y, notch = person.own("paced x", 0.0, 0.6), person.own("paced y", -1.0, -0.5), person.own("paced notch", 0.85, 1.25)
-    qrs = wave(
-        (0.09, 0.055, (0.10, -0.10, -0.05)),
-        (0.21, 0.060, (0.8 * x, 0.70 * y, 0.55)),
-        (0.34, 0.065, (x, notch * y, 0.95)),
-        (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.80)),
-        (0.60, 0.065, (x + 0.15, 0.95 * y, 0.85)),
-        (0.73, 0.060, (x, 0.45 * y, 0.40)),
-        (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
-    ).scaled(size(person) * person.own("paced size", 0.65, 1.0)).turned(placed(person.qrs_field))
+    qrs = (
+        wave(
+            (0.09, 0.055, (0.10, -0.10, -0.05)),
+            (0.21, 0.060, (0.8 * x, 0.70 * y, 0.55)),
+            (0.34, 0.065, (x, notch * y, 0.95)),
+            (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.80)),
+            (0.60, 0.065, (x + 0.15, 0.95 * y, 0.85)),
+            (0.73, 0.060, (x, 0.45 * y, 0.40)),
+            (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
+        )
+        .scaled(size(person) * person.own("paced size", 0.65, 1.0))
+        .turned(placed(person.qrs_field))
+    )
     tracked = person.own("pacemaker tracks P", 0, 1) > 0.55
     changed = conducted(parts, qrs, person.own("paced width", 150, 182), person, share=0.65, own=0.5)
     return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
@@ -250,14 +274,18 @@ def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
     """A beat that starts in the muscle of either ventricle: broad, large, notched, no P wave; where from is the person's own."""
     side = 1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0  # from the right ventricle to the left and back, or the reverse
     y = person.own("ectopic y", -0.9, 1.0)
-    qrs = wave(
-        (0.12, 0.060, (0.10 * side, 0.10 * y, 0.10 * side)),
-        (0.25, 0.065, (0.35 * side, 0.65 * y, 0.65 * side)),
-        (0.39, 0.065, (0.60 * side, 1.15 * y, 1.15 * side)),
-        (0.52, 0.065, (0.75 * side, 0.85 * y, 0.75 * side)),
-        (0.66, 0.065, (0.70 * side, 0.60 * y, 0.50 * side)),
-        (0.80, 0.060, (0.25 * side, 0.20 * y, 0.15 * side)),
-    ).scaled(size(person) * person.own("ectopic size", 0.9, 1.3)).turned(placed(person.qrs_field))
+    qrs = (
+        wave(
+            (0.12, 0.060, (0.10 * side, 0.10 * y, 0.10 * side)),
+            (0.25, 0.065, (0.35 * side, 0.65 * y, 0.65 * side)),
+            (0.39, 0.065, (0.60 * side, 1.15 * y, 1.15 * side)),
+            (0.52, 0.065, (0.75 * side, 0.85 * y, 0.75 * side)),
+            (0.66, 0.065, (0.70 * side, 0.60 * y, 0.50 * side)),
+            (0.80, 0.060, (0.25 * side, 0.20 * y, 0.15 * side)),
+        )
+        .scaled(size(person) * person.own("ectopic size", 0.9, 1.3))
+        .turned(placed(person.qrs_field))
+    )
     return replace(conducted(parts, qrs, person.own("ectopic width", 138, 172), person, share=0.75, own=0.5), p=None)
 
 

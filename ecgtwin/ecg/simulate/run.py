@@ -76,9 +76,7 @@ def simulate_truth(
     rate = rate_in(person, state) if rate is None else float(rate)
     _check(rate, seconds, fs)
     time = np.arange(int(round(seconds * fs))) / fs
-    beats_rng, atria_rng, noise_rng = (
-        np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise")
-    )
+    beats_rng, atria_rng, noise_rng = (np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise"))
     breath = beats_rng.uniform(0, 2 * np.pi)
     kinds = beats_of(person, state, rate)
     if state.rhythm == "fibrillation":
@@ -128,9 +126,7 @@ def counterfactual(
     return simulate_truth(person, factual, rate, seed, **options), simulate_truth(person, other, rate, seed, **options)
 
 
-def cohort(
-    n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combined: float = 0.3, **options
-) -> Iterator[Simulated]:
+def cohort(n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combined: float = 0.3, **options) -> Iterator[Simulated]:
     """`each` ECGs of each of `n` people, person by person: in different states, at different rates, with noise.
 
     healthy: share of ECGs in sinus rhythm and nothing else; the others are spread evenly over `STATES`; combined: the share of

@@ -114,9 +114,7 @@ STATES: dict[str, State] = {
     **_infarctions("lateral"),
     "non-specific ST depression": _sinus("non-specific ST depression", to.st_depression),
     "inverted T-waves": _sinus("inverted T-waves", to.t_inversion),
-    "low QRS voltages in the frontal and horizontal leads": _sinus(
-        "low QRS voltages in the frontal and horizontal leads", to.low_voltage
-    ),
+    "low QRS voltages in the frontal and horizontal leads": _sinus("low QRS voltages in the frontal and horizontal leads", to.low_voltage),
     "ventricular premature complex": _sinus("ventricular premature complex", premature="ventricular"),
     "atrial premature complex": _sinus("atrial premature complex", premature="atrial"),
     "long QT-interval": _sinus("long QT-interval", to.long_qt),

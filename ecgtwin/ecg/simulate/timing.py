@@ -24,9 +24,7 @@ class Rhythm:
     cycle: float | None = None
 
 
-def sinus(
-    person: Person, rate: float, seconds: float, rng: np.random.Generator, breath: float, premature: str | None = None
-) -> Rhythm:
+def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator, breath: float, premature: str | None = None) -> Rhythm:
     """Beats from the sinus node, faster when breathing in, with 1 to 3 premature beats in the strip if a kind is given.
 
     breath: the phase of breathing at time 0, in radians.
@@ -62,9 +60,7 @@ def _interrupted(
     return tuple(kinds)
 
 
-def fibrillation(
-    person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None
-) -> Rhythm:
+def fibrillation(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
     """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation about 0.2."""
     n = _how_many(rate, seconds)
     factors = np.clip(rng.gamma(1 / 0.22**2, 0.22**2, n), max(0.55, 0.29 * rate / 60), 1.8)
