@@ -46,6 +46,7 @@ def ecg(
     sampler: Samplers = ["DDIM", "DPM-Solver++ 2M", "UniPC 2"],  # noqa: B006
     steps: Steps = [5, 10, 20],  # noqa: B006
     guidance: Scales = [1.0, 2.0, 3.5, 5.0],  # noqa: B006
+    base_guidance: Annotated[float, typer.Option(help="how strongly the identity acts")] = 1.0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +63,7 @@ def ecg(
             panel = Panel(twin, recordings.only("validation"), ecgs, seed)
 
         def measure(solver: Solver, count: int, scale: float) -> dict[str, float]:
-            found = panel.quality(panel.draw(solver, trailing(twin.schedule, count), guidance=scale))
+            found = panel.quality(panel.draw(solver, trailing(twin.schedule, count), guidance=scale, base_guidance=base_guidance))
             return {"kernel distance x 1000": found.distance, "heart rate error, beats/min": found.rate_error}
 
         finish(searched(chosen, steps, guidance, measure), output, as_json)

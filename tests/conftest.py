@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores: one thread each
+
 import pytest
 
 SHARED = Path(os.environ.get("ECGTWIN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -52,20 +52,22 @@ class Panel:
         self.map = standardised(real)
         self.real = self.map(real)
 
-    def denoiser(self, guidance: float = 1.0) -> Denoiser:
-        """At guidance 1 the network is called once a step, under the condition and the base."""
-        if guidance != 1:
-            return self.model.denoiser(self.requests, guidance=guidance)
+    def denoiser(self, guidance: float = 1.0, base_guidance: float = 1.0) -> Denoiser:
+        """Where both are 1 the network is called once a step, under the condition and the base."""
+        if (guidance, base_guidance) != (1, 1):
+            return self.model.denoiser(self.requests, guidance=guidance, base_guidance=base_guidance)
         base = torch.stack([r.base for r in self.requests if r.base is not None])
         c = self.model.conditions([r.condition for r in self.requests], base)
         return bind(self.model.network, self.model.network.prepare(c), self.model.config.diffusion.prediction)
 
     @torch.inference_mode()
-    def draw(self, solver: Solver, levels: Sequence[Level], *, guidance: float = 1.0, seed: int = 0) -> Tensor:
+    def draw(
+        self, solver: Solver, levels: Sequence[Level], *, guidance: float = 1.0, base_guidance: float = 1.0, seed: int = 0
+    ) -> Tensor:
         """Latents (n, Z, T); seed is added to every request's."""
         noise = seeded_noise([r.seed + seed for r in self.requests])
         x = noise(torch.empty(self.shape, device=self.model.device))
-        return sample(self.denoiser(guidance), x, list(levels), solver, noise)
+        return sample(self.denoiser(guidance, base_guidance), x, list(levels), solver, noise)
 
     @torch.inference_mode()
     def signals(self, z: Tensor) -> np.ndarray:

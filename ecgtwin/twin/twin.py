@@ -22,7 +22,7 @@ from . import files
 from .condition import Condition, Conditions, stack
 from .files import Parts
 
-GUIDANCE, BASE_GUIDANCE = 3.5, 1.0
+GUIDANCE, BASE_GUIDANCE = 2.5, 1.5
 
 
 class Request(NamedTuple):

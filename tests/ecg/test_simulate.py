@@ -109,7 +109,7 @@ def test_the_same_signal_at_any_rate_of_sampling():
 
 
 def test_wrong_requests_say_what_is_right():
-    with pytest.raises(KeyError, match="atrial fibrillation"):
+    with pytest.raises(ValueError, match="atrial fibrillation"):
         simulate(PEOPLE[0], "fribillation")
     for options, words in (({"rate": 300}, "20 to 250"), ({"seconds": 1}, "2 to 3600"), ({"fs": 50}, "at least|100 to")):
         with pytest.raises(ValueError, match=words):

@@ -56,11 +56,12 @@ def test_seeds_decide_the_draw(panel):
     a, b, c = (panel.draw(DpmPP(2), levels, seed=s) for s in (0, 0, 1))
     assert torch.equal(a, b) and not torch.allclose(a, c)
     assert not torch.allclose(a, panel.draw(DpmPP(2), levels, guidance=3.0))
+    assert not torch.allclose(a, panel.draw(DpmPP(2), levels, base_guidance=2.0))
 
 
 def test_guidance_one_is_the_model_s_own(panel):
     x, level = torch.randn(panel.shape), trailing(panel.model.schedule, 5)[1]
-    expected = panel.model.denoiser(panel.requests, guidance=1.0)(x, level).x0
+    expected = panel.model.denoiser(panel.requests, guidance=1.0, base_guidance=1.0)(x, level).x0
     torch.testing.assert_close(panel.denoiser()(x, level).x0, expected, atol=1e-4, rtol=1e-4)
     assert panel.draw(DDIM(), trailing(panel.model.schedule, 2)).isfinite().all()
 

@@ -56,7 +56,7 @@ def simulate(
     state: a `State`, or names of `STATES` joined with "|" ("atrial fibrillation|left ventricular hypertrophy").
     rate: beats/min (20 to 250), None: the person's own in this state. seed: of what changes from recording to recording (moment of
     the first beat, variability, noise); the same seed in two states shares it. seconds: 2 to 3600. fs: Hz, at least 100.
-    noise: None for the clean signal. ValueError for what is out of range, KeyError for an unknown state.
+    noise: None for the clean signal. ValueError for what is out of range and for an unknown state.
     """
     return simulate_truth(person, state, rate, seed, seconds=seconds, fs=fs, noise=noise).ecg
 

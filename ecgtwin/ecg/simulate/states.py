@@ -139,11 +139,11 @@ ALIASES = {
 
 
 def state(text: str) -> State:
-    """The state of one or more names, joined with "|". KeyError, naming the known ones, for an unknown name."""
+    """The state of one or more names, joined with "|". ValueError, naming the known ones, for an unknown name."""
     found: State | None = None
     for name in (part.strip() for part in text.split("|")):
         known = STATES.get(ALIASES.get(name, name))
         if known is None:
-            raise KeyError(f"unknown state {name!r}, expected of: {', '.join(STATES)}")
+            raise ValueError(f"unknown state {name!r}, expected of: {', '.join(STATES)}")
         found = known if found is None else found + known
     return found
