@@ -43,7 +43,7 @@ def read(path: Path, stage: str) -> Left:
         return Left(getattr(parts, PARTS[stage]).state_dict(), parts.config, made_from, figures, parts.facts)
     tensors, meta = load_tensors(path)
     config = parse(ModelConfig, meta["config"]["model"], str(path))
-    return Left(part(tensors, "extractor") if stage == "base" else tensors, config, meta.get("inputs", {}), meta["figures"])
+    return Left(part(tensors, "extractor") if stage == "base" else tensors, config, meta.get("inputs", {}), meta.get("figures", {}))
 
 
 def load_codec(path: Path) -> tuple[Codec, str]:
