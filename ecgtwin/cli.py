@@ -62,6 +62,7 @@ def generate(
     steps: Steps = 20,
     guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
     base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
+    rescale: Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")] = 0.0,
     start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
     units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
     rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
@@ -79,7 +80,7 @@ def generate(
         deliver.run(
             reference,
             deliver.Wish(tuple(report or ()), sex, age, heart_rate, tuple(reference_report or ()), start),
-            deliver.Options(n, seed, steps, guidance, base_guidance, format),
+            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale),
             output,
             model=load(model, device),
             say=say,

@@ -19,8 +19,7 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     rescale: 0 … 1, how far to bring the spread of each sample back to that of `toward` (arXiv 2305.08891, section 3.4,
     on x0).
     """
-    if not 0 <= rescale <= 1:
-        raise ValueError(f"rescale {rescale}: give 0 (off) to 1 (the spread of the conditional estimate)")
+    check(rescale)
     if scale == 1:
         return toward
     if scale == 0:
@@ -29,37 +28,50 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     def guided(x: Tensor, at: Level) -> Denoised:
         wanted = toward(x, at)
         x0 = wanted.x0.mul(scale).add_(away(x, at).x0, alpha=1 - scale)
-        if rescale:
-            dims = tuple(range(1, x.ndim))
-            ratio = wanted.x0.std(dims, keepdim=True) / x0.std(dims, keepdim=True)
-            x0 = x0 * (1 - rescale + rescale * ratio)
-        return Denoised(x0, wanted.variance_mix)
+        return Denoised(rescaled(x0, wanted.x0, rescale), wanted.variance_mix)
 
     return guided
 
 
+def check(rescale: float) -> None:
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"rescale {rescale}: give 0 (off) to 1 (the spread of the conditional estimate)")
+
+
+def rescaled(x0: Tensor, wanted: Tensor, share: float) -> Tensor:
+    """x0 with the spread of each sample brought back to that of `wanted`, as far as `share` says."""
+    if not share:
+        return x0
+    dims = tuple(range(1, x0.ndim))
+    ratio = wanted.std(dims, keepdim=True) / x0.std(dims, keepdim=True)
+    return x0 * (1 - share + share * ratio)
+
+
 def guide_two_ways(
-    nothing: Denoiser, first: Denoiser, both: Denoiser, first_scale: float, second_scale: float
+    nothing: Denoiser, first: Denoiser, both: Denoiser, first_scale: float, second_scale: float, *, rescale: float = 0.0
 ) -> Denoiser:
     """x0 = nothing + first_scale * (first - nothing) + second_scale * (both - first): one scale for each of two
     conditions.
 
     `first` knows the first condition alone, `both` knows both (Brooks et al. 2023, arXiv 2211.09800, eq. 3). For a
     twin: the first condition is the identity, the second the state of the heart. A denoiser whose weight is 0 is not
-    called.
+    called. rescale: as in `guide`, to the spread of `both`.
     """
+    check(rescale)
     terms = [(nothing, 1 - first_scale), (first, first_scale - second_scale), (both, second_scale)]
     used = [(denoise, weight) for denoise, weight in terms if weight != 0]
     if len(used) == 1 and used[0][1] == 1:
         return used[0][0]
+    if rescale and second_scale == 0:
+        raise ValueError(f"rescale {rescale} takes the spread of what knows both conditions, but second_scale 0 leaves that out: give 0")
 
     def guided(x: Tensor, at: Level) -> Denoised:
         (denoise, weight), *others = reversed(used)
-        x0, mix = denoise(x, at)
-        x0 = x0.mul(weight)
+        wanted, mix = denoise(x, at)
+        x0 = wanted.mul(weight)
         for denoise, weight in others:
             x0 = x0.add_(denoise(x, at).x0, alpha=weight)
-        return Denoised(x0, mix)
+        return Denoised(rescaled(x0, wanted, rescale), mix)
 
     return guided
 

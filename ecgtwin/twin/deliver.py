@@ -48,6 +48,7 @@ class Options:
     guidance: float | None
     base_guidance: float | None
     format: str
+    rescale: float = 0.0
 
 
 def example() -> ECG:
@@ -117,6 +118,7 @@ def run(
         steps=options.steps,
         guidance=guidance,
         base_guidance=base_guidance,
+        rescale=options.rescale,
         seed=options.seed,
         progress=True,
     )

@@ -101,12 +101,13 @@ class ECGTwin:
         return self.extractor(z, self.conditions([c or Condition() for c in own]))
 
     def denoiser(
-        self, requests: Sequence[Request], *, guidance: float = GUIDANCE, base_guidance: float = BASE_GUIDANCE
+        self, requests: Sequence[Request], *, guidance: float = GUIDANCE, base_guidance: float = BASE_GUIDANCE, rescale: float = 0.0
     ) -> Denoiser:
         """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
 
         x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after InstructPix2Pix
-        (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity.
+        (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity. rescale (0 to 1) takes back how much
+        larger that makes an ECG (arXiv 2305.08891, section 3.4).
         """
         width = self.config.base.base
         base = torch.stack([torch.zeros(width) if r.base is None else r.base.cpu() for r in requests]).to(self.device)
@@ -118,7 +119,7 @@ class ECGTwin:
             return bind(self.network, self.network.prepare(c), self.config.diffusion.prediction)
 
         nothing = c._replace(keep_condition=none, keep_base=none)
-        return guide_two_ways(at(nothing), at(c._replace(keep_condition=none)), at(c), base_guidance, guidance)
+        return guide_two_ways(at(nothing), at(c._replace(keep_condition=none)), at(c), base_guidance, guidance, rescale=rescale)
 
     @torch.inference_mode()
     def sample(
@@ -128,6 +129,7 @@ class ECGTwin:
         steps: int = 20,
         guidance: float = GUIDANCE,
         base_guidance: float = BASE_GUIDANCE,
+        rescale: float = 0.0,
         solver: Solver | None = None,
         progress: bool = False,
     ) -> Tensor:
@@ -137,7 +139,7 @@ class ECGTwin:
         noise = seeded_noise([r.seed for r in requests])
         shape = (len(requests), self.config.vae.latent, self.config.signal.samples // self.codec.vae.factor)
         x = noise(torch.empty(shape, device=self.device))
-        denoise = self.denoiser(requests, guidance=guidance, base_guidance=base_guidance)
+        denoise = self.denoiser(requests, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
         walk = trajectory(denoise, x, trailing(self.schedule, steps), solver or DpmPP(2), noise)
         for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
             x = moment.x
@@ -153,6 +155,7 @@ class ECGTwin:
         steps: int = 20,
         guidance: float = GUIDANCE,
         base_guidance: float = BASE_GUIDANCE,
+        rescale: float = 0.0,
         solver: Solver | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -160,7 +163,8 @@ class ECGTwin:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
 
         reference_condition: the reference's own state, or None (unknown). guidance, base_guidance: how strongly
-        condition and identity act, 1 = as learned. Sample k has seed `seed + k`, so it is the same alone or among n.
+        condition and identity act, 1 = as learned; rescale: see `denoiser`. Sample k has seed `seed + k`, so it is the same
+        alone or among n.
         Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known.
         """
         if n < 1:
@@ -168,7 +172,7 @@ class ECGTwin:
         base = self.base(reference, reference_condition)[0]
         requests = [Request(base, condition, seed + k) for k in range(n)]
         signals = self.sample(
-            requests, steps=steps, guidance=guidance, base_guidance=base_guidance, solver=solver, progress=progress
+            requests, steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale, solver=solver, progress=progress
         )
         return [self.as_ecg(x, condition, reference, f"seed {seed + k}") for k, x in enumerate(signals)]
 

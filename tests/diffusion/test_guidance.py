@@ -99,6 +99,17 @@ def test_rescale_gives_back_the_spread_per_sample():
         guide(toward, away, 6.0, rescale=1.5)
 
 
+def test_two_way_guidance_rescales_to_what_knows_both():
+    base, nothing, x = two(SHAPES[1])
+    both, at = Gaussian(0.1, 0.2), LEVELS[1]
+    plain, wanted = guide_two_ways(nothing, base, both, 1.5, 4.0)(x, at).x0, both(x, at).x0
+    full, half = (guide_two_ways(nothing, base, both, 1.5, 4.0, rescale=r)(x, at).x0 for r in (1.0, 0.5))
+    assert torch.allclose(full.std((1, 2, 3)), wanted.std((1, 2, 3))) and torch.allclose(half, (plain + full) / 2)
+    for scales, rescale in (((1.5, 4.0), 2.0), ((1.5, 0.0), 0.5)):
+        with pytest.raises(ValueError, match="give 0"):
+            guide_two_ways(nothing, base, both, *scales, rescale=rescale)
+
+
 def test_an_interval_guides_inside_and_costs_nothing_outside():
     toward, away, x = two(SHAPES[0])
     guided = guide(toward, away, 4.0)

@@ -119,3 +119,9 @@ def test_twins_are_nearer_to_the_exact_counterfactual_than_the_reference(model):
     assert not found["left_out"]
     for name, row in found["states"].items():
         assert row["twin"] > row["unchanged"] + 0.05 and row["change"] > 0.5, (name, row)
+
+
+def test_rescale_takes_back_the_exaggeration_of_guidance(model, patient):
+    condition = Condition("sinus rhythm|complete left bundle branch block", "female", 60, 70)
+    plain, taken_back = (twin(model, patient, condition, n=4, rescale=r).std((1, 2)).mean() for r in (0.0, 1.0))
+    assert taken_back < 0.9 * plain
