@@ -133,8 +133,9 @@ def evaluate(
         from .train.checkpoint import write_atomically
         from .twin.evaluate import evaluate as measure
         from .twin.evaluate import summary
+        from .twin.files import named
 
-        loaded = load(None if str(model) == "default" else model, device)
+        loaded = load(named(model), device)
         figures = measure(loaded, real, people=people, seed=seed, report=lambda t: say(f"… {t}"))
         if json_file is not None:
             write_atomically(json_file, lambda p: p.write_text(json.dumps(figures, indent=2) + "\n"))

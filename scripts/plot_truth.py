@@ -7,7 +7,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from ecgtwin.cli import refusing
@@ -24,7 +23,7 @@ SHOWN = (
 @app.command(help=__doc__)
 def main(
     output: Annotated[Path, typer.Option(help="the picture to write")],
-    model: Annotated[str, typer.Option(help="model folder, or 'default'")] = "default",
+    model: Annotated[Path, typer.Option(help="model folder, or 'default'")] = Path("default"),
     state: Annotated[list[str], typer.Option(help="of the simulator; repeat")] = list(SHOWN),  # noqa: B006 typer reads it
     guidance: Annotated[float | None, typer.Option(help="left out: the model's own")] = None,
     seed: Annotated[int, typer.Option(help="another seed, another person")] = 0,
@@ -34,23 +33,23 @@ def main(
         from matplotlib.figure import Figure
 
         from ecgtwin.ecg.leads import INDEPENDENT
-        from ecgtwin.metrics.identity import AFTER, BEFORE, POINTS
+        from ecgtwin.metrics.identity import GRID, POINTS
         from ecgtwin.train.checkpoint import write_atomically
+        from ecgtwin.twin.files import named
         from ecgtwin.twin.truth import aligned, centred, drawn, paired
         from ecgtwin.twin.twin import ECGTwin
 
         options = {} if guidance is None else {"guidance": guidance}
-        loaded = ECGTwin.from_pretrained(None if model == "default" else model)
+        loaded = ECGTwin.from_pretrained(named(model))
         figure = Figure(figsize=(12, 1.6 * len(state)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(state), 8, sharex=True, sharey="row", squeeze=False)
-        time = np.linspace(-BEFORE, AFTER, POINTS)
         for row, (name, beats) in zip(axes, drawn(loaded, 1, state, seed=seed, **options), strict=True):
             truth = centred(beats.truth)
             before, twin = aligned(beats.reference, truth), aligned(beats.twin, truth)
             for label, colour, found in (("reference", "0.6", before), ("truth", "k", truth), ("twin", "C3", twin)):
                 for axis, lead in zip(row, found[0].reshape(-1, POINTS), strict=True):
-                    axis.plot(time, lead, color=colour, lw=1.2, label=label)
+                    axis.plot(GRID, lead, color=colour, lw=1.2, label=label)
             row[0].set_ylabel(f"{fill(name, 22)}\nr = {paired(twin, truth)[0]:.2f}", fontsize=7)
         for axis in axes.flat:
             axis.tick_params(labelsize=6)

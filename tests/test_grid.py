@@ -32,14 +32,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    place = tmp_path_factory.mktemp("pictures")
-    found = tiny.pictures(160)
-    rows = ["file,caption"]
-    for k, (x, caption) in enumerate(zip(found.images, found.captions, strict=True)):
-        Image.fromarray(x[0].numpy()).save(place / f"{k}.png")
-        rows.append(f"{k}.png,{caption}")
-    (place / "captions.csv").write_text("\n".join(rows) + "\n")
-    return place
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 160)
 
 
 def test_images_are_searched_and_drawn(model, pictures, tmp_path):

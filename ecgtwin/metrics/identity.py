@@ -11,6 +11,8 @@ import numpy as np
 from ..ecg.rhythm import r_peaks
 
 BEFORE, AFTER, POINTS = 0.30, 0.45, 96
+GRID = np.linspace(-BEFORE, AFTER, POINTS)
+"""Where a median beat is looked at, s around R."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,9 @@ def median_beat(signal: np.ndarray, rate: float) -> np.ndarray | None:
     signal (leads, samples) in mV. Each beat's own median is taken off, so that wander does not count.
     """
     peaks = r_peaks(signal, rate)
-    grid = np.linspace(-BEFORE, AFTER, POINTS)
     seconds = np.arange(signal.shape[-1]) / rate
     beats = [
-        np.stack([np.interp(p / rate + grid, seconds, lead) for lead in signal])
+        np.stack([np.interp(p / rate + GRID, seconds, lead) for lead in signal])
         for p in peaks
         if BEFORE <= p / rate <= seconds[-1] - AFTER
     ]

@@ -108,6 +108,10 @@ class Recordings:
     def sexes(self, place: int) -> str | None:
         return SEXES[int(self.sex[place])]
 
+    def years(self, place: int) -> float | None:
+        """Age, None where it is not known."""
+        return None if np.isnan(self.age[place]) else float(self.age[place])
+
     def pairs(self, split: str, *, simulated: bool) -> Pairs:
         """Ordered pairs of places: one patient, two ECGs that differ in text or heart rate."""
         places = self.places(split, simulated=simulated)

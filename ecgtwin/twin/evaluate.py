@@ -34,7 +34,7 @@ def own_conditions(recordings: Recordings, known: tuple[str, ...]) -> list[Condi
             Condition(
                 tuple(s for s in recordings.statements(k) if s in known),
                 sex=recordings.sexes(k),
-                age=None if np.isnan(recordings.age[k]) else float(recordings.age[k]),
+                age=recordings.years(k),
                 heart_rate=beats if beats is not None and 20 <= beats <= 300 else None,
             )
         )
@@ -90,21 +90,13 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(held))[:references]
     wanted = np.linspace(50, 120, len(rows))[rng.permutation(len(rows))]
-    bases = torch.from_numpy(held.millivolts(rows)).to(model.device)
-    with torch.inference_mode():
-        nothing = model.conditions([Condition()] * len(rows))
-        bases = model.extractor(model.codec.encode(bases), nothing)
+    bases = model.base_of(torch.from_numpy(held.millivolts(rows)))
     requests = []
     for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
         name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
-        age = None if np.isnan(held.age[row]) else float(held.age[row])
         said = tuple(s for s in (name, "sinus rhythm") if s in model.statements)[:1]
-        requests.append(Request(bases[k], Condition(said, held.sexes(row), age, float(rate)), seed + k))
-    measured = [
-        heart_rate(x.numpy(), model.config.signal.rate)
-        for start in range(0, len(requests), 16)
-        for x in model.sample(requests[start : start + 16], **options).cpu()
-    ]
+        requests.append(Request(bases[k], Condition(said, held.sexes(row), held.years(row), float(rate)), seed + k))
+    measured = [heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()]
     found = np.array([np.nan if m is None else m for m in measured])
     errors = np.abs(found - wanted)
     return {
@@ -120,9 +112,7 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
 
 def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) -> dict[str, Any]:
     """Wall time of one twin of n samples, after one warm-up step."""
-    with torch.inference_mode():
-        z = model.codec.encode(torch.from_numpy(held.millivolts(slice(0, 1))).to(model.device))
-        base = model.extractor(z, model.conditions([Condition()]))[0]
+    base = model.base_of(torch.from_numpy(held.millivolts(slice(0, 1))))[0]
     requests = [Request(base, Condition(heart_rate=70.0), k) for k in range(n)]
     model.sample(requests, steps=1)
     start = time.perf_counter()

@@ -24,6 +24,11 @@ DEFAULT = Path(__file__).parent.parent / "default"
 """The model inside the package."""
 
 
+def named(path: Path) -> Path:
+    """A model's folder as users name it on a command line: "default" is the one inside the package."""
+    return DEFAULT if str(path) == "default" else Path(path)
+
+
 @dataclass(frozen=True)
 class Parts:
     """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""

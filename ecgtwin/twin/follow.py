@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..metrics.identity import POINTS, median_beats
+from ..metrics.identity import GRID, POINTS, median_beats
 from ..metrics.judge import CLASSES, Judge
 from .condition import Condition
 from .data import Recordings
@@ -47,9 +47,7 @@ def followed(
         raise ValueError(f"{len(plain)} validation ECGs in plain sinus rhythm: expected 2 or more")
     rows = np.sort(np.random.default_rng(seed).permutation(plain)[:references])
     signals = held.millivolts(rows)
-    with torch.inference_mode():
-        z = model.codec.encode(torch.from_numpy(signals).to(model.device))
-        bases = model.extractor(z, model.conditions([Condition()] * len(rows)))
+    bases = model.base_of(torch.from_numpy(signals))
 
     def read(x: np.ndarray) -> np.ndarray:
         return np.array([CLASSES[int(judge(lead, rhythm).argmax())] for lead in x[:, held.leads.index("II")]])
@@ -59,10 +57,9 @@ def followed(
     for name, (label, reports) in ASKED.items():
         if not set(reports) <= set(model.statements):
             continue
-        ages = [None if np.isnan(held.age[k]) else float(held.age[k]) for k in rows]
-        wanted = [Condition(reports, held.sexes(k), age, 75.0) for k, age in zip(rows, ages, strict=True)]
+        wanted = [Condition(reports, held.sexes(k), held.years(k), 75.0) for k in rows]
         requests = [Request(b, c, seed + k) for k, (b, c) in enumerate(zip(bases, wanted, strict=True))]
-        twins = torch.cat([model.sample(requests[k : k + batch], **options) for k in range(0, len(rows), batch)]).cpu().numpy()
+        twins = model.sample_in_parts(requests, batch, **options).cpu().numpy()
         real = held.millivolts(np.array([k for k, s in enumerate(said) if set(reports) <= s], int))
         found[name] = {
             "class": label,
@@ -81,6 +78,5 @@ def v1_area(signals: np.ndarray, held: Recordings) -> float:
     """Median over ECGs of the area under V1's median beat from 40 ms before to 100 ms after R, mV ms; QRS points down in left bundle
     branch block and ends upwards in right."""
     beats = median_beats(signals, held.rate).reshape(len(signals), -1, POINTS)[:, held.leads.index("V1")]
-    grid = np.linspace(-0.30, 0.45, POINTS)
-    inside = (grid >= -0.04) & (grid <= 0.10)
-    return float(np.median(beats[:, inside].sum(1)) * (grid[1] - grid[0]) * 1000)
+    inside = (GRID >= -0.04) & (GRID <= 0.10)
+    return float(np.median(beats[:, inside].sum(1)) * (GRID[1] - GRID[0]) * 1000)

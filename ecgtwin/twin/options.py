@@ -31,8 +31,8 @@ def stage_app(name: str, doc: str | None, *needs: str) -> typer.Typer:
     """The command of one stage's script. needs: what it takes beside the store: "vae", "base", "statements"."""
     takes = {"vae": (Vae, ...), "base": (Base, ...), "statements": (Statements, None)}
     options = {"store": (Stores, ...), "output": (Output, ...)} | {need: takes[need] for need in needs}
-    options |= {"start": (Start, None)}
-    options |= {"config": (Configuration, Path("configs/small.yaml")), "overrides": (Overrides, []), "resume": (Resume, False)}
+    options |= {"start": (Start, None), "config": (Configuration, Path("configs/small.yaml"))}
+    options |= {"overrides": (Overrides, []), "resume": (Resume, False)}
     options |= {"dry_run": (DryRun, False), "seed": (Seed, None), "cpu": (Cpu, False), "as_json": (Json, False)}
 
     def main(**given: Any) -> None:

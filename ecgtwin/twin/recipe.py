@@ -15,7 +15,7 @@ from ..train.run import Run
 from . import files
 from .config import Config
 from .data import Recordings
-from .stages import Left, digest, load_codec, load_extractor, read
+from .stages import Left, digest, fingerprint, load_codec, load_extractor, read
 from .train import Where, inputs, train_base, train_twin, train_vae
 
 Report = Callable[[str], None]
@@ -91,7 +91,7 @@ def export(
     left = {"vae": read(vae, "vae"), "base": read(base, "base"), "twin": read(twin, "twin")}
     places = recordings.places("train")
     counts = Counter(s for k in places.tolist() for s in recordings.statements(k))
-    began = start_of(base, left["twin"])
+    began = start_of(base, left["twin"]) if left["base"].facts else {}
     counts.update(began.get("statement_counts", {}))
     known = [s for s in table.statements if counts[s] >= least]
     if len(known) < 2:
@@ -123,5 +123,4 @@ def export(
 def start_of(model: Path, twin: Left) -> dict[str, Any]:
     """Facts of the model from whose denoiser another was fine-tuned, or nothing."""
     began = read(model, "twin")
-    same = digest(*(t.numpy() for t in began.tensors.values())) == twin.inputs.get("start")
-    return began.facts if same else {}
+    return began.facts if fingerprint(began.tensors) == twin.inputs.get("start") else {}

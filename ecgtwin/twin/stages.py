@@ -35,10 +35,10 @@ class Left:
 
 def read(path: Path, stage: str) -> Left:
     """What stage "vae", "base" or "twin" left. FileNotFoundError where there is nothing."""
-    path = files.DEFAULT if str(path) == "default" else Path(path)
+    path = files.named(path)
     if path.is_dir():
         parts = files.load(path)
-        made_from = {"encoder": parts.table.fingerprint, "vae": digest(*arrays(parts.codec))} if stage != "vae" else {}
+        made_from = {"encoder": parts.table.fingerprint, "vae": fingerprint(parts.codec.state_dict())} if stage != "vae" else {}
         figures = parts.facts.get("validation", {}).get(stage, {})
         return Left(getattr(parts, PARTS[stage]).state_dict(), parts.config, made_from, figures, parts.facts)
     tensors, meta = load_tensors(path)
@@ -51,7 +51,7 @@ def load_codec(path: Path) -> tuple[Codec, str]:
     left = read(path, "vae")
     codec = build_codec(left.config)
     codec.load_state_dict(left.tensors)
-    return codec.eval().requires_grad_(False), digest(*arrays(codec))
+    return codec.eval().requires_grad_(False), fingerprint(codec.state_dict())
 
 
 def load_extractor(path: Path, table: StatementTable | None = None, vae: str | None = None) -> tuple[BaseExtractor, str]:
@@ -65,7 +65,7 @@ def load_extractor(path: Path, table: StatementTable | None = None, vae: str | N
     same({name: left.inputs[name] for name in now}, now, path)
     extractor = build_base(left.config)
     extractor.load_state_dict(left.tensors)
-    return extractor.eval().requires_grad_(False), digest(*arrays(extractor))
+    return extractor.eval().requires_grad_(False), fingerprint(extractor.state_dict())
 
 
 def begin_from(network: nn.Module, path: Path | None, stage: str) -> dict[str, str]:
@@ -81,11 +81,12 @@ def begin_from(network: nn.Module, path: Path | None, stage: str) -> dict[str, s
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"the weights in {path} do not fit the configuration's network: {error}") from None
-    return {"start": digest(*arrays(network))}
+    return {"start": fingerprint(network.state_dict())}
 
 
-def arrays(module: nn.Module) -> list[np.ndarray]:
-    return [t.numpy() for t in module.state_dict().values()]
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """Of weights, in their order."""
+    return digest(*(t.numpy() for t in tensors.values()))
 
 
 def digest(*parts: np.ndarray | str) -> str:

@@ -72,13 +72,11 @@ def drawn(
     persons = [Person.draw(int(k)) for k in rng.integers(2**31, size=people)]
     references = [simulate_truth(p, "sinus rhythm", seed=seed) for p in persons]
     signals, rate = model.signals([r.ecg for r in references]), model.config.signal.rate
-    with torch.inference_mode():
-        z = model.codec.encode(signals)
-        bases = model.extractor(z, model.conditions([Condition()] * people))
+    bases = model.base_of(signals)
     for name in states:
         truths = [simulate_truth(p, name, seed=seed) for p in persons]
         requests = [Request(b, wanted(t), seed + k) for k, (b, t) in enumerate(zip(bases, truths, strict=True))]
-        twins = torch.cat([model.sample(requests[k : k + batch], **options) for k in range(0, people, batch)])
+        twins = model.sample_in_parts(requests, batch, **options)
         with torch.inference_mode():
             best = model.codec.decode(model.codec.encode(model.signals([t.ecg for t in truths])))
         clean = model.signals([t.clean for t in truths])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,8 +97,13 @@ class ECGTwin:
         own = [condition] * len(references) if isinstance(condition, Condition | None) else list(condition)
         if len(own) != len(references):
             raise ValueError(f"{len(own)} conditions for {len(references)} references: give one for each, or none")
-        z = self.codec.encode(self.signals(references))
-        return self.extractor(z, self.conditions([c or Condition() for c in own]))
+        return self.base_of(self.signals(references), [c or Condition() for c in own])
+
+    @torch.inference_mode()
+    def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
+        """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for each; None: unknown of all."""
+        own = [Condition()] * len(signals) if conditions is None else conditions
+        return self.extractor(self.codec.encode(signals.to(self.device)), self.conditions(own))
 
     def denoiser(
         self, requests: Sequence[Request], *, guidance: float = GUIDANCE, base_guidance: float = BASE_GUIDANCE, rescale: float = 0.0
@@ -144,6 +149,10 @@ class ECGTwin:
         for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
             x = moment.x
         return self.codec.decode(x)
+
+    def sample_in_parts(self, requests: Sequence[Request], size: int = 16, **options: Any) -> Tensor:
+        """`sample`, `size` requests at a time: the same ECGs with less memory."""
+        return torch.cat([self.sample(requests[k : k + size], **options) for k in range(0, len(requests), size)])
 
     def generate(
         self,

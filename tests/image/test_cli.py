@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from ecgtwin.cli_image import app
 
-from .tiny import CAPTIONS, pictures, pipeline
+from .tiny import CAPTIONS, pipeline, write_pictures
 
 RUNNER = CliRunner()
 
@@ -23,14 +23,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pictures in a folder, captioned by a table."""
-    place = tmp_path_factory.mktemp("pictures")
-    found = pictures(160)
-    rows = ["file,caption"]
-    for k, (x, caption) in enumerate(zip(found.images, found.captions, strict=True)):
-        Image.fromarray(x[0].numpy()).save(place / f"{k}.png")
-        rows.append(f"{k}.png,{caption}")
-    (place / "captions.csv").write_text("\n".join(rows) + "\n")
-    return place
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 160)
 
 
 def test_generate_writes_images_grid_and_sidecar(model, tmp_path):

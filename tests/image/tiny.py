@@ -1,6 +1,7 @@
 """Tiny models, pictures and text models for the tests of images."""
 
 import json
+from pathlib import Path
 
 import torch
 
@@ -40,6 +41,19 @@ def pictures(n: int = 40, size: int = 8, channels: int = 1, data: DataConfig | N
         images.append(Image.fromarray(x.numpy()))
     picture = PictureConfig(size=size, channels=channels)
     return gather(images, [CAPTIONS[k % 10] for k in range(n)], picture, data or DataConfig())
+
+
+def write_pictures(place: Path, n: int) -> Path:
+    """These pictures in a folder, captioned by a table."""
+    from PIL import Image
+
+    found = pictures(n)
+    rows = ["file,caption"]
+    for k, (x, caption) in enumerate(zip(found.images, found.captions, strict=True)):
+        Image.fromarray(x[0].numpy()).save(place / f"{k}.png")
+        rows.append(f"{k}.png,{caption}")
+    (place / "captions.csv").write_text("\n".join(rows) + "\n")
+    return place
 
 
 def wake(module):

@@ -139,7 +139,8 @@ def with_clear_ends(qrs: Wave, field: np.ndarray, off: Speed) -> Wave:
 
 def apart(qrs: Wave, field: np.ndarray, speed: Speed, side: int) -> float:
     """How far apart readers are about the beginning (side 0) or end (1) of a QRS complex, as a share of its duration."""
-    wide, narrow = (qrs_ends(qrs, field, share, share) for share in (speed.low, speed.high))
+    time, moving = qrs_speed(qrs, field)
+    wide, narrow = (time[moving > share][[0, -1]] for share in (speed.low, speed.high))
     return abs(wide[side] - narrow[side]) / (wide[1] - wide[0])
 
 
