@@ -130,7 +130,7 @@ def evaluate(
 ) -> None:
     """Measure reconstruction, identity, heart rate and speed on the validation patients, and counterfactuals on simulated people."""
     with refusing():
-        from .train.checkpoint import write_atomically
+        from .atomic import write_text
         from .twin.evaluate import evaluate as measure
         from .twin.evaluate import summary
         from .twin.files import named
@@ -138,7 +138,7 @@ def evaluate(
         loaded = load(named(model), device)
         figures = measure(loaded, real, people=people, seed=seed, report=lambda t: say(f"… {t}"))
         if json_file is not None:
-            write_atomically(json_file, lambda p: p.write_text(json.dumps(figures, indent=2) + "\n"))
+            write_text(json_file, json.dumps(figures, indent=2) + "\n")
         typer.echo(summary(figures))
 
 

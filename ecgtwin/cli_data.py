@@ -174,10 +174,10 @@ def check(
         if verify:
             report["damaged_rows"] = opened.verify()
         if page is not None:
+            from .atomic import write_text
             from .ecg.audit_page import page as written
-            from .train.checkpoint import write_atomically
 
-            write_atomically(page, lambda p: p.write_text(written(opened, report), encoding="utf-8"))
+            write_text(page, written(opened, report))
             say(f"page in {page}")
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else summary(report))
         if report.get("damaged_rows"):

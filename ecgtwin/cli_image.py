@@ -105,9 +105,9 @@ def generate(
     with refusing():
         from importlib.metadata import version
 
+        from .atomic import write_text
         from .image.picture import grid
         from .image.pipeline import ImagePipeline
-        from .train.checkpoint import write_atomically
 
         pipeline = ImagePipeline.from_pretrained(model, device=device)
         images = pipeline.generate(
@@ -144,7 +144,7 @@ def generate(
             "images": rows,
         }
         text = json.dumps(sidecar, indent=2)
-        write_atomically(output / "images.json", lambda p: p.write_text(text + "\n"))
+        write_text(output / "images.json", text + "\n")
         if as_json:
             typer.echo(text)
         say(f"{len(images)} images in {output}")
@@ -177,10 +177,10 @@ def evaluate(
 
         pipeline = ImagePipeline.from_pretrained(model, device=device)
         accelerator = accelerator_of(pipeline.device.type == "cpu")
+        from .atomic import write_text
         from .image.config import DataConfig
         from .image.evaluate import Clip
         from .image.evaluate import evaluate as measure
-        from .train.checkpoint import write_atomically
         from .train.strict import parse
 
         settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
@@ -199,7 +199,7 @@ def evaluate(
         )
         text = json.dumps({**figures, "solver": solver.value, "model": pipeline.parts.facts}, indent=2)
         if json_file is not None:
-            write_atomically(json_file, lambda p: p.write_text(text + "\n"))
+            write_text(json_file, text + "\n")
         typer.echo(text)
 
 

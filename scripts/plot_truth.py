@@ -32,9 +32,9 @@ def main(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
+        from ecgtwin.atomic import write_file
         from ecgtwin.ecg.leads import INDEPENDENT
         from ecgtwin.metrics.identity import GRID, POINTS
-        from ecgtwin.train.checkpoint import write_atomically
         from ecgtwin.twin.files import named
         from ecgtwin.twin.truth import aligned, centred, drawn, paired
         from ecgtwin.twin.twin import ECGTwin
@@ -56,7 +56,7 @@ def main(
         for axis, lead in zip(axes[0], INDEPENDENT, strict=True):
             axis.set_title(lead, fontsize=9)
         axes[0, 0].legend(fontsize=6, frameon=False)
-        write_atomically(output, lambda p: figure.savefig(p, dpi=90, format="png"))
+        write_file(output, lambda p: figure.savefig(p, dpi=90, format="png"))
         typer.echo(output)
 
 

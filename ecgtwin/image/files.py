@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..atomic import write_text
 from ..diffusion import schedule as schedules
 from ..diffusion.schedule import Flow, Schedule
 from ..nets.dit import DiT
 from ..nets.unet import UNet
 from ..nets.vae import VAE
-from ..train.checkpoint import load_tensors, part, save_tensors, write_atomically
+from ..train.checkpoint import load_tensors, part, save_tensors
 from ..train.strict import parse
 from .codec import Latents, Pixels
 from .config import DiTConfig, ModelConfig, UNetConfig
@@ -125,7 +126,7 @@ def save(parts: Parts, folder: Path) -> Path:
     save_tensors(folder / "weights.safetensors", parts.tensors())
     parts.text.save(folder / "text")
     tree = {"format": FORMAT, "model": parts.config.model_dump(), "frame": parts.frame, "facts": parts.facts}
-    write_atomically(folder / "config.json", lambda p: p.write_text(json.dumps(tree, indent=2) + "\n"))
+    write_text(folder / "config.json", json.dumps(tree, indent=2) + "\n")
     return folder
 
 

@@ -1,7 +1,6 @@
 """Checkpoints: named tensors and a small JSON text in one safetensors file, written whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-
-def write_atomically(path: Path, write) -> Path:
-    """Call `write(temporary path)`, then rename: a reader never sees half a file, a failure leaves the old one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # safetensors writes for its owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+from ..atomic import write_file
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> Path:
     tensors = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
     text = {"json": json.dumps(meta or {}, sort_keys=True)}
-    return write_atomically(path, lambda p: save_file(tensors, p, metadata=text))
+    return write_file(path, lambda p: save_file(tensors, p, metadata=text))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoint import load_tensors, save_tensors, write_atomically
+from ..atomic import write_file
+from .checkpoint import load_tensors, save_tensors
 from .loop import Contrast, Objective, Step, Training, fit
 
 STOPPED = 143
@@ -67,7 +68,7 @@ class Run:
             with path.open("w", newline="") as file:
                 csv.writer(file).writerows([head, *rows])
 
-        write_atomically(self.losses, write)
+        write_file(self.losses, write)
 
     def log(self, step: Step, figures: dict[str, float] | None = None, every: int = 10) -> None:
         """Progress on the console; every tenth step, and with validation figures, rows of the losses file and TensorBoard."""

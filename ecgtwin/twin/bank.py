@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic import write_text
 from ..ecg.rhythm import r_peaks
 from ..ecg.warp import change_rate
 from ..train.batch import stream
-from ..train.checkpoint import write_atomically
 from .augment import Electrodes, disturb
 from .config import BankConfig
 from .data import Recordings
@@ -99,7 +99,7 @@ def fill(
         mark(folder, start).touch()
     ready()
     if part == 0:
-        write_atomically(folder / "bank.json", lambda p: p.write_text(json.dumps({"key": key, "targets": config.targets}) + "\n"))
+        write_text(folder / "bank.json", json.dumps({"key": key, "targets": config.targets}) + "\n")
         for path in (folder / "done").iterdir():
             path.unlink()
     ready()

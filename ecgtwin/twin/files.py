@@ -10,9 +10,10 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from ..atomic import write_file, write_text
 from ..diffusion.schedule import Schedule
 from ..text.table import StatementTable
-from ..train.checkpoint import load_tensors, part, save_tensors, write_atomically
+from ..train.checkpoint import load_tensors, part, save_tensors
 from .base import BaseExtractor
 from .build import build_base, build_codec, build_denoiser, build_schedule
 from .codec import Codec
@@ -65,11 +66,11 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     tensors = {k: v.half() if half else v.float() for k, v in parts.tensors().items()}
     save_tensors(folder / "weights.safetensors", tensors)
     arrays = {k: np.asarray(v, np.float16 if half else np.float32) for k, v in parts.table.arrays().items()}
-    write_atomically(folder / "statements.safetensors", lambda p: save_file(arrays, p))
+    write_file(folder / "statements.safetensors", lambda p: save_file(arrays, p))
     said = json.dumps(parts.table.description(), indent=1)
-    write_atomically(folder / "statements.json", lambda p: p.write_text(said + "\n"))
+    write_text(folder / "statements.json", said + "\n")
     tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
-    write_atomically(folder / "config.json", lambda p: p.write_text(json.dumps(tree, indent=2) + "\n"))
+    write_text(folder / "config.json", json.dumps(tree, indent=2) + "\n")
     return folder
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from ..atomic import write_text
 from ..text.table import StatementTable
-from ..train.checkpoint import load_tensors, write_atomically
+from ..train.checkpoint import load_tensors
 from ..train.run import Run
 from . import files
 from .config import Config
@@ -62,7 +63,7 @@ def train_all(
         report(f"{name}: training")
         done[name] = {"skipped": False, **train()}
         if accelerator.is_main_process:
-            write_atomically(finished, lambda p, key=key: p.write_text(json.dumps({"key": key}) + "\n"))
+            write_text(finished, json.dumps({"key": key}) + "\n")
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         export(recordings, table, vae, base, twin, output / "model", least=least, half=half)
