@@ -58,9 +58,9 @@ def prepare(
     from .cli import refusing, say
 
     with refusing():
-        from .ecg.assemble import summary
-        from .ecg.prepare import cores
-        from .ecg.prepare import prepare as make
+        from .ecg.store.prepare import cores
+        from .ecg.store.prepare import prepare as make
+        from .ecg.store.writer import summary
 
         given = {"frequency": frequency, "patients": patients, "ptbxl": ptbxl, "most": most, "patient": patient, "units": units}
         given = {name: value for name, value in given.items() if value is not None}
@@ -101,10 +101,10 @@ def simulate(
     with refusing():
         from tqdm import tqdm
 
-        from .ecg.assemble import summary
-        from .ecg.collect import collect
+        from .ecg.datasets.source import Statements
         from .ecg.simulate import cohort
-        from .ecg.source import Statements
+        from .ecg.store.collect import collect
+        from .ecg.store.writer import summary
         from .text.statements import STATEMENTS, Vocabulary
 
         names = tuple(statement.name for statement in STATEMENTS)
@@ -120,8 +120,8 @@ def simulate(
 
 def scan(kind: Kind, source: Path, rate: float, seconds: float, given: dict[str, Any]) -> Any:
     """The data set as a source, its codes or report lines read as statements."""
-    from .ecg import challenge, mimic, ptbdb, ptbxl, wfdb_tree
-    from .ecg.source import Statements
+    from .ecg.datasets import challenge, mimic, ptbdb, ptbxl, wfdb_folder
+    from .ecg.datasets.source import Statements
     from .text.phrases import from_phrase
     from .text.statements import STATEMENTS, from_scp, from_snomed
 
@@ -134,7 +134,7 @@ def scan(kind: Kind, source: Path, rate: float, seconds: float, given: dict[str,
         return mimic.scan(source, lines, **given)
     if kind == Kind.challenge:
         return challenge.scan(source, Statements(lambda code: from_snomed([code]), names), seconds=seconds, **given)
-    return (ptbdb.scan if kind == Kind.ptbdb else wfdb_tree.scan)(source, lines, seconds=seconds, **given)
+    return (ptbdb.scan if kind == Kind.ptbdb else wfdb_folder.scan)(source, lines, seconds=seconds, **given)
 
 
 def told(report: dict[str, Any]) -> str:
@@ -166,8 +166,8 @@ def check(
     from .cli import refusing, say
 
     with refusing():
-        from .ecg.audit import audit, summary
         from .ecg.store import Store
+        from .ecg.store.audit import audit, summary
 
         opened = Store.open(store)
         report = audit(opened, [Store.open(path) for path in against or []])
@@ -175,7 +175,7 @@ def check(
             report["damaged_rows"] = opened.verify()
         if page is not None:
             from .atomic import write_text
-            from .ecg.audit_page import page as written
+            from .ecg.store.audit_html import page as written
 
             write_text(page, written(opened, report))
             say(f"page in {page}")

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from ecgtwin.ecg.leads import INDEPENDENT
-from ecgtwin.ecg.pairs import Pairs
-from ecgtwin.ecg.store import FORMAT, GAIN, Store, empty_signals
+from ecgtwin.ecg.store import FORMAT, GAIN, Store
+from ecgtwin.ecg.store.pairs import Pairs
+from ecgtwin.ecg.store.writer import empty_signals
 
 BATCH = 256
 

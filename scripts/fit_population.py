@@ -14,8 +14,8 @@ import wfdb
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
+from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
-from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate.dipole import DOWER
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import rankdata
 
+from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, ROW, SPEED, draw, paper
-from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import STATES, Person, cohort, counterfactual, simulate
 from ecgtwin.metrics.identity import median_beat, whitening

@@ -18,7 +18,7 @@ class ECG:
 
     sex: "female" | "male" | None; age in years or None; reports: the statements that came with it. synthetic: made by a
     model or a simulator. notes: what was repaired or left out on the way here. Raises ValueError where shapes or names
-    do not fit. Missing samples may be NaN; `ecgtwin.ecg.checks.prepare` refuses them before a model sees them.
+    do not fit. Missing samples may be NaN; `ecgtwin.ecg.quality.prepare` refuses them before a model sees them.
     """
 
     signal: np.ndarray
@@ -55,13 +55,13 @@ class ECG:
     @classmethod
     def read(cls, path: str | Path, *, units: str | None = None, rate: float | None = None, leads=None) -> "ECG":
         """Read WFDB (.hea, or the record's name), CSV or NPZ. units, rate and leads are for files that do not say them."""
-        from .io import read
+        from .files import Given, read
 
-        return read(Path(path), units=units, rate=rate, leads=leads)
+        return read(Path(path), Given(units, rate, None if leads is None else tuple(leads)))
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
         """Write "wfdb", "csv" or "npz" (by the ending where format is None); the file is there whole or not at all."""
-        from .io import write
+        from .files import write
 
         return write(self, Path(path), format)
 

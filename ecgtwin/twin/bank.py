@@ -21,8 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..atomic import write_text
+from ..ecg.change_heart_rate import change_heart_rate
 from ..ecg.rhythm import r_peaks
-from ..ecg.warp import change_rate
 from ..train.batch import stream
 from .augment import Electrodes, disturb
 from .config import BankConfig
@@ -190,7 +190,7 @@ def third(view: int, views: int) -> int:
 def at_rate(x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: float, start: float) -> np.ndarray | None:
     """The recording at a wanted heart rate, or None where its beats do not allow it."""
     try:
-        return change_rate(x, rate, peaks, now / wanted, start=start)
+        return change_heart_rate(x, rate, peaks, now / wanted, start=start)
     except ValueError:
         return None
 

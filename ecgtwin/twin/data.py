@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ecg import ptbxl
-from ..ecg.pairs import Pairs, states
-from ..ecg.prepare import prepare
-from ..ecg.source import Statements
+from ..ecg.datasets import ptbxl
+from ..ecg.datasets.source import Statements
 from ..ecg.store import GAIN, SEXES, SPLITS, Store
+from ..ecg.store.pairs import Pairs, states
+from ..ecg.store.prepare import prepare
 from ..text.statements import STATEMENTS, from_scp
 
 

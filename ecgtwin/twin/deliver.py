@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from ..ecg.checks import prepare
 from ..ecg.leads import LEADS
 from ..ecg.plot import plot
+from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
 from ..text.statements import from_snomed

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..ecg.prepare import cores
+from ..ecg.store.prepare import cores
 from ..metrics.identity import identity
 from ..nets.dit import Block
 from ..nets.layers import Residual

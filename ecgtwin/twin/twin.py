@@ -14,8 +14,8 @@ from ..diffusion.guidance import guide_two_ways
 from ..diffusion.levels import trailing
 from ..diffusion.sample import invert, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
-from ..ecg.checks import prepare
 from ..ecg.leads import INDEPENDENT
+from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..train.device import pick_device
 from . import files

@@ -1,0 +1,239 @@
+"""A data set as one folder: signals of one shape and rate in one file, and a column for everything known about them.
+
+    store.json      rate, leads, gain, source, versions, statements, counts, digests; written last
+    signals.npy     (N, 8, samples) int16, 1 uV per step
+    columns/        one .npy per number; for text one .bin (UTF-8, end to end) and one .npy of N + 1 offsets
+
+Nothing is loaded when a store is opened. Signals are read by position (`Store.read`), not through a memory map, so that
+memory stays flat however many rows there are; `Store.signals` is the map for those who want one.
+"""
+
+import json
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..files.fields import SEXES
+from ..quality import BAD, FLAGS, bits
+from ..record import ECG
+from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A prepared data set; `Store.open(folder)`. facts: the content of store.json."""
+
+    folder: Path
+    facts: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Store":
+        """FileNotFoundError where there is no finished store, ValueError where it is damaged or of another format."""
+        folder = Path(folder)
+        path = folder / "store.json"
+        if not path.is_file():
+            begun = folder.with_name(folder.name + ".part").is_dir()
+            advice = "its preparation was not finished: run the same `ecgtwin data prepare` again" if begun else (
+                "a store is made by `ecgtwin data prepare`"
+            )  # fmt: skip
+            raise FileNotFoundError(f"no store at {folder}: {advice}")
+        try:
+            facts = json.loads(path.read_text())
+            if facts["format"] != FORMAT:
+                raise ValueError(f"{path} has format {facts['format']}: this version reads format {FORMAT}; prepare it again")
+            expected = facts["ecgs"] * len(facts["leads"]) * facts["samples"] * 2
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): prepare the store again") from None
+        signals = folder / "signals.npy"
+        size = signals.stat().st_size if signals.is_file() else -1
+        if size < expected:
+            raise ValueError(f"{signals} has {size} bytes, {expected} and a header are expected: copy or prepare it again")
+        return cls(folder, facts)
+
+    def __len__(self) -> int:
+        return self.facts["ecgs"]
+
+    @property
+    def rate(self) -> float:
+        """Hz."""
+        return self.facts["rate"]
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return tuple(self.facts["leads"])
+
+    @property
+    def samples(self) -> int:
+        return self.facts["samples"]
+
+    @property
+    def source(self) -> str:
+        return self.facts["source"]
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all signals and columns."""
+        return self.facts["digest"]
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All statements that occur."""
+        return tuple(self.facts["statements"])
+
+    @cached_property
+    def signals(self) -> np.ndarray:
+        """(N, 8, samples) int16 steps of 1 uV, memory-mapped."""
+        return np.load(self.folder / "signals.npy", mmap_mode="r")
+
+    @cached_property
+    def _file(self) -> tuple[int, int]:
+        """File descriptor and where the first row begins."""
+        with (self.folder / "signals.npy").open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, order, kind = np.lib.format.read_array_header_1_0(file)
+            if shape != (len(self), len(self.leads), self.samples) or order or kind != np.int16:
+                raise ValueError(f"{file.name} holds {kind} {shape}: it does not belong to this store")
+            number = os.open(file.name, os.O_RDONLY)
+            weakref.finalize(self, os.close, number)
+            return number, file.tell()
+
+    def __reduce__(self):
+        return Store.open, (self.folder,)  # an open file does not travel to another process
+
+    def read(self, rows: Sequence[int] | np.ndarray | slice, out: np.ndarray | None = None) -> np.ndarray:
+        """Signals (k, 8, samples) int16 in steps of 1 uV, in the order asked for. out: an array to fill, to save allocation."""
+        rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, np.int64)
+        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"rows {rows.min()} to {rows.max()}: the store has rows 0 to {len(self) - 1}")
+        if out is None:
+            out = np.empty((len(rows), len(self.leads), self.samples), np.int16)
+        if not hasattr(os, "preadv"):  # Windows
+            return np.take(self.signals, rows, 0, out=out)
+        number, first = self._file
+        size = out[0].nbytes if len(rows) else 0
+        place = memoryview(out.reshape(len(rows), -1)).cast("B") if len(rows) else b""
+        for k, row in enumerate(rows.tolist()):
+            if os.preadv(number, [place[k * size : (k + 1) * size]], first + row * size) != size:
+                raise ValueError(f"{self.folder / 'signals.npy'} ends before row {row}: the store is damaged, prepare it again")
+        return out
+
+    def millivolts(self, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
+        """Signals (k, 8, samples) float32 in mV."""
+        return self.read(rows) * np.float32(1 / GAIN)
+
+    def column(self, name: str) -> np.ndarray:
+        """One number per row, memory-mapped: patient (place in `patients`), time, sex (place in SEXES), age (years), heart_rate and
+        heart_rate_given (beats/min), flags, split (place in SPLITS), fold, start (s), valid (samples that are recorded), hash, ..."""
+        path = self.folder / "columns" / f"{name}.npy"
+        if name not in self._columns:
+            if name in self.facts["texts"] or not path.is_file():
+                raise KeyError(f"no column {name!r}: this store has {', '.join(self.facts['columns'])}")
+            self._columns[name] = np.load(path, mmap_mode="r")
+        return self._columns[name]
+
+    def texts(self, name: str) -> Texts:
+        """One text per row: name, report (lines joined with "|"), codes. Or one per patient: patients."""
+        if name not in self.facts["texts"]:
+            raise KeyError(f"no text column {name!r}: this store has {', '.join(self.facts['texts'])}")
+        if name not in self._texts:
+            self._texts[name] = Texts(self.folder / "columns", name)
+        return self._texts[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _texts(self) -> dict[str, Texts]:
+        return {}
+
+    @cached_property
+    def _statements(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.column("statements"), self.column("statement_offsets")
+
+    def statement_ids(self, row: int) -> np.ndarray:
+        """Places in `vocabulary` of one row's statements."""
+        ids, offsets = self._statements
+        return np.asarray(ids[offsets[row] : offsets[row + 1]])
+
+    def statements(self, row: int) -> tuple[str, ...]:
+        return tuple(self.facts["statements"][k] for k in self.statement_ids(row))
+
+    def flags(self, row: int) -> tuple[str, ...]:
+        value = int(self.column("flags")[row])
+        return tuple(name for k, name in enumerate(FLAGS) if value >> k & 1)
+
+    def flagged(self, *names: str) -> np.ndarray:
+        """(N,) whether a row has any of these flags."""
+        return (np.asarray(self.column("flags")) & np.uint32(bits(*names))) != 0
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """(N,) whether a row has none of the flags in BAD."""
+        return ~self.flagged(*BAD)
+
+    def rows(self, split: str | None = None) -> np.ndarray:
+        """Usable rows, of one split or of all."""
+        if split is None:
+            return np.flatnonzero(self.usable)
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.usable & (np.asarray(self.column("split")) == SPLITS.index(split)))
+
+    def patient(self, row: int) -> str:
+        return self.texts("patients")[int(self.column("patient")[row])]
+
+    def ecg(self, row: int) -> ECG:
+        """One row as an ECG of the 8 independent leads; its notes are the row's flags."""
+        age = float(self.column("age")[row])
+        flags = self.flags(row)
+        return ECG(
+            self.millivolts([row])[0],
+            self.rate,
+            self.leads,
+            patient=self.patient(row),
+            sex=SEXES[int(self.column("sex")[row])],
+            age=None if np.isnan(age) else age,
+            reports=self.statements(row),
+            name=self.texts("name")[row],
+            synthetic="synthetic" in flags,
+            notes=flags,
+        )
+
+    def table(self, rows: Sequence[int] | np.ndarray | None = None) -> pd.DataFrame:
+        """What is known about rows (None: all) in plain types, indexed by row; for looking at, a few hundred thousand at most.
+
+        Columns: name, patient, time, split, sex, age, heart_rate, heart_rate_given, statements (tuple), codes, report, flags (tuple).
+        """
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        numbers = {name: np.asarray(self.column(name))[rows] for name in ("time", "age", "heart_rate", "heart_rate_given")}
+        split, sex = (np.asarray(self.column(name))[rows] for name in ("split", "sex"))
+        return pd.DataFrame(
+            {
+                "name": [self.texts("name")[r] for r in rows.tolist()],
+                "patient": [self.patient(r) for r in rows.tolist()],
+                "split": [SPLITS[k] for k in split],
+                "sex": pd.Series([SEXES[k] for k in sex], index=rows, dtype=object),
+                **numbers,
+                "statements": [self.statements(r) for r in rows.tolist()],
+                "codes": [self.texts("codes")[r] for r in rows.tolist()],
+                "report": [self.texts("report")[r] for r in rows.tolist()],
+                "flags": [self.flags(r) for r in rows.tolist()],
+            },
+            index=rows,
+        )
+
+    def verify(self) -> list[int]:
+        """Rows whose signals are not those that were written; reads everything."""
+        expected, bad = self.column("hash"), []
+        for start in range(0, len(self), 1024):
+            rows = np.arange(start, min(start + 1024, len(self)))
+            bad += [int(r) for r, x in zip(rows, self.read(rows), strict=True) if fingerprint(x) != expected[r]]
+        return bad
