@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ecgtwin import ECG, Condition, ECGTwin
-from ecgtwin.ecg.collect import collect
+from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.simulate import Person, simulate
-from ecgtwin.ecg.source import Statements
+from ecgtwin.ecg.store.collect import collect
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.strict import parse
 from ecgtwin.twin.config import Config
