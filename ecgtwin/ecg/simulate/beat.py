@@ -100,9 +100,14 @@ def pr_at(pr_ms: float, rate: float) -> float:
     return max(pr_ms - 0.2 * (rate - 60), 0.8 * pr_ms)
 
 
-def put_together(parts: Parts, person: Person, rate: float) -> Beat:
-    """A beat at a mean rate in beats/min: each wave stretched until its measured ends are where they were asked to be."""
-    qrs, t, p = with_clear_ends(parts.qrs, person.qrs_field, parts.qrs_off), parts.t, parts.p
+def put_together(parts: Parts, person: Person, rate: float, clear: bool = True) -> Beat:
+    """A beat at a mean rate in beats/min: each wave stretched until its measured ends are where they were asked to be.
+
+    clear: the ends of QRS may be changed until readers agree about them (`with_clear_ends`).
+    """
+    qrs, t, p = parts.qrs, parts.t, parts.p
+    if clear:
+        qrs = with_clear_ends(qrs, person.qrs_field, parts.qrs_off)
     qrs = lasting(qrs, person.qrs_field, parts.qrs_ms, parts.qrs_off.own)
     qt_ms, pr_ms = qt_at(parts.qtc_ms, rate), pr_at(parts.pr_ms, rate)
     jt = (qt_ms - parts.qrs_ms) / 1000

@@ -9,7 +9,7 @@ import numpy as np
 from ..leads import INDEPENDENT
 from ..record import ECG
 from . import changes, timing
-from .beat import Beat, normal_parts, put_together
+from .beat import Beat, Parts, normal_parts, put_together
 from .dipole import Wave
 from .noise import Noise
 from .person import Person
@@ -79,14 +79,7 @@ def simulate_truth(
     beats_rng, atria_rng, noise_rng = (np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise"))
     breath = beats_rng.uniform(0, 2 * np.pi)
     kinds = beats_of(person, state, rate)
-    if state.rhythm == "fibrillation":
-        rhythm = timing.fibrillation(person, rate, seconds, beats_rng, state.premature)
-    elif state.rhythm == "flutter":
-        rhythm = timing.flutter(rate, seconds, beats_rng)
-    else:
-        alone = state.rhythm == "paced" and kinds["normal"].p is None  # a pacemaker that listens to no P wave keeps time
-        leader = replace(person, variability_ms=2.0) if alone else person
-        rhythm = timing.sinus(leader, rate, seconds, beats_rng, breath, state.premature)
+    rhythm = rhythm_in(person, state, rate, seconds, beats_rng, breath, kinds["normal"].p is None)
     atria, qrs, t = _dipoles(person, rhythm, kinds, time, breath)
     if state.rhythm == "fibrillation":
         atria += timing.fibrillatory_waves(person, time, atria_rng)
@@ -149,19 +142,34 @@ def cohort(n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combin
             yield simulate_truth(person, chosen, rate, visit, **options)
 
 
-def beats_of(person: Person, state: State, rate: float) -> dict[str, Beat]:
-    """The beats that occur in a state, by kind; "normal" are those that the rhythm itself leads to."""
-    own = parts = normal_parts(person)
+def beats_of(person: Person, state: State, rate: float, own: Parts | None = None, clear: bool = True) -> dict[str, Beat]:
+    """The beats that occur in a state, by kind; "normal" are those that the rhythm itself leads to.
+
+    own: the parts of the person's normal beat, None: `normal_parts`. clear: as in `put_together`.
+    """
+    own = parts = normal_parts(person) if own is None else own
     for change in state.changes:
         parts = change(person, parts)
     if state.rhythm in ("fibrillation", "flutter"):
         parts = replace(parts, p=None)
-    kinds = {"normal": put_together(parts, person, rate)}
+    kinds = {"normal": put_together(parts, person, rate, clear)}
     if state.premature == "ventricular":
-        kinds["ventricular"] = put_together(changes.ventricular_ectopic(person, own), person, rate)
+        kinds["ventricular"] = put_together(changes.ventricular_ectopic(person, own), person, rate, clear)
     elif state.premature == "atrial":
-        kinds["atrial"] = put_together(changes.atrial_ectopic(person, parts), person, rate)
+        kinds["atrial"] = put_together(changes.atrial_ectopic(person, parts), person, rate, clear)
     return kinds
+
+
+def rhythm_in(
+    person: Person, state: State, rate: float, seconds: float, rng: np.random.Generator, breath: float, unheard: bool
+) -> timing.Rhythm:
+    """The beats of a strip in a state. unheard: no P wave leads to a QRS, so that a pacemaker keeps time by itself."""
+    if state.rhythm == "fibrillation":
+        return timing.fibrillation(person, rate, seconds, rng, state.premature)
+    if state.rhythm == "flutter":
+        return timing.flutter(rate, seconds, rng)
+    leader = replace(person, variability_ms=2.0) if state.rhythm == "paced" and unheard else person
+    return timing.sinus(leader, rate, seconds, rng, breath, state.premature)
 
 
 def rate_in(person: Person, state: State) -> float:

@@ -1,0 +1,148 @@
+"""The median beat of a recording, and where its waves begin and end."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from ..record import resample
+from ..rhythm import r_peaks
+
+RATE = 500  # Hz: in which beats are aligned and waves are found
+BEFORE, AFTER = 200, 340  # samples of a beat before and after its R peak
+REACH = 10  # samples by which a beat may be moved when beats are aligned
+ALIKE = 0.85  # correlation with the median beat of those that are its own kind
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the waves of a median beat begin and end, in samples of it; p_on and p_off None where no P wave was looked for."""
+
+    p_on: float | None
+    p_off: float | None
+    on: int
+    off: int
+    t_end: float
+
+
+@dataclass(frozen=True, eq=False)
+class MedianBeat:
+    """beat: (8, BEFORE + AFTER) in mV at 500 Hz on the baseline before P, its R peak at BEFORE. peaks: R peaks in s of all beats;
+    alike: of which (n,) bool the beat is the median. rr: mean RR interval in s.
+    signal: (8, samples) the recording at 500 Hz; wander: its baseline. ends: of the waves.
+    """
+
+    beat: np.ndarray
+    peaks: np.ndarray
+    alike: np.ndarray
+    rr: float
+    signal: np.ndarray
+    wander: np.ndarray
+    ends: Ends
+
+
+def median_beat(signal: np.ndarray, rate: float, atria: bool = True) -> MedianBeat:
+    """Of a recording (8, samples) in mV. atria: whether there is a P wave to be found.
+
+    ValueError, with the reason, where there are less than three whole beats alike or a wave can not be found.
+    """
+    peaks = r_peaks(signal, rate)
+    if len(peaks) < 4:
+        raise ValueError(f"{len(peaks)} beats were found: at least 4 are needed for a median beat")
+    fine = at_500(signal, rate)
+    slow = uniform_filter1d(uniform_filter1d(fine, 425, mode="nearest"), 425, mode="nearest")  # a bell of 0.35 s
+    still = fine - slow
+    places = np.round(peaks * RATE / rate).astype(int)
+    places, alike = aligned(still, places)
+    rr = float(np.diff(places).mean() / RATE)
+    rough = np.median(beats_at(still, places[alike]), axis=0)
+    ends = delineate(rough, rr, atria)
+    # The baseline runs through the silence before each beat, as a reader's does; a high-pass filter would bend the ST segment.
+    quiet = np.array([-14, -4]) + int((ends.p_on if atria else ends.on) - BEFORE)
+    knots = places[(places + quiet[0] >= 0) & (places + quiet[1] <= fine.shape[1])]
+    if len(knots) < 2:
+        raise ValueError(f"{len(knots)} beats with the baseline before them: at least 2 are needed")
+    levels = np.stack([fine[:, i + quiet[0] : i + quiet[1]].mean(1) for i in knots], axis=1)
+    at = np.clip(np.arange(fine.shape[1]), knots[0] + quiet.mean(), knots[-1] + quiet.mean())
+    wander = PchipInterpolator(knots + quiet.mean(), levels, axis=1)(at)
+    beat = np.median(beats_at(fine - wander, places[alike]), axis=0)
+    return MedianBeat(beat, places / RATE, alike, rr, fine, wander, ends)
+
+
+def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
+    """(leads, samples) at 500 Hz."""
+    up, down = (Fraction(RATE) / Fraction(rate).limit_denominator(10_000)).limit_denominator(2_000).as_integer_ratio()
+    return signal.astype(float) if up == down else resample(signal, up, down).astype(float)
+
+
+def beats_at(signal: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The beats (n, 8, BEFORE + AFTER) around R peaks, of those that are whole."""
+    whole = places[(places >= BEFORE) & (places + AFTER <= signal.shape[1])]
+    return np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole]) if len(whole) else np.empty((0, len(signal), BEFORE + AFTER))
+
+
+def aligned(signal: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R peaks moved by up to REACH samples until beats lie upon each other, and which of them (n,) are of the usual kind."""
+    half = 60
+    room = half + REACH
+    inner = (places >= room) & (places + room <= signal.shape[1])
+    whole = (places >= BEFORE + REACH) & (places + AFTER + REACH <= signal.shape[1])
+    if whole.sum() < 3:
+        raise ValueError(f"{whole.sum()} whole beats: at least 3 are needed for a median beat")
+    moved, alike = places.copy(), whole
+    for _ in range(2):
+        core = np.median(np.stack([signal[:, i - half : i + half] for i in moved[alike]]), axis=0)
+        match = np.zeros(len(places))
+        for n in np.flatnonzero(inner):
+            around = signal[:, places[n] - room : places[n] + room]
+            windows = np.lib.stride_tricks.sliding_window_view(around, 2 * half, axis=1)  # (8, 2 REACH + 1, 2 half)
+            product = np.einsum("lsn,ln->s", windows, core)
+            energy = np.cumsum(np.concatenate([[0.0], (around**2).sum(0)]))
+            energy = energy[2 * half :] - energy[: -2 * half]
+            best = int(np.argmin(energy - 2 * product))
+            moved[n] = places[n] - REACH + best
+            match[n] = product[best] / np.sqrt(energy[best] * np.sum(core**2) + 1e-12)
+        alike = whole & (match > ALIKE)
+        if alike.sum() < 3:
+            raise ValueError(f"{alike.sum()} of {whole.sum()} whole beats are alike: at least 3 are needed for a median beat")
+    return moved, alike
+
+
+def delineate(beat: np.ndarray, rr: float, atria: bool = True) -> Ends:
+    """Ends of the waves of a beat (8, BEFORE + AFTER): QRS by a threshold on the speed of the signal, P and T by tangents."""
+    smooth = gaussian_filter1d(beat, 1.5, axis=1)
+    speed = np.sqrt((np.gradient(smooth, axis=1) ** 2).sum(0))
+    around = speed[BEFORE - 70 : BEFORE + 80]
+    limit = max(0.05 * around.max(), 2.0 * np.median(speed[BEFORE - 150 : BEFORE - 40]))
+    strong = np.flatnonzero(around > 0.25 * around.max()) + BEFORE - 70
+    on, off = int(strong[0]), int(strong[-1])
+    while on > BEFORE - 90 and speed[on] > limit:
+        on -= 1
+    while off < BEFORE + 110 and speed[off] > limit:
+        off += 1
+    level = beat - beat[:, on - 8 : on - 2].mean(1, keepdims=True)
+    size = np.sqrt((gaussian_filter1d(level, 4, axis=1) ** 2).sum(0))
+    last = max(min(off + 200, BEFORE + int(0.62 * rr * RATE), beat.shape[1] - 62), off + 60)  # before the next P wave
+    peak = off + 40 + int(np.argmax(size[off + 40 : last]))
+    slope = np.gradient(size)
+    fall = peak + int(np.argmin(slope[peak : peak + 60]))
+    if slope[fall] > -1e-4:
+        raise ValueError("the T wave is too flat to find its end")
+    end = min(fall - size[fall] / slope[fall], beat.shape[1] - 20.0)
+    if not atria:
+        return Ends(None, None, on, off, end)
+    lead = gaussian_filter1d(level[1] + 0.5 * level[0], 3)
+    slope_p = np.gradient(lead)
+    first = max(on - 120, 45)
+    top = first + int(np.argmax(lead[first : on - 18]))
+    rise, drop = top - 40 + int(np.argmax(slope_p[top - 40 : top])), top + int(np.argmin(slope_p[top : min(top + 40, on)]))
+    before, after = lead[max(top - 75, 0) : top - 35].mean(), lead[on - 6 : on].mean()
+    if lead[top] - max(before, after) < 0.025 or slope_p[rise] <= 0 or slope_p[drop] >= 0:
+        raise ValueError("no P wave was found before the QRS complex")
+    p_on, p_off = rise - (lead[rise] - before) / slope_p[rise], drop - (lead[drop] - after) / slope_p[drop]
+    p_on, p_off = max(p_on, 16.0), min(p_off, on + 2.0)
+    if not (35 < on - p_on < 150 and 22 < p_off - p_on < 85):
+        raise ValueError(f"the P wave seems to last {2 * (p_off - p_on):.0f} ms and to begin {2 * (on - p_on):.0f} ms before QRS")
+    return Ends(float(p_on), float(p_off), on, off, float(end))
