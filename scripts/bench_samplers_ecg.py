@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ecgtwin.cli import refusing, say
+from ecgtwin.cli.errors import refusing, say
 from ecgtwin.diffusion.levels import karras, trailing
 from ecgtwin.diffusion.sde import EulerMaruyama
 from ecgtwin.diffusion.solvers import DDIM, DDPM, PNDM, DpmPP, DpmPPSingle, DpmSolver, EulerAncestral, Heun, UniPC
@@ -56,8 +56,8 @@ def main(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     with refusing():
-        from ecgtwin.twin.data import opened
-        from ecgtwin.twin.panel import Panel
+        from ecgtwin.ecg.store.recordings import opened
+        from ecgtwin.evaluation.sampler_quality import Panel
         from ecgtwin.twin.twin import ECGTwin
 
         twin = ECGTwin.from_pretrained(model)

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ecgtwin.cli import refusing, say
+from ecgtwin.cli import train as o
+from ecgtwin.cli.errors import refusing, say
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SIZES = (512, 1024, 2048)
@@ -74,8 +74,8 @@ def measured(training, objective, steps: int) -> dict[str, Any]:
 def untrained(settings, table, folder: Path) -> tuple[Path, Path]:
     """Files of an auto-encoder and an extractor as they are before training, for the stages that need them."""
     from ecgtwin.train.checkpoint import save_tensors
-    from ecgtwin.twin.base import Contrasted
-    from ecgtwin.twin.build import build_base, build_codec
+    from ecgtwin.training.base import Contrasted
+    from ecgtwin.twin.model import build_base, build_codec
 
     meta = {"config": settings.model_dump(), "inputs": {"encoder": table.fingerprint}}
     vae = save_tensors(folder / "vae" / "weights.safetensors", build_codec(settings.model).state_dict(), meta)
@@ -97,8 +97,12 @@ def main(
 ) -> None:
     with refusing():
         accelerator = accelerator_of(cpu)
-        from ecgtwin.twin import train as stages
-        from ecgtwin.twin.data import Recordings
+        from ecgtwin.ecg.store.recordings import Recordings
+        from ecgtwin.training.base import train_base
+        from ecgtwin.training.denoiser import train_twin
+        from ecgtwin.training.held_out import thinned
+        from ecgtwin.training.vae import train_vae
+        from ecgtwin.training.weights import Where
 
         names = ("vae", "base", "twin")
         # Pairs of two views only: how many other pairs there are among a few ECGs is chance, and they cost the same.
@@ -113,11 +117,11 @@ def main(
 
         with tempfile.TemporaryDirectory() as folder:
             vae, base = untrained(settings, table, Path(folder))
-            few = recordings.where(stages.thinned(recordings.places("train"), ecgs))
-            where = stages.Where(Path(folder), measure=lambda *given: measured(*given[:2], steps), accelerator=accelerator)
+            few = recordings.where(thinned(recordings.places("train"), ecgs))
+            where = Where(Path(folder), measure=lambda *given: measured(*given[:2], steps), accelerator=accelerator)
             say("vae")
-            found["vae"] = stages.train_vae(settings, recordings, where)
-            for name, train, weights in (("base", stages.train_base, (vae,)), ("twin", stages.train_twin, (vae, base))):
+            found["vae"] = train_vae(settings, recordings, where)
+            for name, train, weights in (("base", train_base, (vae,)), ("twin", train_twin, (vae, base))):
                 say(name)
                 found[name] = train(settings, few, *weights, table, where)
         typer.echo(json.dumps(found, indent=1) if as_json else told(found))

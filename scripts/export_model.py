@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ecgtwin.cli import refusing
-from ecgtwin.twin import options as o
+from ecgtwin.cli import train as o
+from ecgtwin.cli.errors import refusing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,10 +28,10 @@ def main(
 ) -> None:
     with refusing():
         from ecgtwin.ecg.store import Store
+        from ecgtwin.ecg.store.recordings import Recordings
         from ecgtwin.text.table import StatementTable
-        from ecgtwin.twin.data import Recordings
-        from ecgtwin.twin.files import DEFAULT
-        from ecgtwin.twin.recipe import export
+        from ecgtwin.training.export import export
+        from ecgtwin.twin.model import DEFAULT
 
         recordings = Recordings.of([Store.open(folder) for folder in store])
         table = StatementTable.load(statements or DEFAULT / "statements")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from ecgtwin.cli import refusing
+from ecgtwin.cli.errors import refusing
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DDIM, DDPM, DpmPP, EulerAncestral, Heun, Solver, UniPC
 
@@ -53,8 +53,8 @@ def ecg(
     """Heat maps of the kernel distance to real ECGs and of the heart rate's error."""
     with refusing():
         chosen = solvers(sampler)
-        from ecgtwin.twin.data import opened
-        from ecgtwin.twin.panel import Panel
+        from ecgtwin.ecg.store.recordings import opened
+        from ecgtwin.evaluation.sampler_quality import Panel
         from ecgtwin.twin.twin import ECGTwin
 
         twin = ECGTwin.from_pretrained(model)
@@ -85,7 +85,7 @@ def image(
     """Heat maps of the FID and of the share that is not recognised."""
     with refusing():
         chosen = solvers(sampler)
-        from ecgtwin.cli_image import read_pictures
+        from ecgtwin.cli.image import read_pictures
         from ecgtwin.image.config import DataConfig
         from ecgtwin.image.evaluate import distances, generate_like, train_judge
         from ecgtwin.image.pipeline import ImagePipeline

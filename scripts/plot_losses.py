@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ecgtwin.cli import refusing
+from ecgtwin.cli.errors import refusing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

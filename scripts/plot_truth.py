@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ecgtwin.cli import refusing
+from ecgtwin.cli.errors import refusing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SHOWN = (
@@ -34,9 +34,9 @@ def main(
 
         from ecgtwin.atomic import write_file
         from ecgtwin.ecg.leads import INDEPENDENT
+        from ecgtwin.evaluation.simulated_truth import aligned, centred, drawn, paired
         from ecgtwin.metrics.identity import GRID, POINTS
-        from ecgtwin.twin.files import named
-        from ecgtwin.twin.truth import aligned, centred, drawn, paired
+        from ecgtwin.twin.model import named
         from ecgtwin.twin.twin import ECGTwin
 
         options = {} if guidance is None else {"guidance": guidance}

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import typer
 
-from ecgtwin.cli import refusing, say
+from ecgtwin.cli import train as o
+from ecgtwin.cli.errors import refusing, say
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 STATES = (
@@ -44,9 +44,11 @@ def main(
     with refusing():
         accelerator = accelerator_of(cpu)
         from ecgtwin.metrics.identity import identity, median_beats, whitening
-        from ecgtwin.twin.labels import Labels
-        from ecgtwin.twin.stages import load_codec, load_extractor
-        from ecgtwin.twin.train import bank_of, bases, validation, views
+        from ecgtwin.training.base import bases
+        from ecgtwin.training.condition_table import Labels
+        from ecgtwin.training.held_out import validation
+        from ecgtwin.training.latents import bank_of, views
+        from ecgtwin.training.weights import load_codec, load_extractor
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)

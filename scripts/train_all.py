@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from ecgtwin.cli import refusing, say
+from ecgtwin.cli import train as o
+from ecgtwin.cli.errors import refusing, say
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.twin import options as o
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,7 +35,7 @@ def main(
         import json
 
         accelerator = accelerator_of(cpu)
-        from ecgtwin.twin.recipe import train_all
+        from ecgtwin.training.recipe import train_all
 
         settings = o.settings_of(config, set_, ("vae", "base", "twin"), seed)
         recordings = o.recordings_of([store, *more], settings)

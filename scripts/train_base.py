@@ -3,7 +3,7 @@
 python scripts/train_base.py --store STORE --vae runs/vae/weights.safetensors --output runs/base [--statements TABLE] [--resume]
 """
 
-from ecgtwin.twin.options import stage_app
+from ecgtwin.cli.train import stage_app
 
 app = stage_app("base", __doc__, "vae", "statements")
 

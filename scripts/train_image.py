@@ -6,7 +6,7 @@ The same as `ecgtwin image train`; the stages are in `ecgtwin.image.train`.
 
 import typer
 
-from ecgtwin.cli_image import train
+from ecgtwin.cli.image import train
 
 if __name__ == "__main__":
     typer.run(train)

@@ -3,7 +3,7 @@
 python scripts/train_twin.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors --output runs/twin
 """
 
-from ecgtwin.twin.options import stage_app
+from ecgtwin.cli.train import stage_app
 
 app = stage_app("twin", __doc__, "vae", "base", "statements")
 

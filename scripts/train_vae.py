@@ -3,7 +3,7 @@
 python scripts/train_vae.py --store STORE --output runs/vae [--config configs/base.yaml] [--set train.vae.steps=100] [--resume]
 """
 
-from ecgtwin.twin.options import stage_app
+from ecgtwin.cli.train import stage_app
 
 app = stage_app("vae", __doc__)
 

@@ -13,9 +13,13 @@ ALLOWED = {
     "text": set(),
     "train": set(),
     "metrics": {"ecg"},
-    "twin": {"diffusion", "nets", "ecg", "text", "train", "metrics"},
-    "image": {"diffusion", "nets", "metrics", "train"},
+    "twin": {"diffusion", "nets", "ecg", "text", "train"},
+    "training": {"twin", "diffusion", "nets", "ecg", "text", "train", "metrics"},
+    "evaluation": {"twin", "diffusion", "nets", "ecg", "text", "train", "metrics"},
+    "image": {"diffusion", "nets", "metrics", "train", "text"},
+    "cli": {"diffusion", "nets", "ecg", "text", "train", "metrics", "twin", "training", "evaluation", "image"},
 }
+"""Rooms and which others they may import, beside `atomic`. Nothing imports `cli` but scripts."""
 FORBIDDEN = {"diffusion": {"torch.nn"}, "ecg": {"torch"}, "nets": set()}
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from ecgtwin import Condition, ECGTwin
+from ecgtwin.cli import train as options
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.checkpoint import load_tensors
-from ecgtwin.twin import options
-from ecgtwin.twin.train import Where, train_base, train_twin
+from ecgtwin.training.base import train_base
+from ecgtwin.training.denoiser import train_twin
+from ecgtwin.training.weights import Where
 
 from .tiny_store import write_config, write_store
 from .twin.tiny import STATEMENTS, Letters

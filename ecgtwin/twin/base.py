@@ -3,8 +3,6 @@
 Shapes: B batch · Z latent channels · T latent samples · N tokens · M statements · D width · E base width.
 """
 
-import math
-
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -93,30 +91,3 @@ class BaseExtractor(nn.Module):
         for layer in self.layers:
             x = layer(x, angles, tokens, mask)
         return self.out(x.mean(1))
-
-
-class Contrasted(nn.Module):
-    """An extractor with the temperature of its contrast: (z, condition) -> base vectors (B, E), log of 1 / temperature."""
-
-    def __init__(self, extractor: BaseExtractor, temperature: float = 0.07):
-        super().__init__()
-        self.extractor = extractor
-        self.scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-
-    def forward(self, z: Tensor, c: Conditions) -> tuple[Tensor, Tensor]:
-        # A copy: what is returned takes part in the graph wherever gradients are gathered.
-        return self.extractor(z, c), self.scale * 1.0
-
-
-def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3), scalar.
-
-    a, b (B, E): base vectors of the same patients. patient (B,): integer identities; the other ECGs of a patient are left out
-    of the negatives. scale: log of 1 / temperature, at most log 100.
-    """
-    a, b = F.normalize(a.float(), dim=-1), F.normalize(b.float(), dim=-1)
-    logits = scale.clamp(max=math.log(100.0)).exp() * a @ b.T
-    same = patient[:, None] == patient[None]
-    logits = logits.masked_fill(same & ~torch.eye(len(a), dtype=torch.bool, device=a.device), float("-inf"))
-    target = torch.arange(len(a), device=a.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

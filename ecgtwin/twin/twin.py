@@ -18,9 +18,8 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..train.device import pick_device
-from . import files
 from .condition import Condition, Conditions, stack
-from .files import Parts
+from .model import DEFAULT, Parts, load, save
 
 GUIDANCE, BASE_GUIDANCE = 2.5, 1.5
 
@@ -51,14 +50,14 @@ class ECGTwin:
         device: "auto" (CUDA, else Apple's MPS, else the CPU) or a torch device. Raises FileNotFoundError where there
         is no model, ValueError where it is of another format.
         """
-        return cls(files.load(files.DEFAULT if path_or_name is None else Path(path_or_name)), pick_device(device))
+        return cls(load(DEFAULT if path_or_name is None else Path(path_or_name)), pick_device(device))
 
     def save_pretrained(self, path: str | Path, *, half: bool = False) -> Path:
         """Write configuration, weights (safetensors) and statement embeddings into the folder `path`.
 
         half: weights as float16, half the size, for sharing; else float32, the exact inverse of `from_pretrained`.
         """
-        return files.save(self.parts, Path(path), half=half)
+        return save(self.parts, Path(path), half=half)
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ecgtwin.cli_image import app
+from ecgtwin.cli.image import app
 from ecgtwin.image.config import DataConfig
 from ecgtwin.image.evaluate import evaluate
 from ecgtwin.image.files import build, build_text

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ecgtwin.nets.dit import position_table
-from ecgtwin.twin.base import BaseExtractor, Contrasted, Tokens, contrast
+from ecgtwin.training.base import Contrasted, contrast
+from ecgtwin.twin.base import BaseExtractor, Tokens
 from ecgtwin.twin.condition import Conditions
 
 

@@ -16,11 +16,14 @@ from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.ecg.store.collect import collect
+from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.strict import parse
-from ecgtwin.twin.config import Config
-from ecgtwin.twin.data import Recordings
-from ecgtwin.twin.train import Where, train_base, train_twin, train_vae
+from ecgtwin.training.base import train_base
+from ecgtwin.training.config import Config
+from ecgtwin.training.denoiser import train_twin
+from ecgtwin.training.vae import train_vae
+from ecgtwin.training.weights import Where
 
 from .tiny import CONFIG, STATEMENTS, Letters
 

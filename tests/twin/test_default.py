@@ -9,8 +9,8 @@ import pytest
 from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.simulate import Person, simulate
-from ecgtwin.twin.files import DEFAULT
-from ecgtwin.twin.truth import counterfactuals
+from ecgtwin.evaluation.simulated_truth import counterfactuals
+from ecgtwin.twin.model import DEFAULT
 
 WAS = Condition("sinus rhythm", "female", 60, 70)
 

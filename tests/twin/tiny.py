@@ -6,8 +6,9 @@ import torch
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.text.table import StatementTable
-from ecgtwin.twin import files
-from ecgtwin.twin.config import ModelConfig, parse
+from ecgtwin.train.strict import parse
+from ecgtwin.twin import model as models
+from ecgtwin.twin.config import ModelConfig
 from ecgtwin.twin.twin import ECGTwin
 
 STATEMENTS = (
@@ -41,7 +42,7 @@ class Letters:
 
 def model() -> ECGTwin:
     torch.manual_seed(0)
-    parts = files.build(parse(ModelConfig, CONFIG, "tiny"), StatementTable.build(STATEMENTS, Letters()))
+    parts = models.build(parse(ModelConfig, CONFIG, "tiny"), StatementTable.build(STATEMENTS, Letters()))
     for p in parts.network.parameters():
         if not p.abs().sum():
             torch.nn.init.normal_(p, std=0.3)

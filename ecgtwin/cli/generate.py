@@ -1,0 +1,72 @@
+"""`ecgtwin generate` and `ecgtwin demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import refusing, say
+from .options import Device, Json, Model, Reports, Seed, Steps
+
+
+def generate(
+    record: Annotated[Path, typer.Argument(help="WFDB record (with or without .hea), CSV or NPZ: 10 s, 12 leads")],
+    report: Reports = None,
+    heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300")] = None,
+    sex: Annotated[str | None, typer.Option(help="female or male; from the header if left out")] = None,
+    age: Annotated[float | None, typer.Option(help="years; from the header if left out")] = None,
+    reference_report: Annotated[
+        list[str] | None,
+        typer.Option(help="statement of the reference's own state; from the header if left out; may be repeated"),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="folder for records, picture and sidecar")] = Path("twins"),
+    steps: Steps = 20,
+    guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
+    base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
+    rescale: Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")] = 0.0,
+    start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
+    units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
+    rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
+    format: Annotated[str, typer.Option(help="wfdb, csv or npz")] = "wfdb",
+    model: Model = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write N ECGs of the person in RECORD under another condition."""
+    with refusing():
+        from ..ecg.record import ECG
+        from ..twin.twin import ECGTwin
+        from . import deliver
+
+        reference = ECG.read(record, units=units, rate=rate)
+        deliver.run(
+            reference,
+            deliver.Wish(tuple(report or ()), sex, age, heart_rate, tuple(reference_report or ()), start),
+            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale),
+            output,
+            model=ECGTwin.from_pretrained(model, device=device),
+            say=say,
+            as_json=as_json,
+        )
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="folder for records, picture and sidecar")] = Path("demo"),
+    report: Reports = None,
+    heart_rate: Annotated[float, typer.Option(help="beats/min, 20-300")] = 110.0,
+    n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
+    seed: Seed = 0,
+    steps: Steps = 20,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """The same on an example that the package makes itself: a simulated person in sinus rhythm at 66 beats/min."""
+    with refusing():
+        from ..twin.twin import ECGTwin
+        from . import deliver
+
+        wish = deliver.Wish(tuple(report or ("atrial fibrillation",)), None, None, heart_rate, ("sinus rhythm",), None)
+        options = deliver.Options(n, seed, steps, None, None, "wfdb")
+        deliver.run(deliver.example(), wish, options, output, model=ECGTwin.from_pretrained(device=device), say=say, as_json=as_json)

@@ -1,0 +1,207 @@
+"""`ecgtwin image`: train, use and judge image models on the same diffusion core."""
+
+import json
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Images from captions, on the same diffusion core.")
+
+
+class Sampler(StrEnum):
+    dpmpp = "dpm++"
+    dpmpp_sde = "dpm++sde"
+    unipc = "unipc"
+    ddim = "ddim"
+    ddpm = "ddpm"
+    euler_a = "euler-a"
+    heun = "heun"
+
+
+Model = Annotated[Path, typer.Argument(help="model folder, as `train` writes it to OUTPUT/model")]
+Data = Annotated[str, typer.Option(help="'digits' (inside scikit-learn), or a folder of images with captions")]
+Steps = Annotated[int, typer.Option(help="denoising steps", min=1)]
+Guidance = Annotated[float, typer.Option(help="how strongly the caption acts; 1 = as learned")]
+Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
+Solver = Annotated[Sampler, typer.Option(help="how to walk from noise to image")]
+Refine = Annotated[bool, typer.Option(help="hand over to the refiner, where the model has one")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
+
+
+def solver_of(name: Sampler) -> Any:
+    from ..diffusion import solvers
+
+    return {
+        Sampler.dpmpp: solvers.DpmPP(2),
+        Sampler.dpmpp_sde: solvers.DpmPP(2, eta=1.0),
+        Sampler.unipc: solvers.UniPC(2),
+        Sampler.ddim: solvers.DDIM(),
+        Sampler.ddpm: solvers.DDPM(),
+        Sampler.euler_a: solvers.EulerAncestral(),
+        Sampler.heun: solvers.Heun(),
+    }[name]
+
+
+def read_pictures(data: str, model: Any, settings: Any) -> Any:
+    from ..image.pictures import read_digits, read_folder
+
+    if data == "digits":
+        return read_digits(model.picture, settings)
+    return read_folder(Path(data), model.picture, settings)
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option(help="folder for checkpoints, losses and the finished model")],
+    data: Data = "digits",
+    config: Annotated[Path, typer.Option(help="YAML file")] = Path("configs/image_unet.yaml"),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="override, section.key=value")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from the last checkpoints in OUTPUT")] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
+) -> None:
+    """Train every stage that CONFIG names, and write the model to OUTPUT/model."""
+    from .errors import refusing, say
+
+    with refusing():
+        from ..train.device import accelerator_of
+
+        accelerator = accelerator_of(cpu)
+        from ..image.config import read_config
+        from ..image.train import train as fit_all
+
+        settings = read_config(config, set_)
+        pictures = read_pictures(data, settings.model, settings.data)
+        pipeline = fit_all(settings, pictures, output, resume=resume, accelerator=accelerator)
+        if not accelerator.is_main_process:
+            return
+        for name, facts in pipeline.parts.facts["stages"].items():
+            say(f"{name}: " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+        say(f"model in {output / 'model'}")
+
+
+@app.command()
+def generate(
+    model: Model,
+    captions: Annotated[list[str], typer.Argument(help="what the images show; one argument for each caption")],
+    n: Annotated[int, typer.Option("-n", help="how many images of each caption", min=1)] = 1,
+    output: Annotated[Path, typer.Option(help="folder for images, grid and sidecar")] = Path("images"),
+    steps: Steps = 20,
+    guidance: Guidance = 1.5,
+    seed: Seed = 0,
+    solver: Solver = Sampler.dpmpp,
+    size: Annotated[tuple[float, float] | None, typer.Option(help="height and width of the original")] = None,
+    crop: Annotated[tuple[float, float] | None, typer.Option(help="top and left of the crop, in pixels")] = None,
+    refine: Refine = True,
+    scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="print the sidecar")] = False,
+) -> None:
+    """Write N images of each caption, a grid of them all and a sidecar."""
+    from .errors import refusing, say
+
+    with refusing():
+        from importlib.metadata import version
+
+        from ..atomic import write_text
+        from ..image.picture import grid
+        from ..image.pipeline import ImagePipeline
+
+        pipeline = ImagePipeline.from_pretrained(model, device=device)
+        images = pipeline.generate(
+            captions,
+            n,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            solver=solver_of(solver),
+            size=size,
+            crop=crop,
+            refine=refine,
+        )
+        output.mkdir(parents=True, exist_ok=True)
+        wanted = [(k, caption, seed + i) for k, caption in enumerate(captions) for i in range(n)]
+        rows = []
+        for (k, caption, own), image in zip(wanted, images, strict=True):
+            name = f"{k:02d}_{'-'.join(re.findall(r'[A-Za-z0-9]+', caption))[:48]}_{own:03d}.png"
+            image.save(output / name)
+            rows.append({"file": name, "caption": caption, "seed": own})
+        grid(images, n, scale=scale).save(output / "grid.png")
+        sidecar = {
+            "ecgtwin": version("ecgtwin"),
+            "model": str(model),
+            "device": str(pipeline.device),
+            "settings": {
+                "steps": steps,
+                "guidance": guidance,
+                "solver": solver.value,
+                "size": size or pipeline.parts.frame[:2],
+                "crop": crop or pipeline.parts.frame[2:],
+                "refine": refine and pipeline.refiner is not None,
+            },
+            "images": rows,
+        }
+        text = json.dumps(sidecar, indent=2)
+        write_text(output / "images.json", text + "\n")
+        if as_json:
+            typer.echo(text)
+        say(f"{len(images)} images in {output}")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Data = "digits",
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as JSON")] = None,
+    clip: Annotated[Path | None, typer.Option(help="folder of a CLIP model: adds its score, FID and KID")] = None,
+    steps: Steps = 20,
+    guidance: Guidance = 1.5,
+    seed: Seed = 0,
+    solver: Solver = Sampler.dpmpp,
+    refine: Refine = True,
+    judge_steps: Annotated[int, typer.Option(help="training steps of the classifier that judges", min=1)] = 600,
+    device: Device = "auto",
+) -> None:
+    """Measure a model beside held-out pictures of DATA, the set that it was trained on.
+
+    Share of captions recognised by a classifier trained on real pictures alone, FID and KID with their real-vs-real
+    floors, and how near generated images come to training pictures.
+    """
+    from .errors import refusing
+
+    with refusing():
+        from ..image.pipeline import ImagePipeline
+        from ..train.device import accelerator_of
+
+        pipeline = ImagePipeline.from_pretrained(model, device=device)
+        accelerator = accelerator_of(pipeline.device.type == "cpu")
+        from ..atomic import write_text
+        from ..image.config import DataConfig
+        from ..image.evaluate import Clip
+        from ..image.evaluate import evaluate as measure
+        from ..train.strict import parse
+
+        settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
+        figures = measure(
+            pipeline,
+            read_pictures(data, pipeline.config, settings),
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            solver=solver_of(solver),
+            refine=refine,
+            clip=Clip(clip) if clip else None,
+            judge_steps=judge_steps,
+            progress=True,
+            accelerator=accelerator,
+        )
+        text = json.dumps({**figures, "solver": solver.value, "model": pipeline.parts.facts}, indent=2)
+        if json_file is not None:
+            write_text(json_file, text + "\n")
+        typer.echo(text)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,42 @@
+"""The command line. Exit code 0: done; 2: the input cannot be used, and the message says why and what to do."""
+
+import json
+import sys
+
+import typer
+
+from .data import app as data_app
+from .errors import refusing
+from .evaluate import evaluate
+from .generate import demo, generate
+from .image import app as image_app
+from .options import Json, Model
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="What would this patient's ECG look like if their heart were in another state? Research use only, not for clinical diagnosis.",
+)
+
+app.command()(generate)
+app.command()(demo)
+app.command()(evaluate)
+
+
+@app.command()
+def statements(model: Model = None, as_json: Json = False) -> None:
+    """List the report statements that a model knows."""
+    with refusing():
+        from ..text.table import StatementTable
+        from ..twin.model import DEFAULT
+
+        names = list(StatementTable.load((model or DEFAULT) / "statements").statements)
+        typer.echo(json.dumps(names, indent=2) if as_json else "\n".join(sorted(names)))
+
+
+app.add_typer(data_app, name="data")
+app.add_typer(image_app, name="image")
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,13 @@
+"""Options that several commands and scripts have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Reports = Annotated[list[str] | None, typer.Option("--report", help="statement of the wanted state; may be repeated")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
+Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
+Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
+Steps = Annotated[int, typer.Option(help="denoising steps")]
+Model = Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")]

@@ -1,0 +1,177 @@
+"""Figures of a model on real recordings of patients that it was not trained on, and on simulated people.
+
+Every figure names its n. Real means raw recordings, never reconstructions of the auto-encoder.
+"""
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..ecg.datasets import ptbxl
+from ..ecg.datasets.source import Statements
+from ..ecg.rhythm import heart_rate
+from ..ecg.store.prepare import prepare
+from ..ecg.store.recordings import Recordings, fitting
+from ..metrics.identity import identity, median_beats, whitening
+from ..metrics.judge import load_judge
+from ..text.statements import STATEMENTS, from_scp
+from ..twin.condition import Condition
+from ..twin.twin import ECGTwin, Request
+from .requested_state import followed
+from .simulated_truth import counterfactuals
+
+Report = Callable[[str], None]
+
+
+def own_conditions(recordings: Recordings, known: tuple[str, ...]) -> list[Condition]:
+    """What is known of each recording: its statements (those in `known`), sex, age and measured heart rate."""
+    found = []
+    for k in range(len(recordings)):
+        beats = heart_rate(recordings.millivolts([k])[0], recordings.rate)
+        found.append(
+            Condition(
+                tuple(s for s in recordings.statements(k) if s in known),
+                sex=recordings.sexes(k),
+                age=recordings.years(k),
+                heart_rate=beats if beats is not None and 20 <= beats <= 300 else None,
+            )
+        )
+    return found
+
+
+@torch.inference_mode()
+def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
+    """Correlation per lead and RMS error in uV of the auto-encoder: what the latent space can show at best."""
+    x = torch.from_numpy(recordings.millivolts())
+    y = torch.cat([model.codec.decode(model.codec.encode(part.to(model.device))).cpu() for part in x.split(64)])
+    a, b = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    correlation = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)  # (N, 8)
+    error = (x - y).square().mean(-1).sqrt() * 1000
+    return {
+        "n": len(x),
+        "correlation_median": correlation.median().item(),
+        "correlation_by_lead": dict(zip(recordings.leads, correlation.median(0).values.tolist(), strict=True)),
+        "rms_uv_median": error.median().item(),
+        "rms_uv_overall": error.square().mean().sqrt().item(),
+    }
+
+
+def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[str, Any]:
+    """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`."""
+    patients = held.patient
+    beats, fitted = median_beats(held.millivolts(), held.rate), median_beats(train.millivolts(), train.rate)
+    owners = train.patient
+    conditions = own_conditions(held, model.statements)
+    z = [model.codec.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
+
+    def base(given: list[Condition]) -> np.ndarray:
+        parts = np.array_split(np.arange(len(given)), np.cumsum([len(p) for p in z])[:-1])
+        with torch.inference_mode():
+            rows = [
+                model.extractor(p, model.conditions([given[i] for i in rows])) for p, rows in zip(z, parts, strict=True)
+            ]
+        return torch.cat(rows).cpu().numpy()
+
+    rows = {
+        "base, own condition": base(conditions),
+        "base, condition-free": base([Condition()] * len(held)),
+        "median beat": beats,
+        "median beat, centred": beats - fitted.mean(0),
+        "median beat, PCA(100) whitened": whitening(fitted)(beats),
+        "median beat, PCA(100) whitened within patients": whitening(fitted, owners)(beats),
+    }
+    return {name: asdict(identity(features, patients)) for name, features in rows.items()}
+
+
+def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed: int = 0, **options) -> dict[str, Any]:
+    """Requested against measured heart rate: each reference in sinus rhythm, requests spread over 50-120/min."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(held))[:references]
+    wanted = np.linspace(50, 120, len(rows))[rng.permutation(len(rows))]
+    bases = model.base_of(torch.from_numpy(held.millivolts(rows)))
+    requests = []
+    for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
+        name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
+        said = tuple(s for s in (name, "sinus rhythm") if s in model.statements)[:1]
+        requests.append(Request(bases[k], Condition(said, held.sexes(row), held.years(row), float(rate)), seed + k))
+    measured = [heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()]
+    found = np.array([np.nan if m is None else m for m in measured])
+    errors = np.abs(found - wanted)
+    return {
+        "n": len(rows),
+        "not_measurable": int(np.isnan(found).sum()),
+        "mean_absolute_error": float(np.nanmean(errors)),
+        "median_absolute_error": float(np.nanmedian(errors)),
+        "correlation": float(np.corrcoef(wanted[~np.isnan(found)], found[~np.isnan(found)])[0, 1]),
+        "requested": [round(float(w), 1) for w in wanted],
+        "measured": [None if np.isnan(f) else round(float(f), 1) for f in found],
+    }
+
+
+def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) -> dict[str, Any]:
+    """Wall time of one twin of n samples, after one warm-up step."""
+    base = model.base_of(torch.from_numpy(held.millivolts(slice(0, 1))))[0]
+    requests = [Request(base, Condition(heart_rate=70.0), k) for k in range(n)]
+    model.sample(requests, steps=1)
+    start = time.perf_counter()
+    model.sample(requests, steps=steps)
+    return {"samples": n, "steps": steps, "seconds": time.perf_counter() - start, "threads": torch.get_num_threads()}
+
+
+@contextmanager
+def opened(folder: Path, rate: float, samples: int) -> Iterator[Recordings]:
+    """The recordings of a store, or of a PTB-XL folder, of which a store is made for the time being."""
+    folder = Path(folder)
+    if (folder / "store.json").is_file():
+        yield Recordings.of([fitting(folder, rate, samples)])
+        return
+    names = [statement.name for statement in STATEMENTS]
+    source = ptbxl.scan(folder, Statements(lambda code: from_scp([code]), names))
+    with tempfile.TemporaryDirectory() as place:
+        yield Recordings.of([prepare(source, Path(place) / "store", rate=rate, seconds=samples / rate, progress=True)])
+
+
+def evaluate(model: ECGTwin, folder: Path, *, people: int = 16, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
+    """All figures on the validation patients of a store, or of a PTB-XL folder (fold 9). people: simulated ones, whose
+    counterfactuals are known; 0 leaves them out."""
+    c = model.config.signal
+    with opened(folder, c.rate, c.samples) as recordings:
+        train, held = recordings.only("train"), recordings.only("validation")
+        if not len(held):
+            raise ValueError(f"{folder} holds no record of the validation patients (fold 9 of PTB-XL): they are needed")
+        shared = set(train.patient.tolist()) & set(held.patient.tolist()) - {-1}
+        if shared:
+            raise ValueError(f"{len(shared)} patients are in both training and validation: {sorted(shared)[:3]} …")
+        figures: dict[str, Any] = {
+            "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
+            "data": {"train": len(train), "validation": len(held), "digest": held.digest},
+            "software": {"python": platform.python_version(), "torch": torch.__version__},
+            "seed": seed,
+        }
+        for name, measure in (
+            ("reconstruction", lambda: reconstruction(model, held)),
+            ("identity", lambda: identity_rows(model, train, held)),
+            ("heart_rate", lambda: heart_rates(model, held, seed=seed)),
+            ("speed", lambda: seconds(model, held)),
+        ):
+            report(name)
+            figures[name] = measure()
+        if people:
+            report("counterfactuals")
+            figures["counterfactuals"] = counterfactuals(model, people=people, seed=seed)
+        try:
+            judge = load_judge()
+        except ImportError as error:
+            report(f"no judgement of the states: {error}")
+        else:
+            report("judgement")
+            figures["judgement"] = followed(model, held, judge, seed=seed)
+    return figures

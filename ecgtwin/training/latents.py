@@ -1,0 +1,238 @@
+"""Views of every recording, as latents: made once by the frozen auto-encoder, then training touches no signal.
+
+A *target* is the recording itself or the same beats at another heart rate; a *view* is that, with another day's
+electrodes and noise, from the first or the second half of the recording only or from all of it. Two views of one
+recording therefore share no beat, no noise and no electrode position: what they share is the heart.
+
+A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy, heart_rate.npy.
+It is filled shard by shard; after an interruption the shards that are done are kept.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from ..atomic import write_text
+from ..ecg.change_heart_rate import change_heart_rate
+from ..ecg.rhythm import r_peaks
+from ..ecg.store.prepare import cores
+from ..ecg.store.recordings import Recordings
+from ..train.batch import stream
+from ..twin.codec import Codec
+from . import latents as bank
+from .augment import Electrodes, disturb
+from .config import BankConfig, Config
+from .weights import digest
+
+SHARD = 64
+Encode = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """latents (N, targets + views, Z, T) float16 on disk; heart_rate (N, targets + views) beats/min, NaN where it cannot be measured."""
+
+    latents: np.ndarray
+    heart_rate: Tensor
+    targets: int
+
+    @property
+    def views(self) -> int:
+        return self.latents.shape[1] - self.targets
+
+    def target(self, rows: Tensor, kinds: Tensor) -> Tensor:
+        """(b, Z, T) float16 of ECGs `rows`, target number `kinds`."""
+        return torch.from_numpy(self.latents[rows.numpy(), kinds.numpy()])
+
+    def view(self, rows: Tensor, kinds: Tensor) -> Tensor:
+        return self.target(rows, kinds + self.targets)
+
+    @property
+    def target_rates(self) -> Tensor:
+        return self.heart_rate[:, : self.targets]
+
+    @property
+    def view_rates(self) -> Tensor:
+        return self.heart_rate[:, self.targets :]
+
+    @staticmethod
+    def open(folder: Path, key: str) -> "Bank | None":
+        """The finished bank in a folder, if it was made of the same recordings by the same auto-encoder (`key`)."""
+        path = folder / "bank.json"
+        if not path.is_file():
+            return None
+        facts = json.loads(path.read_text())
+        if facts["key"] != key:
+            return None
+        rates = torch.from_numpy(np.load(folder / "heart_rate.npy"))
+        return Bank(np.load(folder / "latents.npy", mmap_mode="r"), rates, facts["targets"])
+
+
+def fill(
+    folder: Path, key: str, recordings: Recordings, encode: Encode, config: BankConfig, shape: tuple[int, int], *,
+    part: int = 0, parts: int = 1, workers: int = 0, ready: Callable[[], None] = lambda: None,
+) -> Bank:
+    """Make the bank, or finish one that was begun with the same key.
+
+    encode: signals (B, 8, samples) in mV -> latents (B, Z, T). shape: (Z, T). part, parts: of the processes that share the work.
+    workers: further processes that prepare signals. ready: waits until all processes are here.
+    """
+    kinds = config.targets + config.views
+    begin(folder, key, (len(recordings), kinds, *shape), part == 0)
+    ready()
+    latents = np.load(folder / "latents.npy", mmap_mode="r+")
+    rates = np.load(folder / "heart_rate.npy", mmap_mode="r+")
+    starts = [s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not mark(folder, s).exists()]
+    bar = tqdm(variants(recordings, starts, config, workers), total=len(starts), desc="views", unit="shard", disable=part > 0)
+    for start, signals, found in bar:
+        rows = slice(start, start + len(signals))
+        flat = torch.from_numpy(signals).flatten(0, 1).split(128)
+        z = torch.cat([encode(x.float() / 1000) for x in flat])
+        latents[rows] = z.half().cpu().unflatten(0, signals.shape[:2]).numpy()
+        rates[rows] = found
+        latents.flush()
+        rates.flush()
+        mark(folder, start).touch()
+    ready()
+    if part == 0:
+        write_text(folder / "bank.json", json.dumps({"key": key, "targets": config.targets}) + "\n")
+        for path in (folder / "done").iterdir():
+            path.unlink()
+    ready()
+    bank = Bank.open(folder, key)
+    assert bank is not None
+    return bank
+
+
+def begin(folder: Path, key: str, shape: tuple[int, ...], main: bool) -> None:
+    """Empty files of the right size; those begun with another key are begun again."""
+    if not main:
+        return
+    done = folder / "done"
+    done.mkdir(parents=True, exist_ok=True)
+    begun = folder / "begun"
+    if begun.is_file() and begun.read_text() == key:
+        return
+    begun.unlink(missing_ok=True)
+    (folder / "bank.json").unlink(missing_ok=True)
+    for path in done.iterdir():
+        path.unlink()
+    np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
+    np.lib.format.open_memmap(folder / "heart_rate.npy", "w+", np.float32, shape[:2])
+    begun.write_text(key)
+
+
+def mark(folder: Path, start: int) -> Path:
+    return folder / "done" / f"{start}"
+
+
+def variants(
+    recordings: Recordings, starts: list[int], config: BankConfig, workers: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """For each shard: where it starts, signals (n, K, 8, samples) int16 in uV, and heart rates (n, K)."""
+    if workers < 1 or len(starts) < 2:
+        yield from (shard(recordings, start, config) for start in starts)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        waiting = []
+        for start in starts:
+            waiting.append(pool.submit(shard, recordings, start, config))
+            if len(waiting) > workers + 1:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def shard(recordings: Recordings, start: int, config: BankConfig) -> tuple[int, np.ndarray, np.ndarray]:
+    places = range(start, min(start + SHARD, len(recordings)))
+    made = [changed(recordings, place, config) for place in places]
+    return start, np.stack([x for x, _ in made]), np.stack([r for _, r in made])
+
+
+def changed(recordings: Recordings, place: int, config: BankConfig) -> tuple[np.ndarray, np.ndarray]:
+    """All targets and views of one recording, (K, 8, samples) int16 in uV, and their heart rates (K,).
+
+    Target 0 is the recording itself. Views come in three equal parts: first half, second half, all of the beats.
+    """
+    targets, views, rate = config.targets, config.views, recordings.rate
+    kinds = targets + views
+    key = (config.seed, int(recordings.which[place]), int(recordings.rows[place]))
+    generator, noise = np.random.default_rng(key), stream(*key)
+    x = recordings.millivolts(slice(place, place + 1))[0]
+    peaks = r_peaks(x, rate)
+    now = 60 * rate / np.diff(peaks).mean() if len(peaks) >= 3 else np.nan
+    signals, rates = np.repeat(x[None], kinds, 0), np.full(kinds, now, np.float32)
+    for kind in range(1, kinds) if len(peaks) >= 4 else ():
+        part, middle = third(max(0, kind - targets), views), len(peaks) // 2
+        chosen = peaks
+        if kind >= targets and part < 2 and len(peaks) >= 7:
+            chosen = peaks[: middle + 1] if part == 0 else peaks[middle:]
+        local = 60 * rate / np.diff(chosen).mean()
+        wanted = draw_rate(generator, local)
+        warped = at_rate(x, rate, chosen, local, wanted, generator.uniform())
+        if warped is not None:
+            signals[kind], rates[kind] = warped, wanted
+    batch = torch.from_numpy(signals)
+    batch[targets:] = disturb(Electrodes.draw(views, noise).apply(batch[targets:]), noise, rate)
+    batch = batch - batch.median(-1, keepdim=True).values
+    return (batch * 1000).round().clamp(-32767, 32767).to(torch.int16).numpy(), rates
+
+
+def third(view: int, views: int) -> int:
+    """Which beats a view shows: 0 the first half, 1 the second, 2 all."""
+    return view * 3 // views
+
+
+def at_rate(x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: float, start: float) -> np.ndarray | None:
+    """The recording at a wanted heart rate, or None where its beats do not allow it."""
+    try:
+        return change_heart_rate(x, rate, peaks, now / wanted, start=start)
+    except ValueError:
+        return None
+
+
+def draw_rate(generator: np.random.Generator, now: float) -> float:
+    """A heart rate within a factor of 1.8 of the recording's, 40-170 beats/min, spread evenly on a log scale."""
+    low, high = max(40.0, now / 1.8), min(170.0, now * 1.8)
+    return float(np.exp(generator.uniform(np.log(low), np.log(high)))) if low < high else now
+
+
+def bank_of(vae: Path, output: Path) -> Path:
+    """Where latents are kept: beside the auto-encoder, for all stages; with one that came in a model, beside the run."""
+    return vae.parent / "bank" if vae.is_file() else output / "bank"
+
+
+def views(
+    settings: Config, recordings: Recordings, codec: Codec, codec_key: str, folder: Path, accelerator: Accelerator | None
+) -> Bank:
+    """The latents of all recordings, kept in a folder; made when they are not there, or of other recordings."""
+    config = settings.train.bank
+    key = digest(codec_key, recordings.digest, config.model_dump_json())
+    found = Bank.open(folder, key)
+    if found is not None:
+        return found
+    accelerator = accelerator or Accelerator()
+    device = accelerator.device
+    codec.to(device)
+
+    @torch.no_grad()
+    def encode(signals: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            return codec.encode(signals.to(device)).float()
+
+    c = settings.model
+    shape = (c.vae.latent, c.signal.samples // codec.vae.factor)
+    workers = max(1, cores() // accelerator.num_processes - 1)
+    return bank.fill(
+        folder, key, recordings, encode, config, shape, part=accelerator.process_index, parts=accelerator.num_processes,
+        workers=workers, ready=accelerator.wait_for_everyone,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""What a training shows while it runs: example ECGs beside what they should be. Figures of matplotlib."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..diffusion.denoiser import bind
+from ..diffusion.levels import trailing
+from ..diffusion.sample import sample, seeded_noise
+from ..diffusion.solvers import DpmPP
+from ..ecg.leads import INDEPENDENT
+from ..twin.codec import Codec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .denoiser import Denoise
+
+SHOWN = ("I", "II", "V1", "V5")
+
+
+def compared(rows: list[tuple[str, np.ndarray, np.ndarray]], labels: tuple[str, str], rate: float = 102.4) -> "Figure":
+    """One column for each row's pair of signals (8, L) in mV, one line for each shown lead."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * len(rows), 7), layout="constrained")
+    axes = figure.subplots(len(SHOWN), len(rows), squeeze=False, sharex=True)
+    for column, (title, first, second) in enumerate(rows):
+        for line, lead in enumerate(SHOWN):
+            k, ax = INDEPENDENT.index(lead), axes[line, column]
+            time = np.arange(first.shape[-1]) / rate
+            ax.plot(time, first[k], color="black", linewidth=0.8, label=labels[0])
+            ax.plot(time, second[k], color="tab:red", linewidth=0.8, label=labels[1])
+            ax.set_ylabel(f"{lead}, mV")
+        axes[0, column].set_title(title, fontsize=9)
+        axes[-1, column].set_xlabel("s")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+@torch.no_grad()
+def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, device: torch.device) -> "Figure":
+    """ECGs (n, 8, L) in mV and what the auto-encoder makes of them."""
+    x = torch.from_numpy(signals).to(device)
+    y = network(x / scale)[0].float() * scale
+    pairs = zip(signals, y.cpu().numpy(), strict=True)
+    return compared([(f"validation ECG {k}", a, b) for k, (a, b) in enumerate(pairs)], ("real", "decoded"))
+
+
+@torch.no_grad()
+def twins(network: nn.Module, task: "Denoise", batch: Any, codec: Codec, n: int = 2, steps: int = 20) -> "Figure":
+    """The first samples of a validation batch, generated from noise under their target's condition, beside the target."""
+    z, reference = (x[:n].float() for x in batch.latents)
+    c, own = (type(c)(*(t[:n] for t in c)) for c in batch.conditions)
+    c = c._replace(base=task.extractor(reference, own).float())
+    noise = seeded_noise(range(n))
+    denoise = bind(network, network.prepare(c), task.prediction)
+    made = sample(denoise, noise(torch.empty_like(z)), trailing(task.schedule, min(steps, task.schedule.length)), DpmPP(2), noise)
+    names = [task.recordings.name(r)[:60] for r in batch.target[:n].tolist()]
+    signals = [codec.decode(latent).cpu().numpy() for latent in (z, made)]
+    return compared(list(zip(names, *signals, strict=True)), ("target", "generated"))

@@ -1,0 +1,152 @@
+"""A model: its networks built from a configuration, and as a folder of config.json, weights.safetensors and the statement embeddings.
+
+Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from ..atomic import write_file, write_text
+from ..diffusion import schedule as schedules
+from ..diffusion.schedule import Schedule
+from ..nets.vae import VAE
+from ..text.table import StatementTable
+from ..train.checkpoint import load_tensors, part, save_tensors
+from ..train.strict import parse
+from .base import BaseExtractor
+from .codec import Codec
+from .config import ModelConfig
+from .network import TwinNetwork
+
+LEADS = 8
+"""The networks see the independent leads I, II, V1-V6; the other four follow by Einthoven's law."""
+FORMAT = 1
+DEFAULT = Path(__file__).parent.parent / "default"
+"""The model inside the package."""
+
+
+def named(path: Path) -> Path:
+    """A model's folder as users name it on a command line: "default" is the one inside the package."""
+    return DEFAULT if str(path) == "default" else Path(path)
+
+
+def build_vae(config: ModelConfig) -> VAE:
+    c = config.vae
+    return VAE(LEADS, c.latent, c.widths, blocks=c.blocks, middle=c.middle, stem=c.stem, groups=c.groups)
+
+
+def build_base(config: ModelConfig) -> BaseExtractor:
+    c = config.base
+    return BaseExtractor(
+        config.vae.latent,
+        config.text.width,
+        width=c.width,
+        depth=c.depth,
+        heads=c.heads,
+        patch=c.patch,
+        hidden=c.hidden,
+        base=c.base,
+        condition=c.condition,
+    )
+
+
+def build_denoiser(config: ModelConfig) -> TwinNetwork:
+    c = config.denoiser
+    return TwinNetwork(
+        config.vae.latent,
+        config.text.width,
+        config.base.base,
+        width=c.width,
+        depth=c.depth,
+        heads=c.heads,
+        patch=c.patch,
+        ratio=c.mlp,
+        statements=config.text.statements,
+        inject=c.inject,
+        unet=c.unet if c.network == "unet" else None,
+    )
+
+
+def build_codec(config: ModelConfig) -> Codec:
+    return Codec(build_vae(config), config.signal.scale)
+
+
+def build_schedule(config: ModelConfig) -> Schedule:
+    c = config.diffusion
+    if c.schedule == "cosine":
+        return schedules.cosine(c.steps)
+    return {"linear": schedules.linear, "scaled_linear": schedules.scaled_linear}[c.schedule](c.steps, c.start, c.end)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""
+
+    config: ModelConfig
+    codec: Codec
+    extractor: BaseExtractor
+    network: TwinNetwork
+    table: StatementTable
+    facts: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
+
+    @property
+    def schedule(self) -> Schedule:
+        return build_schedule(self.config)
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {"codec": self.codec, "base": self.extractor, "denoiser": self.network}
+        return {f"{name}.{k}": v for name, module in named.items() for k, v in module.state_dict().items()}
+
+
+def build(config: ModelConfig, table: StatementTable, facts: dict[str, Any] | None = None) -> Parts:
+    """Parts with untrained weights."""
+    if table.width != config.text.width:
+        raise ValueError(
+            f"statement embeddings are {table.width} wide, the configuration says {config.text.width}: "
+            "use the encoder that the configuration was written for, or change model.text.width"
+        )
+    return Parts(config, build_codec(config), build_base(config), build_denoiser(config), table, facts or {})
+
+
+def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
+    """Write a model folder; config.json comes last, so that a folder with one is whole."""
+    tensors = {k: v.half() if half else v.float() for k, v in parts.tensors().items()}
+    save_tensors(folder / "weights.safetensors", tensors)
+    arrays = {k: np.asarray(v, np.float16 if half else np.float32) for k, v in parts.table.arrays().items()}
+    write_file(folder / "statements.safetensors", lambda p: save_file(arrays, p))
+    said = json.dumps(parts.table.description(), indent=1)
+    write_text(folder / "statements.json", said + "\n")
+    tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
+    write_text(folder / "config.json", json.dumps(tree, indent=2) + "\n")
+    return folder
+
+
+def load(folder: Path) -> Parts:
+    """Read what `save` wrote."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {folder}: a model folder holds config.json and weights.safetensors")
+    try:
+        tree = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if tree.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads format {FORMAT}")
+    weights = folder / "weights.safetensors"
+    tensors, _ = load_tensors(weights)
+    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements"), tree.get("facts"))
+    for name, module in (("codec", parts.codec), ("base", parts.extractor), ("denoiser", parts.network)):
+        try:
+            module.load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
+        except RuntimeError as error:
+            raise ValueError(f"{weights} does not fit {path}: {error}") from None
+    sha = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Parts(parts.config, parts.codec, parts.extractor, parts.network, parts.table, parts.facts, sha)

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from ecgtwin.nets.vae import parameters
+from ecgtwin.training.config import read_config
+from ecgtwin.twin.model import build_base, build_codec, build_denoiser, build_schedule, build_vae
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def test_paper_has_the_published_sizes():
+    config = read_config(CONFIGS / "paper.yaml").model
+    sizes = [parameters(f(config)) / 1e6 for f in (build_vae, build_base, build_denoiser)]
+    assert [round(s, 2) for s in sizes] == [29.55, 3.36, 10.54]
+
+
+@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if not p.stem.startswith("image_")), ids=lambda p: p.stem)
+def test_every_configuration_builds(path):
+    config = read_config(path).model
+    for build in (build_codec, build_base, build_denoiser, build_schedule):
+        assert build(config) is not None
+
+
+def test_overrides():
+    config = read_config(CONFIGS / "small.yaml", ["train.twin.steps=7", "model.denoiser.inject=cross"])
+    assert config.train.twin.steps == 7 and config.model.denoiser.inject == "cross"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.twin.step=7", "did you mean 'steps'"),
+        ("model.denoiser.dpeth=7", "did you mean 'depth'"),
+        ("train.twin.rate=1e-4", "write 1.0e-4"),
+        ("train.twin.steps=few", "train.twin.steps"),
+        ("model.denoiser.inject=magic", "'adax'"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_mistakes_are_named(override, message):
+    with pytest.raises(ValueError, match=message):
+        read_config(CONFIGS / "small.yaml", [override])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.yaml"):
+        read_config(tmp_path / "nothing.yaml")
