@@ -4,12 +4,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import firwin, resample_poly
 
 from . import rhythm
 from .leads import LEADS, canonical, complete
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from .intervals import Measurements
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +111,16 @@ class ECG:
     def heart_rate(self) -> float | None:
         """Beats/min measured from all leads, None where fewer than three beats can be seen."""
         return rhythm.heart_rate(self.signal, self.rate)
+
+    def measured(self) -> "Measurements":
+        """Rate, rhythm, intervals, axes and amplitudes, None where not measurable; see `ecgtwin.ecg.intervals`."""
+        from .intervals import measure
+
+        return measure(self.signal, self.rate, self.leads)
+
+    def measure(self) -> "DataFrame":
+        """`measured` as a pandas table with the columns quantity, lead, value and unit."""
+        return self.measured().table()
 
     def plot(self, path: str | Path, **options) -> Path:
         """Draw on 25 mm/s, 10 mm/mV paper; see `ecgtwin.ecg.plot.plot`."""
