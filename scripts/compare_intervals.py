@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import openecg
 
+from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.intervals import Measurements
-from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 
 PAIRS = {"heart_rate": "/min", "p": "ms", "pr": "ms", "qrs": "ms", "qt": "ms"}

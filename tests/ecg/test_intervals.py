@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pytest
 
+from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.intervals import measure, measure_many
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.ecg.median_beat import at_500, without_spikes
-from ecgtwin.ecg.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate, simulate_truth
 
@@ -146,7 +146,7 @@ def test_up_sampling_is_band_limited_and_spikes_go():
     s = np.arange(fine.shape[1]) / 500
     inner = slice(1500, 3500)  # nearer the ends, a wave cut off in the middle looks like wander
     for row, f in zip(fine, (2, 10, 25), strict=True):
-        assert np.abs(row - np.sin(2 * np.pi * f * s))[inner].max() < 0.01
+        assert np.abs(row - np.sin(2 * np.pi * f * s))[inner].max() < 0.02
     spiked = np.tile(np.sin(2 * np.pi * 2 * np.arange(5000) / 500), (8, 1))
     clean = spiked.copy()
     spiked[:, 1000:1002] += 1.0
