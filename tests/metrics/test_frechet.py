@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from ecgtwin.metrics.frechet import frechet_distance, frechet_gaussians, kernel_distance, kernel_distances
+from ecgtwin.metrics.frechet import (
+    frechet_distance,
+    frechet_gaussians,
+    frechet_infinite,
+    kernel_distance,
+    kernel_distance_drawn,
+    kernel_distances,
+)
 
 
 def covariance(generator, width):
@@ -75,3 +82,43 @@ def test_what_cannot_be_compared_is_refused():
             frechet_distance(good, bad)
     with pytest.raises(ValueError, match="second .* not finite"):
         kernel_distance(good, np.full((3, 2), np.nan))
+
+
+def test_floors_of_one_gaussian_and_what_extrapolation_makes_of_them():
+    generator = np.random.default_rng(5)
+    a, b = generator.normal(size=(2, 2000, 64))
+    assert frechet_distance(a, b) == pytest.approx(1.1, abs=0.05)
+    assert frechet_distance(a[:500], b[:500]) == pytest.approx(4.4, abs=0.3)
+    assert abs(frechet_infinite(a, b)) < 0.1
+    moved = b + np.eye(64)[0]
+    assert frechet_infinite(a, moved) == pytest.approx(1, abs=0.15)
+
+
+def test_the_same_as_torchmetrics():
+    fid, kid = (pytest.importorskip(f"torchmetrics.image.{name}") for name in ("fid", "kid"))
+    torch = pytest.importorskip("torch")
+    generator = np.random.default_rng(6)
+    a, b = generator.normal(size=(120, 6)), 1.3 * generator.normal(size=(90, 6)) + 0.2
+    x, y = torch.from_numpy(a), torch.from_numpy(b)
+    expected = fid._compute_fid(x.mean(0), x.T.cov(), y.mean(0), y.T.cov())
+    assert frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-6)
+    assert kernel_distance(a[:90], b) == pytest.approx(kid.poly_mmd(x[:90], y).item(), rel=1e-6)
+
+
+def test_drawn_kernel_distances_are_those_of_the_rows_drawn():
+    generator = np.random.default_rng(7)
+    a, b = generator.normal(size=(9, 3)), generator.normal(size=(8, 3)) + 1
+    one = kernel_distance_drawn(a, b, np.ones((1, 9)), np.ones((1, 8)))
+    assert one == pytest.approx(kernel_distance(a, b))
+    some = np.r_[np.ones(5), np.zeros(4)][None], np.r_[np.zeros(2), np.ones(6)][None]
+    assert kernel_distance_drawn(a, b, *some) == pytest.approx(kernel_distance(a[:5], b[2:]))
+
+
+def test_repeated_rows_leave_the_kernel_distance_at_zero_for_one_source():
+    generator = np.random.default_rng(8)
+    found = []
+    for _ in range(100):
+        a, b = generator.normal(size=(2, 40, 4))
+        weights = generator.multinomial(40, np.full(40, 1 / 40), size=(2, 5))
+        found += kernel_distance_drawn(a, b, *weights).tolist()
+    assert abs(np.mean(found)) < 5 * np.std(found) / np.sqrt(100)
