@@ -43,6 +43,7 @@ SAMPLERS: dict[str, tuple[Solver, int, bool]] = {  # solver, network calls per s
     "DDIM": (DDIM(), 1, True),
     "PNDM": (PNDM(), 1, True),
     "Heun": (Heun(), 2, True),
+    "Heun on EDM's clock": (Heun("edm"), 2, True),
     "DPM-Solver 2": (DpmSolver(SCHEDULE.level_at, 2), 2, True),
     "DPM-Solver 3": (DpmSolver(SCHEDULE.level_at, 3), 3, True),
     "DPM-Solver++ 2S": (DpmPPSingle(SCHEDULE.level_at), 2, True),

@@ -30,7 +30,7 @@ def samplers(schedule) -> dict[str, tuple[Any, int]]:
         "DDIM": (DDIM(), 1),
         "PNDM": (PNDM(), 1),
         "Heun": (Heun(), 2),
-        "Heun on a flow": (Heun(flow=True), 2),
+        "Heun on EDM's clock": (Heun("edm"), 2),
         "DPM-Solver 2": (DpmSolver(at, 2), 2),
         "DPM-Solver++ 2S": (DpmPPSingle(at), 2),
         "DPM-Solver++ 2M": (DpmPP(2), 1),

@@ -24,7 +24,7 @@ SOLVERS: dict[str, Solver] = {
     "DDIM": DDIM(),
     "DDPM": DDPM(),
     "Euler-ancestral": EulerAncestral(),
-    "Heun on a flow": Heun(flow=True),
+    "Heun": Heun(),
     "DPM-Solver++ 2M": DpmPP(2),
     "SDE-DPM-Solver++ 2M": DpmPP(2, eta=1.0),
     "UniPC 2": UniPC(2),

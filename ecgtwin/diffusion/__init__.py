@@ -3,7 +3,7 @@ axes."""
 
 from ecgtwin.diffusion.denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
 from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, within
-from ecgtwin.diffusion.sample import Moment, invert, sample, seeded_noise, trajectory
+from ecgtwin.diffusion.sample import Moment, edit, invert, sample, seeded_noise, trajectory
 from ecgtwin.diffusion.schedule import Flow, Level, Schedule, cosine, linear, scaled_linear, sigmoid, zero_terminal_snr
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "clamp_x0",
     "classify",
     "cosine",
+    "edit",
     "guide",
     "guide_two_ways",
     "invert",

@@ -58,27 +58,37 @@ def target(prediction: Prediction, x0: Tensor, eps: Tensor, alpha: Any, sigma: A
     return p * x0 + q * eps
 
 
-def x0_weights(prediction: Prediction, alpha: Any, sigma: Any) -> tuple[Any, Any]:
-    """(a, b) with x0 = a * x + b * output: the solution of x = alpha x0 + sigma eps, output = p x0 + q eps."""
+def to_x0(prediction: Prediction, output: Tensor, x: Tensor, alpha: Any, sigma: Any) -> Tensor:
+    """The x0 that this output stands for, in the type of x: (q x - sigma output) / (alpha q - sigma p), the solution of
+    x = alpha x0 + sigma eps, output = p x0 + q eps. alpha, sigma: floats, or tensors that broadcast against x.
+
+    In eps and score the divisor vanishes with alpha, so large numbers are subtracted before the division, and half precision
+    is widened to float32 for it.
+    """
+    if prediction == "x0":
+        return output.to(x.dtype)
     p, q = mixture(prediction, alpha, sigma)
     determinant = alpha * q - sigma * p
-    return q / determinant, -sigma / determinant
-
-
-def to_x0(prediction: Prediction, output: Tensor, x: Tensor, alpha: Any, sigma: Any) -> Tensor:
-    """The x0 that this output stands for; alpha, sigma: floats, or tensors that broadcast against x."""
-    a, b = x0_weights(prediction, alpha, sigma)
-    return a * x + b * output
+    before, after = (1.0, determinant) if prediction in ("eps", "score") else (determinant, 1.0)
+    a, b = q / before, -sigma / before
+    first, second = a * _wide(x), _wide(output)
+    total = first.add_(b * second) if isinstance(b, Tensor) else first.add_(second, alpha=b)
+    return total.div_(after).to(x.dtype)
 
 
 def to_eps(x: Tensor, x0: Tensor, alpha: Any, sigma: Any) -> Tensor:
-    """The noise in x if x0 is what lies behind it: eps = (x - alpha x0) / sigma."""
-    return (x - alpha * x0) / sigma
+    """The noise in x if x0 is what lies behind it, in the type of x: eps = (x - alpha x0) / sigma."""
+    return (_wide(x) - alpha * _wide(x0)).div_(sigma).to(x.dtype)
 
 
 def to_score(x: Tensor, x0: Tensor, alpha: Any, sigma: Any) -> Tensor:
-    """The gradient of the log-density of noisy x: score = (alpha x0 - x) / sigma² = -eps / sigma."""
-    return (alpha * x0 - x) / sigma**2
+    """The gradient of the log-density of noisy x, in the type of x: score = (alpha x0 - x) / sigma² = -eps / sigma."""
+    return (alpha * _wide(x0) - _wide(x)).div_(sigma**2).to(x.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """bfloat16 and float16 as float32; wider types as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def bind(network: Network, condition: Any, prediction: Prediction, *, learned_variance: bool = False) -> Denoiser:
@@ -97,7 +107,6 @@ def bind(network: Network, condition: Any, prediction: Prediction, *, learned_va
                 f"a network that predicts {prediction} was asked at alpha = 0 (t = {at.t:g}), where its answer holds "
                 "nothing about x0: start from a level with alpha > 0, or train with prediction v or x0"
             )
-        a, b = x0_weights(prediction, at.alpha, at.sigma)
         t = torch.full((x.shape[0],), at.t, dtype=torch.float32, device=x.device)
         output = network(x, t, condition)
         mix = None
@@ -108,7 +117,7 @@ def bind(network: Network, condition: Any, prediction: Prediction, *, learned_va
                 f"the network answered {tuple(output.shape)} to {tuple(x.shape)}: expected the same shape "
                 "(twice the channels need learned_variance=True)"
             )
-        return Denoised(x.mul(a).add_(output, alpha=b), mix)
+        return Denoised(to_x0(prediction, output, x, at.alpha, at.sigma), mix)
 
     return denoise
 

@@ -1,5 +1,6 @@
-"""The loop: walk down a list of levels with a solver, or up again (inversion), with one seed per sample."""
+"""The loop: walk down a list of levels with a solver, or up again (inversion, editing), with one seed per sample."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -7,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser
+from ecgtwin.diffusion.denoiser import Denoised, Denoiser
 from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import History, Noise, Solver
+from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver
 
 
 class Moment(NamedTuple):
@@ -76,27 +77,37 @@ def invert(
 
     By default the solver itself walks up, which is the inverse to its order (DDIM inversion; Heun is far closer). With
     a `tolerance` every step is solved as an equation by fixed-point iteration until the step down from the answer meets
-    x within tolerance (largest absolute difference): then it is the exact inverse. Where steps are too large for
-    that, it raises RuntimeError after `most` iterations. Exact inverses need a deterministic solver without memory:
-    DDIM(), Euler() or Heun(), else ValueError.
+    x within tolerance (largest absolute difference, each sample by itself): then it is the exact inverse. Where steps are too
+    large for that, it raises RuntimeError after `most` iterations. Exact inverses need a deterministic solver without memory:
+    DDIM(), Euler() or Heun(), else ValueError. To change a sample, `edit` is exact at a lower price, with any number of steps.
 
     levels: those of the run, noisiest first, without the clean end (ValueError): at sigma = 0 the noise is gone and
     nothing can be inverted. Use levels[:-1] both here and for the way back, and treat x as a sample at levels[-1].
     """
-    check_levels(levels)
-    if levels[-1].sigma == 0:
-        raise ValueError("inversion cannot start at the clean level: use levels[:-1] both to invert and to regenerate")
-    history: History = ()
+    _refuse_clean(levels)
+    if tolerance is None:
+        *_, x = _ascend(denoise, x, levels, solver)
+        return x
+    _refuse_memory(solver, levels)
     for s, t in pairwise(reversed(levels)):
-        first = not history
-        up, history = solver.step(denoise, x, s, t, history, _no_noise)
-        if tolerance is None:
-            x = up
-            continue
-        if first:
-            _refuse_memory(denoise, up, t, s, solver, history)
+        up, _past = solver.step(denoise, x, s, t, (), _no_noise)
         x = _solve(denoise, x, up, t, s, solver, tolerance, most)
     return x
+
+
+def edit(
+    before: Denoiser, after: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver
+) -> Iterator[Moment]:
+    """x changed by the difference between two denoisers: up under `before`, down under `after`, yielding every step down.
+
+    With after = before it returns to x, to rounding, with any number of steps: on the way down each step adds what `before`
+    misses of its own way up (direct inversion, Ju et al. 2023, arXiv 2310.01506, algorithm 1). Only what the two disagree on
+    changes. levels, solver: as in `invert`, without memory (ValueError).
+    """
+    _refuse_clean(levels)
+    _refuse_memory(solver, levels)
+    ups = [x, *_ascend(before, x, levels, solver)]
+    return _descend(before, after, ups[::-1], levels, solver)
 
 
 def check_levels(levels: Sequence[Level]) -> None:
@@ -118,26 +129,62 @@ def _walk(denoise: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver,
         yield Moment(step, s, x, past[0].x0)
 
 
+def _ascend(denoise: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver) -> Iterator[Tensor]:
+    """x at each level above the last, by the solver's own steps upwards."""
+    history: History = ()
+    for s, t in pairwise(reversed(levels)):
+        x, history = solver.step(denoise, x, s, t, history, _no_noise)
+        yield x
+
+
+def _descend(
+    before: Denoiser, after: Denoiser, way: Sequence[Tensor], levels: Sequence[Level], solver: Solver
+) -> Iterator[Moment]:
+    """The steps down under `after`, each with what `before` misses of `way`, the states at the levels."""
+    x = way[0]
+    for step, (t, s) in enumerate(pairwise(levels)):
+        missed = way[step + 1] - solver.step(before, way[step], t, s, (), _no_noise)[0]
+        moved, past = solver.step(after, x, t, s, (), _no_noise)
+        x = moved.add_(missed)
+        yield Moment(step, s, x, past[0].x0)
+
+
 def _solve(
     denoise: Denoiser, goal: Tensor, x: Tensor, t: Level, s: Level, solver: Solver, tolerance: float, most: int
 ) -> Tensor:
-    """x at the noisier t from which one step leads to `goal` at s, starting from a first guess x."""
+    """x at the noisier t from which one step leads to `goal` at s, starting from a first guess x.
+
+    In x / hypot(alpha, sigma) a step is a small change, so what it misses of the goal is nearly what its start must change by.
+    """
+    scale = math.hypot(t.alpha, t.sigma) / math.hypot(s.alpha, s.sigma)
     for _ in range(most):
-        reached, _past = solver.step(denoise, x, t, s, (), _no_noise)
-        gap = goal - reached
-        if float(gap.abs().max()) <= tolerance:
+        gap = goal - solver.step(denoise, x, t, s, (), _no_noise)[0]
+        open_ = gap.flatten(1).abs().amax(1) > tolerance  # (B,); a sample that has arrived moves no more
+        if not bool(open_.any()):
             return x
-        x = x.add(gap, alpha=t.sigma / s.sigma)
+        x = x.add(gap * open_.view(-1, *[1] * (x.ndim - 1)), alpha=scale)
     raise RuntimeError(
         f"the step from t = {t.t:g} to {s.t:g} was not inverted to {tolerance:g} in {most} iterations: "
         "take more steps, a lower guidance scale, or a larger tolerance"
     )
 
 
-def _refuse_memory(denoise: Denoiser, x: Tensor, t: Level, s: Level, solver: Solver, history: History) -> None:
+def _refuse_clean(levels: Sequence[Level]) -> None:
+    check_levels(levels)
+    if levels[-1].sigma == 0:
+        raise ValueError("inversion cannot start at the clean level: use levels[:-1] both to invert and to regenerate")
+
+
+def _refuse_memory(solver: Solver, levels: Sequence[Level]) -> None:
     """A step that depends on the past cannot be solved for on its own, and would be inverted wrongly without a word."""
-    fresh, _ = solver.step(denoise, x, t, s, (), _no_noise)
-    informed, _ = solver.step(denoise, x, t, s, history, _no_noise)
+    t, s = levels[:2]
+    x = torch.ones(1, 1, dtype=torch.float64)
+
+    def half(x: Tensor, at: Level) -> Denoised:
+        return Denoised(x / 2)
+
+    fresh, _ = solver.step(half, x, t, s, (), _no_noise)
+    informed, _ = solver.step(half, x, t, s, (Evaluation(s, 2 * x, 3 * x),), _no_noise)
     if not torch.equal(fresh, informed):
         raise ValueError(f"{solver} remembers earlier steps, so it has no exact inverse: use DDIM(), Euler() or Heun()")
 

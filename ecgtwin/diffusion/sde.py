@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ecgtwin.diffusion.denoiser import Denoiser, to_score
 from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, first_order
+from ecgtwin.diffusion.solvers.ancestral import DDIM
+from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, clock_is_sound, first_order
 
 LevelAt = Callable[[float], Level]
 
@@ -42,7 +43,8 @@ class EulerMaruyama:
     """One Euler-Maruyama step of the reverse SDE (arXiv 2011.13456, algorithm 1 without corrector); weak order 1.
 
     x_s = x - F x + G score + sqrt(G) z, with F = drift(t, s), G = diffusion(t, s). Needs many steps: the first-order
-    solvers take the linear part in closed form and are better at the same price. No noise in the step to sigma = 0.
+    solvers take the linear part in closed form and are better at the same price. No noise in the step to sigma = 0. From
+    alpha = 0, and where sigma/alpha falls more than twofold in a step, the step is that closed form, DDIM(1).
     """
 
     order: ClassVar[int] = 1
@@ -50,6 +52,8 @@ class EulerMaruyama:
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, past: History, noise: Noise
     ) -> tuple[Tensor, History]:
+        if not clock_is_sound(t, s, most=2.0):
+            return DDIM(1.0).step(denoise, x, t, s, past, noise)
         fall, power = drift(t, s), diffusion(t, s)
         x0 = denoise(x, t).x0
         moved = x.mul(1 - fall).add_(to_score(x, x0, t.alpha, t.sigma), alpha=power)

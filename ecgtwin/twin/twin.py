@@ -10,9 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser, bind
-from ..diffusion.guidance import guide_two_ways
-from ..diffusion.levels import trailing
-from ..diffusion.sample import invert, seeded_noise, trajectory
+from ..diffusion.guidance import guide, guide_two_ways
+from ..diffusion.levels import linspace, trailing
+from ..diffusion.sample import edit, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
@@ -191,25 +191,25 @@ class ECGTwin:
         now: Condition,
         *,
         was: Condition | None = None,
-        steps: int = 50,
+        steps: int = 20,
         guidance: float = 1.0,
         progress: bool = False,
     ) -> ECG:
         """The reference itself under another condition: its noise is found under `was`, then denoised under `now`.
 
-        Deterministic: the probability-flow ODE is walked up and down with Heun's steps (DDIM inversion, arXiv 2010.02502
-        section 4.3, to second order). With now = was it returns the reference up to the auto-encoder and the error of
-        the steps; what the change of condition does not touch stays.
+        Deterministic: Heun's steps up and down the probability-flow ODE, each step down corrected by what the way up missed
+        (arXiv 2310.01506), so with now = was it returns the reference up to the auto-encoder; what the change of condition does
+        not touch stays. guidance: how far to go from `was` towards `now`, 1 = as learned (was + guidance (now - was)).
         """
         base = self.base(reference, was)[0]
         z = self.codec.encode(self.signals([reference]))
-        levels = trailing(self.schedule, steps)[:-1]
-        before = self.denoiser([Request(base, was or Condition(), 0)], guidance=1.0)
-        after = self.denoiser([Request(base, now, 0)], guidance=guidance)
-        x = invert(before, z, levels, Heun())
-        for moment in tqdm(trajectory(after, x, levels, Heun()), total=steps - 1, disable=not progress):
-            x = moment.x
-        return self.as_ecg(self.codec.decode(x)[0], now, reference, "counterfactual")
+        levels = linspace(self.schedule, steps + 1)[:-1]
+        states = was or Condition(), now
+        before, after = (self.denoiser([Request(base, c, 0)], guidance=1.0, base_guidance=1.0) for c in states)
+        walk = edit(before, guide(after, before, guidance), z, levels, Heun())
+        for moment in tqdm(walk, total=steps, disable=not progress):
+            z = moment.x
+        return self.as_ecg(self.codec.decode(z)[0], now, reference, "counterfactual")
 
     def as_ecg(self, signal: Tensor, condition: Condition, reference: ECG, name: str) -> ECG:
         """A generated signal (8, L) as a 12-lead ECG, the limb leads by Einthoven's law."""

@@ -7,8 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgtwin.diffusion import Flow, bind, clamp_x0, cosine, zero_terminal_snr
+from ecgtwin.diffusion import Flow, bind, clamp_x0, cosine, sample, zero_terminal_snr
 from ecgtwin.diffusion.denoiser import target, to_eps, to_score, to_x0
+from ecgtwin.diffusion.exact import Gaussian
+from ecgtwin.diffusion.levels import trailing
+from ecgtwin.diffusion.solvers import DDIM, DpmPP, Heun
 
 PREDICTIONS = ["eps", "x0", "v", "score", "flow"]
 SHAPES = [(3, 4, 8), (3, 4, 5, 6)]
@@ -102,3 +105,41 @@ def test_clamping_is_a_wrapper():
     clamped = clamp_x0(bind(lambda x, t, c: 3 * x, None, "x0"), -1, 1)
     x = torch.randn(2, 4, 8)
     assert torch.equal(clamped(x, at).x0, (3 * x).clamp(-1, 1))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("index", [1, 50, 900, 998, 999])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_conversions_in_half_precision_are_those_of_the_rounded_numbers(prediction, index, kind):
+    """They lose what rounding their input and output costs, and nothing between the two."""
+    at = cosine().level(index)
+    x0, eps = torch.randn((2, 4, 64), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = (at.alpha * x0 + at.sigma * eps).to(kind)
+    output = target(prediction, x0, eps, at.alpha, at.sigma).to(kind)
+    for half, exact in (
+        (to_x0(prediction, output, x, at.alpha, at.sigma), to_x0(prediction, output.double(), x.double(), at.alpha, at.sigma)),
+        (to_eps(x, x0.to(kind), at.alpha, at.sigma), to_eps(x.double(), x0.to(kind).double(), at.alpha, at.sigma)),
+        (to_score(x, x0.to(kind), at.alpha, at.sigma), to_score(x.double(), x0.to(kind).double(), at.alpha, at.sigma)),
+    ):
+        assert half.dtype == kind
+        inside = exact.abs() < 6e4  # the largest float16 is 65504
+        assert torch.allclose(half.double()[inside], exact[inside], rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("solver", [DDIM(), DpmPP(2), Heun()])
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_a_whole_run_in_half_precision_ends_where_float64_does(prediction, solver, kind):
+    """From alpha = 5e-5 on, with a network whose answers are exact but rounded."""
+    schedule, exact = cosine(), Gaussian(0.0, 0.5)
+
+    def network(x, t, condition):
+        at = schedule.level(t[0].item())
+        x0 = exact(x.double(), at).x0
+        return target(prediction, x0, to_eps(x.double(), x0, at.alpha, at.sigma), at.alpha, at.sigma).to(x.dtype)
+
+    x = torch.randn(8, 4, 64, generator=torch.Generator().manual_seed(0)).to(kind)
+    ends = [sample(bind(network, None, prediction), start, trailing(schedule, 20), solver) for start in (x, x.double())]
+    assert ends[0].dtype == kind
+    assert ends[0].double().std().item() == pytest.approx(ends[1].std().item(), rel=0.05)
+    assert (ends[0].double() - ends[1]).abs().mean() < 0.05

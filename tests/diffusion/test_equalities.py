@@ -85,7 +85,7 @@ def test_a_straight_flow_is_stepped_along_its_velocity():
         second = velocity(heun_x + (s.sigma - t.sigma) * first, s)
         heun_x = heun_x + (s.sigma - t.sigma) * (first + second) / 2
     assert torch.allclose(sample(exact, x, levels, Euler()), euler, atol=1e-12)
-    assert torch.allclose(sample(exact, x, levels, Heun(flow=True)), heun_x, atol=1e-12)
+    assert torch.allclose(sample(exact, x, levels, Heun()), heun_x, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -157,7 +157,7 @@ def test_euler_ancestral(table, prediction, shape, monkeypatch):
 @for_every_case
 def test_heun(table, prediction, shape, monkeypatch):
     pair = Pair("HeunDiscreteScheduler", table, prediction, shape, **spacing(table))
-    agree(pair.ours(Heun()), pair.reached(monkeypatch, scaled=True))
+    agree(pair.ours(Heun("edm")), pair.reached(monkeypatch, scaled=True))
 
 
 @for_every_case

@@ -50,7 +50,7 @@ def test_karras_spacing(steps):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["1-D", "2-D"])
-@pytest.mark.parametrize("name, solver", [("Euler", Euler()), ("Heun", Heun(flow=True))])
+@pytest.mark.parametrize("name, solver", [("Euler", Euler()), ("Heun", Heun())])
 def test_flow_matching(name, solver, shape):
     theirs = getattr(diffusers, f"FlowMatch{name}DiscreteScheduler")(shift=3.0)
     theirs.set_timesteps(12)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ecgtwin.diffusion import bind, cosine, guide, invert, sample, scaled_linear, seeded_noise, trajectory
+from ecgtwin.diffusion import bind, cosine, edit, guide, invert, sample, scaled_linear, seeded_noise, trajectory, zero_terminal_snr
 from ecgtwin.diffusion.exact import Gaussian, Mixture
 from ecgtwin.diffusion.levels import trailing, uniform_logsnr
 from ecgtwin.diffusion.schedule import Level
@@ -84,12 +84,57 @@ def test_there_and_back_is_as_good_as_the_solver():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("solver", [DDIM(), Heun(), Heun(flow=True)])
+@pytest.mark.parametrize("solver", [DDIM(), Heun(), Heun("edm")])
 def test_exact_inversion_returns_to_rounding(solver, shape):
     levels = uniform_logsnr(scaled_linear(), 30)[:-1]
     x = cloud(shape).draw(3, torch.Generator().manual_seed(0))
     noise = invert(cloud(shape), x, levels, solver, tolerance=1e-13)
     assert (sample(cloud(shape), noise, levels, solver) - x).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("schedule", [cosine(), zero_terminal_snr(cosine())], ids=["cosine", "zero terminal SNR"])
+def test_twenty_steps_of_heun_are_there_and_back_on_a_whole_schedule(schedule):
+    """From the cleanest level to alpha = 5e-5 or to pure noise, and down again."""
+    levels = trailing(schedule, 20)[:-1]
+    exact = Gaussian(torch.tensor([[0.3], [-1.0]], dtype=torch.float64), torch.tensor([[0.2], [1.5]], dtype=torch.float64))
+    x = torch.randn(3, 2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5
+    there = invert(exact, x, levels, Heun())
+    assert (sample(exact, there, levels, Heun()) - x).abs().max() < 1e-3
+    there = invert(exact, x, levels, Heun(), tolerance=1e-8)
+    assert (sample(exact, there, levels, Heun()) - x).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("steps", [2, 5, 20])
+@pytest.mark.parametrize("solver", [DDIM(), Heun(), Heun("edm")])
+def test_editing_with_the_same_denoiser_changes_nothing_with_any_number_of_steps(solver, steps):
+    x = cloud((2, 4, 8)).draw(3, torch.Generator().manual_seed(0))
+    levels = trailing(cosine(), steps + 1)[:-1]
+    *_, last = edit(cloud(x.shape), cloud(x.shape), x, levels, solver)
+    assert last.step == steps - 1 and (last.x - x).abs().max() < 1e-10
+
+
+def test_editing_moves_a_sample_to_the_same_place_of_the_other_distribution():
+    """Between two Gaussians the exact edit keeps each entry's quantile."""
+    before, after = Gaussian(-0.5, 0.3), Gaussian(1.0, 0.6)
+    levels = trailing(cosine(), 101)[:-1]
+    x = torch.randn(2, 4, 8, dtype=torch.float64) * 0.3 - 0.5
+    *_, last = edit(before, after, x, levels, Heun())
+    wanted = after.flow(before.flow(x, levels[-1], levels[0]), levels[0], levels[-1])
+    assert (last.x - wanted).abs().max() < 2e-3
+    assert (last.x - x).abs().mean() > 1
+    with pytest.raises(ValueError, match="remembers"):
+        edit(before, after, x, levels, DpmPP(2))
+    with pytest.raises(ValueError, match=r"use levels\[:-1\]"):
+        edit(before, after, x, trailing(cosine(), 5), Heun())
+
+
+def test_exact_inversion_treats_each_sample_by_itself():
+    x = cloud((2, 4, 8)).draw(3, torch.Generator().manual_seed(0))
+    x[0] *= 4  # takes more iterations than its neighbours
+    levels = uniform_logsnr(scaled_linear(), 30)[:-1]
+    together = invert(Gaussian(0.1, 0.4), x, levels, DDIM(), tolerance=1e-6)
+    for k in range(3):
+        assert torch.equal(invert(Gaussian(0.1, 0.4), x[k : k + 1], levels, DDIM(), tolerance=1e-6)[0], together[k])
 
 
 def test_exact_inversion_returns_under_guidance_too():

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin.diffusion import invert, sample
+from ecgtwin.diffusion.levels import trailing
+from ecgtwin.diffusion.solvers import Heun
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.evaluation.simulated_truth import counterfactuals
 from ecgtwin.twin.model import DEFAULT
+from ecgtwin.twin.twin import Request
 
 WAS = Condition("sinus rhythm", "female", 60, 70)
 
@@ -125,3 +130,31 @@ def test_rescale_takes_back_the_exaggeration_of_guidance(model, patient):
     condition = Condition("sinus rhythm|complete left bundle branch block", "female", 60, 70)
     plain, taken_back = (twin(model, patient, condition, n=4, rescale=r).std((1, 2)).mean() for r in (0.0, 1.0))
     assert taken_back < 0.9 * plain
+
+
+def reconstruction(model, ecg):
+    return model.as_ecg(model.codec.decode(model.codec.encode(model.signals([ecg])))[0], WAS, ecg, "reconstruction").signal
+
+
+def test_the_counterfactual_of_an_unchanged_condition_is_the_reconstruction(model, patient):
+    """Few steps must do: the way back is exact, whatever the guidance."""
+    same = reconstruction(model, patient)
+    for options in ({}, {"steps": 4, "guidance": 2.0}):
+        again = model.counterfactual(patient, WAS, was=WAS, **options).signal
+        assert np.abs(again - same).max() < 1e-3
+    assert np.corrcoef(same.ravel(), patient.resample(102.4).signal[:, : same.shape[1]].ravel())[0, 1] > 0.95
+    other = model.counterfactual(patient, Condition("atrial fibrillation", "female", 60, 70), was=WAS).signal
+    assert np.abs(other - same).max() > 0.1
+
+
+@torch.inference_mode()
+def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
+    """invert and sample with the default second-order solver, from the cleanest level to the noisiest of the schedule."""
+    z = model.codec.encode(model.signals([patient]))
+    denoise = model.denoiser([Request(model.base(patient, WAS)[0], WAS, 0)], guidance=1.0, base_guidance=1.0)
+    levels = trailing(model.schedule, 20)[:-1]
+    assert levels[0].alpha < 1e-4
+    back = sample(denoise, invert(denoise, z, levels, Heun()), levels, Heun())
+    assert np.corrcoef(back.flatten(), z.flatten())[0, 1] > 0.999
+    back = sample(denoise, invert(denoise, z, levels, Heun(), tolerance=2e-5), levels, Heun())
+    assert (back - z).abs().max() < 1e-3

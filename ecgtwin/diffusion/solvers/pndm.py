@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ecgtwin.diffusion.denoiser import Denoiser, to_eps
 from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver
+from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver, clock_is_sound, first_order
 
 ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
@@ -23,7 +23,8 @@ class PNDM:
     Second order, at one call per step and small constants.
     start: the solver of the first three steps, PseudoRungeKutta(schedule.level) as in the paper;
         None starts with one Heun-like step of two calls and fewer past estimates, as Stable Diffusion does (PLMS).
-    Divides by alpha: at alpha = 0 it raises ValueError.
+    A mean of noises has its errors divided by alpha: from alpha = 0, and where sigma/alpha falls more than tenfold in a step,
+    the step is DDIM's.
     """
 
     start: Solver | None = None
@@ -32,12 +33,13 @@ class PNDM:
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, past: History, noise: Noise
     ) -> tuple[Tensor, History]:
-        _need_signal(t)
         if self.start is not None and len(past) < 3:
             moved, (latest, *_) = self.start.step(denoise, x, t, s, (), noise)
             return moved, (latest, *past)
         x0 = denoise(x, t).x0
         now = (Evaluation(t, x, x0), *past[:3])
+        if not clock_is_sound(t, s):
+            return first_order(x, x0, t, s), now
         if past or s.sigma == 0:
             return transfer(x, _mean_eps(now, ADAMS_BASHFORTH[len(now) - 1]), t, s), now
         ahead = transfer(x, to_eps(x, x0, t.alpha, t.sigma), t, s)
@@ -49,7 +51,8 @@ class PNDM:
 class PseudoRungeKutta:
     """Pseudo Runge-Kutta (arXiv 2202.09778, eq. 13): four noise estimates per step, in the middle of the index twice.
 
-    level: index -> Level, the schedule's own. Second order; four calls. The step to sigma = 0 is DDIM's.
+    level: index -> Level, the schedule's own. Second order; four calls. The step to sigma = 0
+    is DDIM's, and so is one from alpha = 0 or where sigma/alpha falls more than tenfold.
     """
 
     level: Callable[[float], Level]
@@ -58,12 +61,11 @@ class PseudoRungeKutta:
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, past: History, noise: Noise
     ) -> tuple[Tensor, History]:
-        _need_signal(t)
         x0 = denoise(x, t).x0
         history = (Evaluation(t, x, x0),)
+        if s.sigma == 0 or not clock_is_sound(t, s):
+            return first_order(x, x0, t, s), history
         first = to_eps(x, x0, t.alpha, t.sigma)
-        if s.sigma == 0:
-            return transfer(x, first, t, s), history
         mid = self.level((t.t + s.t) / 2)
         second = _eps_after(denoise, x, first, t, mid)
         third = _eps_after(denoise, x, second, t, mid)
@@ -89,11 +91,3 @@ def _mean_eps(evaluations: History, weights: Sequence[float]) -> Tensor:
 def _eps_after(denoise: Denoiser, x: Tensor, eps: Tensor, t: Level, s: Level) -> Tensor:
     moved = transfer(x, eps, t, s)
     return to_eps(moved, denoise(moved, s).x0, s.alpha, s.sigma)
-
-
-def _need_signal(t: Level) -> None:
-    if t.alpha == 0:
-        raise ValueError(
-            f"PNDM divides by alpha, which is 0 at t = {t.t:g}: use DpmPP, DDIM or Heun(flow=True), or start from a "
-            "level with alpha > 0"
-        )
