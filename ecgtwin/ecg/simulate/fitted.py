@@ -183,7 +183,7 @@ def explained(found: MedianBeat, sex: str | None, age: float | None, seed: int) 
         axis_deg=frontal_axis(area_within(qrs + t.moved(qrs_ms / 1000, jt), qrs_ms), fields["qrs"]),
         resting_rate=rate,
         breaths=float(rng.uniform(11, 19)),
-        variability_ms=float(np.clip(1000 * steps.std() / min(1.0, rr**1.5), 8.0, 120.0)) if len(steps) > 2 else 30.0,
+        variability_ms=float(np.clip(1000 * steps.std() / rr**1.5, 8.0, 120.0)) if len(steps) > 2 else 30.0,
     )
     here = ends.on + begin * RATE  # the QRS onset in the median beat, in samples
     beat = put_together(parts if ends.p_on is not None else replace(parts, p=None), person, rate, clear=False)

@@ -109,7 +109,7 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
         axis_deg=frontal_axis((waves["qrs"](time) + waves["t"]((time - 1) * qrs_ms / (qtc_ms - qrs_ms))).mean(1), DOWER),
         resting_rate=float(np.clip(rng.normal(69 + 3 * (sex == "female"), 9), 52, 95)),
         breaths=float(rng.uniform(11, 19)),
-        variability_ms=float(np.exp(rng.normal(np.log(38) - 0.012 * (age - 50), 0.35))),
+        variability_ms=float(np.exp(rng.normal(np.log(29) - 0.008 * (age - 50), 0.55))),
     )
 
 

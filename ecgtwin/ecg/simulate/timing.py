@@ -35,7 +35,7 @@ def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator,
     shape = np.sin(2 * np.pi * person.breaths / 60 * beat + breath)
     shape += 0.5 * np.sin(2 * np.pi * 0.1 * beat + rng.uniform(0, 2 * np.pi))
     shape += 0.4 * rng.standard_normal(n)
-    spread = person.variability_ms / 1000 * min(1.0, (60 / rate) ** 1.5)  # s; the sinus node at speed hardly varies
+    spread = person.variability_ms / 1000 * 1.15 * (60 / rate) ** 1.5  # s; the sinus node at speed hardly varies
     factors = 1 + np.clip(spread / (60 / rate) * shape / shape.std(), -0.25, 0.25)
     kinds = _interrupted(factors, premature, person, rate, seconds, rng)
     times, _ = _placed(factors, rate, seconds, rng)
@@ -51,19 +51,20 @@ def _interrupted(
         core = _core(rate, seconds)
         start = len(factors) // 2 - core // 2
         spots = np.arange(start + 1, start + core - 1, 3)
-        for i in rng.choice(spots, min(len(spots), int(rng.integers(1, 4))), replace=False):
-            early = person.own("coupling of " + premature, 0.52, 0.64 if premature == "ventricular" else 0.70)
+        for i in rng.choice(spots, min(len(spots), int(rng.choice([1, 1, 2, 3]))), replace=False):
+            early = person.own("coupling of " + premature, 0.54, 0.72)
             early = min(max(early + rng.normal(0, 0.01), 0.42 * rate / 60), 0.85)  # the ventricle is refractory for about 0.42 s
             kinds[i + 1] = premature
             factors[i] = early
-            factors[i + 1] = 2 - early if premature == "ventricular" else 1.08  # full pause | the sinus node is reset
+            factors[i + 1] = 2 - early if premature == "ventricular" else rng.uniform(1.1, 1.3)  # full pause | the sinus node is reset
     return tuple(kinds)
 
 
 def fibrillation(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
-    """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation about 0.2."""
+    """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation 0.14 to 0.27."""
     n = _how_many(rate, seconds)
-    factors = np.clip(rng.gamma(1 / 0.22**2, 0.22**2, n), max(0.55, 0.29 * rate / 60), 1.8)
+    spread = person.own("irregularity of fibrillation", 0.14, 0.27) ** 2
+    factors = np.clip(rng.gamma(1 / spread, spread, n), max(0.55, 0.29 * rate / 60), 1.8)
     kinds = _interrupted(factors, premature, person, rate, seconds, rng)
     times, _ = _placed(factors, rate, seconds, rng)
     return Rhythm(times, kinds)
