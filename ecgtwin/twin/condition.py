@@ -62,6 +62,8 @@ class Conditions(NamedTuple):
     tokens (B, M, E): [heart rate, age, sex] in front of each statement's embedding. mask (B, M): True = attend.
     known (B, 3): which of heart rate, age and sex are given. base (B, D): individual base vectors.
     keep_condition, keep_base (B,): False puts the learned null in the place of the condition or of the base.
+    track (B, K, L): a bump at each beat, a row for each kind of beat, at the signal's rate. draft (B, Z, T): latent of the
+    reference's own beats laid at those times. keep_track, keep_draft (B,): False leaves them out. None: all are left out.
     """
 
     tokens: Tensor
@@ -70,13 +72,20 @@ class Conditions(NamedTuple):
     base: Tensor
     keep_condition: Tensor
     keep_base: Tensor
+    track: Tensor | None = None
+    draft: Tensor | None = None
+    keep_track: Tensor | None = None
+    keep_draft: Tensor | None = None
 
     def to(self, *args, **kwargs) -> "Conditions":
-        return Conditions(*(t.to(*args, **kwargs) if t.is_floating_point() else t for t in self))
+        return self.mapped(lambda t: t.to(*args, **kwargs) if t.is_floating_point() else t)
 
     def repeat(self, n: int) -> "Conditions":
         """n copies one behind the other: (n B, ...)."""
-        return Conditions(*(t.repeat(n, *[1] * (t.ndim - 1)) for t in self))
+        return self.mapped(lambda t: t.repeat(n, *[1] * (t.ndim - 1)))
+
+    def mapped(self, change) -> "Conditions":
+        return Conditions(*(None if t is None else change(t) for t in self))
 
 
 def numbers(condition: Condition) -> tuple[list[float], list[bool]]:

@@ -56,6 +56,8 @@ class DenoiserConfig(Strict):
     inject: Literal["adax", "adaln", "cross"] = "adax"
     """How base and statements come in: see `TwinNetwork`."""
     unet: UNetConfig = UNetConfig()
+    draft: bool = False
+    """Whether it is told when the beats come and shown the reference's own median beats laid there, as a latent beside its input."""
 
 
 class DiffusionConfig(Strict):

@@ -71,6 +71,7 @@ def build_denoiser(config: ModelConfig) -> TwinNetwork:
         statements=config.text.statements,
         inject=c.inject,
         unet=c.unet if c.network == "unet" else None,
+        factor=config.vae.stem * 2 ** len(config.vae.widths) if c.draft else None,
     )
 
 

@@ -6,9 +6,11 @@ Shapes: B batch · Z latent channels · T latent samples · D width · M stateme
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..ecg.beats import KINDS
 from ..nets.dit import DiT, Inject, Keys, pooled, position_table
 from ..nets.layers import mlp, sinusoid
 from ..nets.unet import UNet
@@ -23,6 +25,7 @@ class Prepared(NamedTuple):
     vector: Tensor | None  # (B, D), joins the timestep in r
     keys: list[Keys] | None
     mask: Tensor | None
+    beside: Tensor | None = None  # (B, Z + 1 + K F + 1, T), channels beside x
 
 
 class TwinNetwork(nn.Module):
@@ -50,18 +53,21 @@ class TwinNetwork(nn.Module):
         statements: int = 18,
         inject: Inject = "adax",
         unet: UNetConfig | None = None,
+        factor: int | None = None,
     ):
         super().__init__()
+        self.latent, self.factor = latent, factor
+        seen = latent if factor is None else 2 * latent + len(KINDS) * factor + 2
         self.inject, self.width = inject, width
         self.tokens = Tokens(text, width, position_table(statements, width))
         self.time, self.base = mlp(width, width), nn.Linear(base, width)
         self.null_base = nn.Parameter(torch.randn(width) * 0.02)
         cross = inject != "adaln"
         if unet is None:
-            self.dit = DiT(latent, width, depth, heads, patch=patch, ratio=ratio, cross=cross)
+            self.dit = DiT(seen, width, depth, heads, out=latent, patch=patch, ratio=ratio, cross=cross)
             return
         self.unet = UNet(
-            latent, width, unet.widths, heads, attention=unet.attention, blocks=unet.blocks, groups=unet.groups, dropout=unet.dropout,
+            seen, width, unet.widths, heads, attention=unet.attention, blocks=unet.blocks, groups=unet.groups, dropout=unet.dropout,
             cross=cross,
         )  # fmt: skip
 
@@ -71,6 +77,25 @@ class TwinNetwork(nn.Module):
         return self.unet if hasattr(self, "unet") else self.dit
 
     def prepare(self, c: Conditions) -> Prepared:
+        return self.conditioned(c)._replace(beside=self.beside(c))
+
+    def beside(self, c: Conditions) -> Tensor | None:
+        """Draft, beat track and whether they are given, as channels (B, Z + 1 + K F + 1, T) beside x; zeros where they are not."""
+        if self.factor is None:
+            return None
+        b, device, dtype = len(c.tokens), c.tokens.device, c.tokens.dtype
+        like = c.draft if c.draft is not None else c.track
+        if like is None:
+            return torch.zeros(b, 1, 1, device=device, dtype=dtype)
+        length = c.draft.shape[-1] if c.draft is not None else c.track.shape[-1] // self.factor
+        given = torch.zeros(b, dtype=torch.bool, device=device)
+        draft, keep = (c.draft, c.keep_draft) if c.draft is not None else (like.new_zeros(b, self.latent, length), given)
+        track, told = (c.track, c.keep_track) if c.track is not None else (like.new_zeros(b, len(KINDS), length * self.factor), given)
+        folded = rearrange(track, "b k (t f) -> b (k f) t", f=self.factor)
+        flags = [flag.to(draft.dtype)[:, None, None].expand(-1, 1, length) for flag in (keep, told)]
+        return torch.cat([draft * flags[0], flags[0], folded * flags[1], flags[1]], 1)
+
+    def conditioned(self, c: Conditions) -> Prepared:
         tokens, mask = self.tokens(c)
         # The contrast trains directions only, so only the direction is read; its length would be chance.
         base = self.base(F.normalize(c.base, dim=-1) * c.base.shape[-1] ** 0.5)
@@ -85,4 +110,7 @@ class TwinNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)
         r = self.time(sinusoid(t, self.width).to(x.dtype))  # (B, D)
+        if c.beside is not None:
+            n = 2 + self.latent + len(KINDS) * self.factor
+            x = torch.cat([x, c.beside.to(x.dtype).expand(-1, n, x.shape[-1])], 1)
         return self.body(x, r if c.vector is None else r + c.vector, c.keys, c.mask)

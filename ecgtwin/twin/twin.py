@@ -1,8 +1,10 @@
 """The product: a real ECG and a wanted condition in, ECGs of the same person under that condition out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -14,22 +16,30 @@ from ..diffusion.guidance import guide, guide_two_ways
 from ..diffusion.levels import linspace, trailing
 from ..diffusion.sample import edit, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
+from ..ecg.beats import Beats, Heartbeat, lay, take
 from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..train.device import pick_device
 from .condition import Condition, Conditions, stack
 from .model import DEFAULT, Parts, load, save
+from .rhythm import beat_track, plan
 
 GUIDANCE, BASE_GUIDANCE = 2.5, 1.5
 
 
 class Request(NamedTuple):
-    """One wanted ECG: whose (base vector (E,) or None for nobody's), in which state, from which seed."""
+    """One wanted ECG: whose (base vector (E,) or None for nobody's), in which state, from which seed.
+
+    beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that was not trained with them:
+    the network decides.
+    """
 
     base: Tensor | None
     condition: Condition
     seed: int
+    beats: Beats | None = None
+    heartbeat: Heartbeat | None = None
 
 
 class ECGTwin:
@@ -122,8 +132,23 @@ class ECGTwin:
         def at(c: Conditions) -> Denoiser:
             return bind(self.network, self.network.prepare(c), self.config.diffusion.prediction)
 
-        nothing = c._replace(keep_condition=none, keep_base=none)
+        c = self.with_beats(c, requests)
+        nothing = c._replace(keep_condition=none, keep_base=none, keep_draft=None if c.draft is None else none)
         return guide_two_ways(at(nothing), at(c._replace(keep_condition=none)), at(c), base_guidance, guidance, rescale=rescale)
+
+    def with_beats(self, c: Conditions, requests: Sequence[Request]) -> Conditions:
+        """The conditions of requests with their beat tracks and drafts, where this model reads them."""
+        if not self.config.denoiser.draft:
+            return c
+        rate, samples = self.config.signal.rate, self.config.signal.samples
+        told = [r.beats is not None for r in requests]
+        shown = [r.beats is not None and r.heartbeat is not None for r in requests]
+        blank = np.zeros((len(INDEPENDENT), samples), np.float32)
+        drafts = [lay(r.heartbeat, r.beats, rate, samples) if s else blank for r, s in zip(requests, shown, strict=True)]
+        draft = self.codec.encode(torch.from_numpy(np.stack(drafts)).to(self.device))
+        track = torch.stack([beat_track(r.beats, rate, samples) for r in requests]).to(self.device)
+        keep = [torch.tensor(flags, device=self.device) for flags in (told, shown)]
+        return c._replace(track=track, draft=draft, keep_track=keep[0], keep_draft=keep[1])
 
     @torch.inference_mode()
     def sample(
@@ -160,6 +185,7 @@ class ECGTwin:
         *,
         reference_condition: Condition | None = None,
         n: int = 1,
+        beats: Beats | ECG | None = None,
         steps: int = 20,
         guidance: float = GUIDANCE,
         base_guidance: float = BASE_GUIDANCE,
@@ -170,19 +196,51 @@ class ECGTwin:
     ) -> list[ECG]:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
 
-        reference_condition: the reference's own state, or None (unknown). guidance, base_guidance: how strongly
+        reference_condition: the reference's own state, or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose
+        rhythm is taken over; None: planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how strongly
         condition and identity act, 1 = as learned; rescale: see `denoiser`. Sample k has seed `seed + k`, so it is the same
         alone or among n.
         Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known.
         """
         if n < 1:
             raise ValueError(f"n {n}: expected 1 or more twins")
-        base = self.base(reference, reference_condition)[0]
-        requests = [Request(base, condition, seed + k) for k in range(n)]
+        seeds = [seed + k for k in range(n)]
+        requests = self.requests(reference, condition, seeds, reference_condition=reference_condition, beats=beats)
         signals = self.sample(
             requests, steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale, solver=solver, progress=progress
         )
         return [self.as_ecg(x, condition, reference, f"seed {seed + k}") for k, x in enumerate(signals)]
+
+    def requests(
+        self, reference: ECG, condition: Condition, seeds: Sequence[int], *, reference_condition: Condition | None = None,
+        beats: Beats | ECG | None = None,
+    ) -> list[Request]:
+        """What `generate` asks for, one request for each seed: whose base and beats, in which state, and when they come."""
+        signal = self.signals([reference])
+        base = self.base_of(signal, [reference_condition or Condition()])[0]
+        if not self.config.denoiser.draft:
+            return [Request(base, condition, seed) for seed in seeds]
+        own, heartbeat = self.taken(signal[0], reference_condition)
+        if isinstance(beats, ECG):
+            beats = self.taken(self.signals([beats])[0])[0]
+        found = []
+        for seed in seeds:
+            planned = beats if beats is not None else self.planned(condition, seed, own, reference_condition)
+            told = condition if condition.heart_rate is not None else replace(condition, heart_rate=planned.heart_rate)
+            found.append(Request(base, told, seed, planned, heartbeat))
+        return found
+
+    def taken(self, signal: Tensor, condition: Condition | None = None) -> tuple[Beats, Heartbeat]:
+        """Beats and median beats of a signal (8, L) in mV."""
+        paced = condition is not None and "paced rhythm" in self.normalise(condition.reports)
+        return take(signal.cpu().numpy(), self.config.signal.rate, paced=paced)
+
+    def planned(self, condition: Condition, seed: int, own: Beats | None = None, was: Condition | None = None) -> Beats:
+        """When the beats of a twin come; the same for the same seed."""
+        c = self.config.signal
+        rng = np.random.default_rng([seed, crc32(b"beats")])
+        own_reports = self.normalise(was.reports) if was is not None else None
+        return plan(self.normalise(condition.reports), condition.heart_rate, c.samples / c.rate, rng, own, own_reports)
 
     @torch.inference_mode()
     def counterfactual(

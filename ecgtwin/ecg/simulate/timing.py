@@ -70,6 +70,18 @@ def fibrillation(person: Person, rate: float, seconds: float, rng: np.random.Gen
     return Rhythm(times, kinds)
 
 
+def allorhythmic(person: Person, rate: float, seconds: float, rng: np.random.Generator, every: int) -> Rhythm:
+    """Every second (bigeminy) or third beat (trigeminy) ventricular, each with its full pause."""
+    n = _how_many(rate, seconds)
+    factors = 1 + 0.01 * rng.standard_normal(n)
+    early = min(max(person.own("coupling of ventricular", 0.52, 0.64), 0.42 * rate / 60), 0.85)
+    kinds = ["normal"] * n
+    for i in range(int(rng.integers(every)), n - 1, every):
+        kinds[i + 1], factors[i], factors[i + 1] = "ventricular", early, 2 - early
+    times, _ = _placed(factors, rate, seconds, rng)
+    return Rhythm(times, tuple(kinds))
+
+
 def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
     """Every second, third, fourth ... flutter wave conducted: the ratio that brings the atria near 300/min, else a mixture of two."""
     n = _how_many(rate, seconds)
