@@ -36,7 +36,8 @@ class TwinNetwork(nn.Module):
     "adaln": r = time + base + mean of the statement tokens, no cross-attention;
     "cross": r = time, statements and base come by cross-attention.
     unet: channels, attending levels, blocks, groups and dropout of a U-Net that takes the DiT's place; depth, patch and ratio are
-    the DiT's alone.
+    the DiT's alone. factor: samples of the signal to a sample of the latent, for a network that reads beat tracks and drafts as
+    channels beside x; None: one that does not.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class TwinNetwork(nn.Module):
             self.dit = DiT(seen, width, depth, heads, out=latent, patch=patch, ratio=ratio, cross=cross)
             return
         self.unet = UNet(
-            seen, width, unet.widths, heads, attention=unet.attention, blocks=unet.blocks, groups=unet.groups, dropout=unet.dropout,
+            seen, width, unet.widths, heads, out=latent, attention=unet.attention, blocks=unet.blocks, groups=unet.groups, dropout=unet.dropout,
             cross=cross,
         )  # fmt: skip
 
@@ -83,17 +84,11 @@ class TwinNetwork(nn.Module):
         """Draft, beat track and whether they are given, as channels (B, Z + 1 + K F + 1, T) beside x; zeros where they are not."""
         if self.factor is None:
             return None
-        b, device, dtype = len(c.tokens), c.tokens.device, c.tokens.dtype
-        like = c.draft if c.draft is not None else c.track
-        if like is None:
-            return torch.zeros(b, 1, 1, device=device, dtype=dtype)
-        length = c.draft.shape[-1] if c.draft is not None else c.track.shape[-1] // self.factor
-        given = torch.zeros(b, dtype=torch.bool, device=device)
-        draft, keep = (c.draft, c.keep_draft) if c.draft is not None else (like.new_zeros(b, self.latent, length), given)
-        track, told = (c.track, c.keep_track) if c.track is not None else (like.new_zeros(b, len(KINDS), length * self.factor), given)
-        folded = rearrange(track, "b k (t f) -> b (k f) t", f=self.factor)
-        flags = [flag.to(draft.dtype)[:, None, None].expand(-1, 1, length) for flag in (keep, told)]
-        return torch.cat([draft * flags[0], flags[0], folded * flags[1], flags[1]], 1)
+        if c.track is None:
+            return c.tokens.new_zeros(len(c.tokens), 1, 1)
+        keep, told = (flag.to(c.draft.dtype)[:, None, None].expand(-1, 1, c.draft.shape[-1]) for flag in (c.keep_draft, c.keep_track))
+        folded = rearrange(c.track, "b k (t f) -> b (k f) t", f=self.factor)
+        return torch.cat([c.draft * keep, keep, folded * told, told], 1)
 
     def conditioned(self, c: Conditions) -> Prepared:
         tokens, mask = self.tokens(c)

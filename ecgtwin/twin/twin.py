@@ -197,9 +197,9 @@ class ECGTwin:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
 
         reference_condition: the reference's own state, or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose
-        rhythm is taken over; None: planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how strongly
-        condition and identity act, 1 = as learned; rescale: see `denoiser`. Sample k has seed `seed + k`, so it is the same
-        alone or among n.
+        rhythm is taken over; None: planned for the condition, from the reference's own rhythm where its kind stays.
+        guidance, base_guidance: how strongly condition and identity act, 1 = as learned; rescale: see `denoiser`. Sample k has
+        seed `seed + k`, so it is the same alone or among n.
         Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known.
         """
         if n < 1:
