@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
-from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, ROW, SPEED, draw, paper
+from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, WIDTH, draw, paper, rows_of
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import STATES, Person, cohort, counterfactual, simulate
 from ecgtwin.metrics.identity import median_beat, whitening
@@ -135,19 +135,22 @@ def heart_rates(people: int) -> dict:
 
 
 def picture(simulated: ECG, real: ECG, words: str, path: Path) -> None:
-    """A simulated ECG (red) above a real one (black), 25 mm/s and 10 mm/mV, without the rhythm strip's twin."""
-    width, height = 2 * MARGIN + PULSE + 10 * SPEED, 2 * (4 * ROW + 8)
+    """A simulated ECG (red) above a real one (black), 25 mm/s and at one gain, without the rhythm strip's twin."""
+    gain = min(rows_of([ecg]).gain for ecg in (simulated, real))
+    rows = [rows_of([ecg], gain) for ecg in (simulated, real)]
+    width, height = WIDTH, sum(one.height + 8 for one in rows)
     figure = Figure(figsize=(width / 25.4, height / 25.4), facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     axes.axis("off")
     lines = (f"Simulated: {words}", f"Real: PTB-XL 1.0.3 record {real.name} (Wagner et al., CC BY 4.0)")
-    for index, (ecg, line, color) in enumerate(((simulated, lines[0], "#b3202c"), (real, lines[1], "#111111"))):
-        top = height - 7 - index * (4 * ROW + 8)
-        paper(axes, MARGIN, top - 4 * ROW, width - 2 * MARGIN, 4 * ROW)
-        draw(axes, ecg, MARGIN + PULSE, top, color, labels=True)
+    top = height - 7
+    for ecg, line, color, its in ((simulated, lines[0], "#b3202c", rows[0]), (real, lines[1], "#111111", rows[1])):
+        paper(axes, MARGIN, top - its.height, width - 2 * MARGIN, its.height)
+        draw(axes, ecg, MARGIN + PULSE, top, color, its, labels=True)
         axes.text(MARGIN, top + 1.5, line, fontsize=9, weight="bold")
+        top -= its.height + 8
     figure.set_dpi(88)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())

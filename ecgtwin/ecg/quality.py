@@ -1,16 +1,22 @@
-"""What a reference must be before a model sees it: refused with a reason, or repaired with a note."""
+"""What is usable: one set of measurements of a signal, and two policies.
 
-from dataclasses import replace
+`prepare` refuses, or repairs with a note, one reference before a model sees it; `flags` says what is wrong with a window of a
+data set, where one record among thousands must not stop the work.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from .files.channels import TOO_LARGE, Unsaid
 from .leads import INDEPENDENT, LIMB
 from .record import ECG
 
 FLAT = 0.01
-"""mV peak to peak below which a lead is flat."""
-
-
+"""mV peak to peak below which a lead of a reference is flat."""
+LARGE = 20.0
+"""mV that no heart reaches, but for a moment."""
 FLAGS = {
     "unreadable": "the file is damaged, or lacks leads that cannot be derived",
     "short": "shorter than the window",
@@ -48,10 +54,68 @@ def bits(*names: str) -> int:
     return sum(1 << order.index(name) for name in names)
 
 
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """Figures of a signal (leads, samples) in mV without missing samples; each has an entry for each lead."""
+
+    signal: np.ndarray
+
+    @cached_property
+    def percentiles(self) -> np.ndarray:
+        """(3, leads) mV: 1st, 50th and 99th."""
+        return np.percentile(self.signal, [1, 50, 99], axis=1)
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """mV: the median, where the baseline is."""
+        return self.percentiles[1]
+
+    @cached_property
+    def off(self) -> np.ndarray:
+        """(leads, samples) mV: how far each sample is off the baseline."""
+        return np.abs(self.signal - self.middle[:, None])
+
+    @cached_property
+    def zero(self) -> np.ndarray:
+        """Whether every sample is zero."""
+        return ~self.signal.any(axis=1)
+
+    @cached_property
+    def still(self) -> np.ndarray:
+        """The longest stretch of one constant value, as a fraction of all samples."""
+        return np.array([(longest_run(np.diff(row) == 0) + 1) / len(row) for row in self.signal])
+
+
+def longest_run(on: np.ndarray) -> int:
+    """How many True stand in a row, at most."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], on.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def flags(signal: np.ndarray) -> list[str]:
+    """The policy for data sets: the names in FLAGS that a window (8, samples) in mV, at its own rate, deserves."""
+    if signal.shape[1] == 0:
+        return []
+    measured = Measures(signal)
+    low, middle, high = measured.percentiles
+    return on(
+        zero_lead=measured.zero.any(),
+        flat_lead=np.any((high - low < 0.02) & ~measured.zero),
+        offset=np.any(np.abs(middle) > 1),
+        microvolts=np.median(np.maximum(high - middle, middle - low)) > LARGE,
+        spike=measured.off.max() > 8,
+    )
+
+
+def on(**flags: bool) -> list[str]:
+    """The names of the flags that are true."""
+    return [name for name, true in flags.items() if true]
+
+
 def prepare(
     ecg: ECG, *, seconds: float = 10.0, leads: tuple[str, ...] = INDEPENDENT, start: float | None = None
 ) -> ECG:
-    """`seconds` of the wanted leads, from `start` (s; the beginning where None), each without its offset.
+    """The policy for a reference: `seconds` of the wanted leads, from `start` (s; the beginning where None), without large offsets.
 
     Raises ValueError for: a rate below 50 Hz, a recording that is too short, a missing lead, samples that are not
     finite, a flat lead, amplitudes that cannot be millivolts. Crops and removes large offsets; `notes` says so.
@@ -69,56 +133,40 @@ def prepare(
         notes.append(f"{seconds:g} s from {begin:g} s of {total:.1f} s were used")
     refuse_missing(ecg)
     ecg = ecg.select(leads)
-    offset = np.median(ecg.signal, axis=1, keepdims=True)
-    signal = ecg.signal - offset
-    refuse_units(ecg.leads, signal)
-    refuse_flat(ecg.leads, signal)
-    large = [f"{name} {value:+.2f} mV" for name, value in zip(ecg.leads, offset[:, 0], strict=True) if abs(value) > 0.5]
-    if large:
-        notes.append(f"offsets removed: {', '.join(large)}")
-    else:
-        signal = ecg.signal
-    return replace(ecg, signal=signal, notes=tuple(notes))
+    measured = Measures(ecg.signal)
+    refuse_units(ecg.leads, measured)
+    refuse_flat(ecg.leads, measured)
+    large = [f"{name} {value:+.2f} mV" for name, value in zip(ecg.leads, measured.middle, strict=True) if abs(value) > 0.5]
+    if not large:
+        return replace(ecg, notes=tuple(notes))
+    notes.append(f"offsets removed: {', '.join(large)}")
+    return replace(ecg, signal=ecg.signal - np.median(ecg.signal, axis=1, keepdims=True), notes=tuple(notes))
 
 
 def refuse_missing(ecg: ECG) -> None:
-    bad = ~np.isfinite(ecg.signal)
-    for lead, row in zip(ecg.leads, bad, strict=True):
+    for lead, row in zip(ecg.leads, ~np.isfinite(ecg.signal), strict=True):
         if row.any():
             where = np.flatnonzero(row) / ecg.rate
             raise ValueError(
                 f"lead {lead} has {row.sum()} samples that are not finite (NaN), between {where[0]:.2f} s and {where[-1]:.2f} s: "
-                "choose another stretch (start=) or interpolate them first"
+                "choose another stretch by its start, or interpolate them first"
             )
 
 
-def refuse_flat(leads: tuple[str, ...], signal: np.ndarray) -> None:
-    flat = [name for name, row in zip(leads, signal, strict=True) if np.ptp(row) < FLAT]
-    # A lead that stands still for most of the time was disconnected, whatever it does in the rest.
-    still = [
-        name
-        for name, row in zip(leads, signal, strict=True)
-        if name not in flat and longest_run(row) > 0.5 * len(row)
-    ]
-    if flat or still:
-        advice = " (limb leads can be left out: they are derived from two others)" if set(flat + still) & set(LIMB) else ""
-        raise ValueError(f"flat lead: {', '.join(flat + still)}: every lead must show the heart; record it again{advice}")
+def refuse_flat(leads: tuple[str, ...], measured: Measures) -> None:
+    """A lead that stands still for most of the time was disconnected, whatever it does in the rest."""
+    ranges = np.ptp(measured.signal, axis=1)
+    flat = [name for name, extent, still in zip(leads, ranges, measured.still, strict=True) if extent < FLAT or still > 0.5]
+    if flat:
+        advice = " (limb leads can be left out: they are derived from two others)" if set(flat) & set(LIMB) else ""
+        raise ValueError(f"flat lead: {', '.join(flat)}: every lead must show the heart; record it again{advice}")
 
 
-def longest_run(row: np.ndarray) -> int:
-    """Samples in the longest stretch of one constant value."""
-    change = np.flatnonzero(np.diff(row) != 0)
-    edges = np.concatenate([[-1], change, [len(row) - 1]])
-    return int(np.diff(edges).max())
-
-
-def refuse_units(leads: tuple[str, ...], signal: np.ndarray) -> None:
+def refuse_units(leads: tuple[str, ...], measured: Measures) -> None:
     """Amplitudes that no heart makes: beyond 20 mV in some lead for 5 % of the time, or below 0.02 mV in all of them."""
-    large = [name for name, row in zip(leads, signal, strict=True) if np.percentile(np.abs(row), 95) > 20]
-    peak = np.abs(signal).max()
+    large = [name for name, off in zip(leads, measured.off, strict=True) if np.percentile(off, 95) > LARGE]
+    peak = measured.off.max()
     if large:
-        raise ValueError(
-            f"amplitudes up to {peak:.0f} mV in {', '.join(large)}: looks like microvolts: pass units='uV' when reading"
-        )
+        raise Unsaid(f"amplitudes up to {peak:.0f} mV in {', '.join(large)}: {TOO_LARGE}", "units", "gain")
     if 1e-5 < peak < 0.02:  # less than that is flat in any unit
-        raise ValueError(f"amplitudes of {peak:.2g} mV at most: looks like volts: pass units='V' when reading")
+        raise Unsaid(f"amplitudes of {peak:.2g} mV at most: looks like volts: read it with units V", "units")

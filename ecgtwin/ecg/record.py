@@ -1,10 +1,15 @@
 """The ECG: a signal in millivolts that knows its rate, its leads and whose it is."""
 
+import html
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from reprlib import repr as brief
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.signal import firwin, resample_poly
@@ -17,14 +22,18 @@ if TYPE_CHECKING:
 
     from .intervals import Measurements
 
+FASTEST = 1e6
+"""Hz: no recorder is faster; a larger rate is a slip that would overflow further on."""
+
 
 @dataclass(frozen=True, eq=False)
 class ECG:
-    """signal: (leads, samples) float32 in mV. rate: Hz. leads: one name for each row, in any spelling.
+    """signal: (leads, samples) float32 in mV; (samples, leads) is turned. rate: Hz. leads: one name each, in any spelling.
 
     sex: "female" | "male" | None; age in years or None; reports: the statements that came with it. synthetic: made by a
-    model or a simulator. notes: what was repaired or left out on the way here. Raises ValueError where shapes or names
-    do not fit. Missing samples may be NaN; `ecgtwin.ecg.quality.prepare` refuses them before a model sees them.
+    model or a simulator. notes: plain lines on what was assumed, repaired or left out on the way here. Raises ValueError
+    where shapes or names do not fit, TypeError where something is of another kind. Missing samples may be NaN;
+    `ecgtwin.ecg.quality.prepare` refuses them before a model sees them.
     """
 
     signal: np.ndarray
@@ -39,31 +48,80 @@ class ECG:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        signal = np.array(self.signal, np.float32)
+        signal = numbers(self.signal)
+        if isinstance(self.leads, str) or not isinstance(self.leads, Iterable):
+            raise TypeError(f"leads {brief(self.leads)}: expected a name for each row, such as ('I', 'II', 'V1')")
         leads = tuple(canonical(name) for name in self.leads)
+        if signal.ndim == 2 and len(signal) != len(leads) and signal.shape[1] == len(leads):
+            signal = np.ascontiguousarray(signal.T)
         if signal.ndim != 2 or len(signal) != len(leads):
             raise ValueError(f"signal of shape {signal.shape} with {len(leads)} leads: expected (leads, samples)")
         if len(set(leads)) != len(leads):
             raise ValueError(f"leads {', '.join(leads)}: each may occur once")
-        if not (np.isfinite(self.rate) and self.rate > 0):
-            raise ValueError(f"rate {self.rate}: expected a positive number of Hz")
+        refuse_rate(self.rate)
         if self.sex not in ("female", "male", None):
-            raise ValueError(f"sex {self.sex!r}: expected 'female', 'male' or None")
+            raise ValueError(f"sex {brief(self.sex)}: expected 'female', 'male' or None")
+        if self.age is not None and not isinstance(self.age, Real):
+            raise TypeError(f"age {brief(self.age)}: expected a number of years, or None where it is not known")
         if self.age is not None and not (np.isfinite(self.age) and self.age >= 0):
             raise ValueError(f"age {self.age}: expected years, or None where it is not known")
+        if self.patient is not None:
+            object.__setattr__(self, "patient", str(self.patient))
         signal.flags.writeable = False
         for key, value in (("signal", signal), ("leads", leads), ("rate", float(self.rate))):
             object.__setattr__(self, key, value)
         for key in ("reports", "notes"):
             value = getattr(self, key)
-            object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
+            value = (value,) if isinstance(value, str) else tuple(value or ())
+            if not all(isinstance(line, str) for line in value):
+                raise TypeError(f"{key} {brief(value)}: expected texts")
+            object.__setattr__(self, key, value)
+
+    def __repr__(self) -> str:
+        whose = [self.sex] if self.sex else []
+        whose += [f"{self.age:.0f} years"] if self.age is not None else []
+        whose += [brief("; ".join(self.reports))] if self.reports else []
+        whose += ["synthetic"] if self.synthetic else []
+        what = f"{len(self.leads)} leads, {self.seconds:.4g} s at {self.rate:g} Hz"
+        return f"<ECG {', '.join([*([one_line(self.name)] if self.name else []), what, *whose])}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """The sheet, for notebooks; None where there are too few leads for one."""
+        from .plot import png
+
+        try:
+            return png(self)
+        except ValueError:
+            return None
+
+    def _repr_html_(self) -> str:
+        """The sheet with a line of text above it, for notebooks."""
+        picture = self._repr_png_()
+        line = html.escape(repr(self).strip("<>"))
+        if picture is None:
+            return f"<p>{line}</p>"
+        return f'<p>{line}</p><img alt="{line}" style="max-width: 100%" src="data:image/png;base64,{b64encode(picture).decode()}">'
 
     @classmethod
-    def read(cls, path: str | Path, *, units: str | None = None, rate: float | None = None, leads=None) -> "ECG":
-        """Read WFDB (.hea, or the record's name), CSV or NPZ. units, rate and leads are for files that do not say them."""
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        units: str | None = None,
+        rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        gain: float | None = None,
+    ) -> "ECG":
+        """Read WFDB (.hea, or the record's name), CSV or NPZ.
+
+        units ("mV", "uV", "V"), rate (Hz), leads (a name for each column) and gain (steps of the converter per mV, for a
+        table of its bare counts) are for files that do not say them, or say them wrongly. What was assumed is in `notes`.
+        """
         from .files import Given, read
 
-        return read(Path(path), Given(units, rate, None if leads is None else tuple(leads)))
+        if not isinstance(path, (str, Path)):
+            raise TypeError(wrong_source(path))
+        return read(Path(path), Given(units, rate, leads if leads is None or isinstance(leads, str) else tuple(leads), gain))
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
         """Write "wfdb", "csv" or "npz" (by the ending where format is None); the file is there whole or not at all."""
@@ -88,7 +146,8 @@ class ECG:
         """`seconds` from `start` (s); ValueError where the recording is shorter."""
         if not (np.isfinite(start) and np.isfinite(seconds) and seconds > 0):
             raise ValueError(f"{seconds:g} s from {start:g} s: expected a positive number of seconds")
-        first, n = round(start * self.rate), round(seconds * self.rate)
+        inside = -1 <= start <= self.seconds and seconds <= self.seconds + 1  # before products of large numbers overflow
+        first, n = (round(start * self.rate), round(seconds * self.rate)) if inside else (-1, 0)
         if first < 0 or first + n > self.signal.shape[1] + 1:
             raise ValueError(f"{seconds:g} s from {start:g} s were asked of a recording of {self.seconds:.2f} s")
         return replace(self, signal=self.signal[:, first : first + n])
@@ -98,8 +157,7 @@ class ECG:
 
         The first sample keeps its time. A sine below 0.4 of the lower rate keeps its amplitude within 1 %.
         """
-        if not (np.isfinite(rate) and rate > 0):
-            raise ValueError(f"rate {rate}: expected a positive number of Hz")
+        refuse_rate(rate)
         if not self.signal.shape[1]:
             raise ValueError("the ECG has no samples to resample")
         ratio = Fraction(rate).limit_denominator(10_000) / Fraction(self.rate).limit_denominator(10_000)
@@ -122,11 +180,88 @@ class ECG:
         """`measured` as a pandas table with the columns quantity, lead, value and unit."""
         return self.measured().table()
 
-    def plot(self, path: str | Path, **options) -> Path:
-        """Draw on 25 mm/s, 10 mm/mV paper; see `ecgtwin.ecg.plot.plot`."""
+    def plot(
+        self,
+        path: str | Path | None = None,
+        *,
+        reference: "ECG | None" = None,
+        layout: str = "overlay",
+        title: str | None = None,
+        ax: Any = None,
+        fig: Any = None,
+    ) -> Any:
+        """Draw on 25 mm/s paper: to a file (its path is returned), into axes or a figure, or as a new figure.
+
+        See `ecgtwin.ecg.plot.plot`.
+        """
         from .plot import plot
 
-        return plot(self, path, **options)
+        return plot(self, path, reference=reference, layout=layout, title=title, ax=ax, fig=fig)
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        table: Any,
+        *,
+        units: str | None = None,
+        rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        gain: float | None = None,
+    ) -> "ECG":
+        """A pandas DataFrame with a column for each lead ("I" or "I (uV)"); other columns are left out and noted.
+
+        rate: Hz; where it is None an index or column `time` (s), `time_ms`, or of time differences tells it. units, leads
+        and gain as for `read`. Of a table from `to_dataframe` everything else about the ECG is known again.
+        """
+        from .files import Given
+        from .files.frame import read
+
+        return read(table, Given(units, rate, leads if leads is None or isinstance(leads, str) else tuple(leads), gain))
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame: a column in mV for each lead, the time in s as index, everything else in its `attrs`."""
+        from .files.frame import write
+
+        return write(self)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def numbers(signal: Any) -> np.ndarray:
+    """A copy as float32; TypeError with what to do instead where it is no array of real numbers."""
+    if isinstance(signal, (str, bytes, Path, ECG)) or hasattr(signal, "columns"):
+        raise TypeError(wrong_source(signal))
+    try:
+        array = np.asarray(signal)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"array of {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"signal {brief(signal)}: expected an array (leads, samples) of numbers in mV ({error})") from None
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def wrong_source(given: Any) -> str:
+    """What to do with something that is not what was expected."""
+    kind = type(given).__name__
+    if isinstance(given, ECG):
+        return "that is an ECG already: use it as it is"
+    if isinstance(given, (str, bytes, Path)):
+        return f"{kind} {brief(str(given))}: to read a file, use ECG.read(path)"
+    if hasattr(given, "columns"):
+        return f"a {kind} is no file and no array: use ECG.from_dataframe(table, rate=…)"
+    if hasattr(given, "shape") or isinstance(given, (list, tuple)):
+        return f"a {kind} is no file: use ECG(array, rate, leads), with the rate in Hz and a name for each lead"
+    return f"{kind} {brief(given)}: expected the path of a file"
+
+
+def refuse_rate(rate: Any) -> None:
+    if not isinstance(rate, Real) or isinstance(rate, bool):
+        raise TypeError(f"rate {brief(rate)}: expected a positive number of Hz")
+    if not 0 < rate <= FASTEST:
+        raise ValueError(f"rate {rate}: expected a positive number of Hz, at most {FASTEST:,.0f}")
 
 
 @lru_cache(16)

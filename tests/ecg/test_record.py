@@ -98,3 +98,83 @@ def test_it_cannot_be_changed():
         ecg().signal[0, 0] = 1
     with pytest.raises(AttributeError):
         ecg().rate = 3
+
+
+def test_wrong_kinds_get_a_sentence_that_shows_the_way(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"I": [0.1, 0.2]})
+    x = np.zeros((1, 5))
+    for make, message in (
+        (lambda: ECG(table, 100, ("I",)), "ECG.from_dataframe"),
+        (lambda: ECG("a.hea", 100, ("I",)), "ECG.read"),
+        (lambda: ECG(tmp_path, 100, ("I",)), "ECG.read"),
+        (lambda: ECG(ecg(), 100, ("I",)), "an ECG already"),
+        (lambda: ECG([["a"]], 100, ("I",)), "array .leads, samples. of numbers"),
+        (lambda: ECG(x.astype(complex), 100, ("I",)), "array .leads, samples. of numbers"),
+        (lambda: ECG(None, 100, ("I",)), "array .leads, samples. of numbers"),
+        (lambda: ECG(x, "100", ("I",)), "rate '100'"),
+        (lambda: ECG(x, None, ("I",)), "rate None"),
+        (lambda: ECG(x, 100, "I"), "leads 'I'"),
+        (lambda: ECG(x, 100, None), "leads None"),
+        (lambda: ECG(x, 100, ("I",), age="63"), "age '63'"),
+        (lambda: ECG(x, 100, ("I",), reports=(3,)), "reports"),
+        (lambda: ECG.read(table), "ECG.from_dataframe"),
+        (lambda: ECG.read(x), r"ECG\(array, rate, leads\)"),
+        (lambda: ECG.read(ecg()), "an ECG already"),
+        (lambda: ECG.read(None), "the path of a file"),
+        (lambda: ECG.read("a.csv", leads="I"), "leads 'I'"),
+        (lambda: ECG.from_dataframe(x), r"ECG\(array, rate, leads\)"),
+        (lambda: ECG.from_dataframe("a.csv"), "ECG.read"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            make()
+
+
+def test_samples_by_leads_are_turned():
+    one = ecg()
+    np.testing.assert_array_equal(ECG(one.signal.T, 500, LEADS).signal, one.signal)
+    np.testing.assert_array_equal(ECG(np.arange(4).reshape(2, 2), 500, ("I", "II")).signal, [[0, 1], [2, 3]])
+
+
+def test_one_line_about_it():
+    one = ecg(name="a\nb", sex="female", age=63.0, reports=("x" * 500, "y"), synthetic=True)
+    text = repr(one)
+    assert "\n" not in text and len(text) < 160
+    assert text.startswith("<ECG a b, 12 leads, 10 s at 500 Hz, female, 63 years") and text.endswith("synthetic>")
+
+
+def test_a_notebook_shows_the_sheet():
+    assert ecg()._repr_png_().startswith(b"\x89PNG") and "data:image/png;base64," in ecg(name="<b>")._repr_html_()
+    assert "<b>" not in ecg(name="<b>")._repr_html_()
+    few = ECG(np.random.randn(1, 5000), 500, ("II",))
+    assert few._repr_png_() is None and "1 leads" in few._repr_html_()
+
+
+def test_data_frames_are_inverse():
+    import pandas as pd
+
+    one = ecg(rate=102.4, samples=1024, sex="male", age=44.0, patient="p", reports=("sinus rhythm",), name="n", notes=("a",))
+    two = ECG.from_dataframe(one.to_dataframe())
+    np.testing.assert_array_equal(two.signal, one.signal)
+    for name in ("rate", "leads", "sex", "age", "patient", "reports", "name", "notes"):
+        assert getattr(two, name) == getattr(one, name), name
+    table = pd.DataFrame({"ii (uV)": [100.0, 200.0], "who": ["a", "b"], "time_ms": [0, 4]})
+    three = ECG.from_dataframe(table)
+    assert three.rate == 250 and three.leads == ("II",) and three.signal[0, 1] == np.float32(0.2)
+    timed = pd.DataFrame({"I": [0.1, 0.2, 0.3]}, index=pd.to_timedelta([0, 2, 4], unit="ms"))
+    assert ECG.from_dataframe(timed).rate == 500
+    with pytest.raises(ValueError, match="no sampling rate"):
+        ECG.from_dataframe(pd.DataFrame({"I": [0.1, 0.2]}))
+    with pytest.raises(ValueError, match="column 'I': expected numbers"):
+        ECG.from_dataframe(pd.DataFrame({"I": ["a", "b"]}), rate=5)
+
+
+def test_a_rate_beyond_any_recorder_is_refused():
+    for rate in (1e7, 1e308, float("inf")):
+        with pytest.raises(ValueError, match="at most 1,000,000"):
+            ECG(np.zeros((1, 5)), rate, ("I",))
+        with pytest.raises(ValueError, match="at most 1,000,000"):
+            ecg().resample(rate)
+    with pytest.raises(ValueError, match="were asked of"):
+        ecg().crop(1e308, 1e308)

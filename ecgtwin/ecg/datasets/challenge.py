@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files.fields import age_of, clean_text, comment_fields, joined, sex_of
+from ..files.fields import age_of, clean_text, comment_fields, joined, sex_of, snomed_of
 from .ptbxl import read_table
 from .source import Rows, Source, Statements, find
 from .wfdb_folder import read_record, records, windows
@@ -76,7 +76,7 @@ def scan(
                 rows.count("records of PTB-XL that its table does not list, unusable")
         age, over, odd = age_of(said.get("age", [None])[0])
         sex = sex_of(said.get("sex", [None])[0])
-        codes = [code.strip() for text in said.get("dx", []) for code in text.split(",") if re.fullmatch(r"\s*\d+\s*", code)]
+        codes = snomed_of(said)
         rows.count("age over 89", over)
         rows.count("implausible age", odd)
         rows.count("age not given", age != age and not odd)
@@ -95,7 +95,7 @@ def scan(
             sex=sex,
             age=age,
             report=text,
-            codes=list(dict.fromkeys(codes)),
+            codes=codes,
             fold=int(fold),
         )
     return rows.source("challenge", folder, _read)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files.fields import SEXES, age_of, clean_text, joined, number, plausible_rate, sex_of
+from ..files.fields import SEXES, age_of, clean_text, joined, number, plausible_heart_rate, sex_of
 from ..quality import bits
 from .source import Source, Statements, find, read_chunks, read_csv
 from .wfdb_folder import read_record
@@ -51,7 +51,7 @@ def scan(folder: str | Path, statements: Statements | None = None, *, patients: 
     problems["records that are listed but not here"] = int((~there).sum())
     raw, stems = raw[there].reset_index(drop=True), [s for s, here in zip(stems, there, strict=True) if here]
     subjects = [number(s) for s in raw["subject_id"]]
-    known = [not math.isnan(s) for s in subjects]
+    known = [s >= 0 for s in subjects]
     problems["subject_id that cannot be read"] = known.count(False)
     time = pd.to_datetime(raw["ecg_time"], errors="coerce")
     problems["ecg_time that cannot be read"] = int(time.isna().sum())
@@ -138,7 +138,7 @@ def _measurements(root: Path, studies: list[str], problems: Counter, flags: np.n
         problems["reports with blank lines in between"] += blank
         if "rr_interval" in values:
             with np.errstate(divide="ignore"):
-                found["heart_rate_given"][rows] = [plausible_rate(v) for v in 60_000 / values["rr_interval"]]
+                found["heart_rate_given"][rows] = [plausible_heart_rate(v) for v in 60_000 / values["rr_interval"]]
         for name, (start, end, least, most) in INTERVALS.items():
             if start in values and end in values:
                 length = values[end] - values[start]

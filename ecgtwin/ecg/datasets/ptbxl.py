@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files.fields import OVER_89, SEXES, age_of, clean_text, number
+from ..files.fields import OVER_89, SEXES, age_of, clean_text, number, sex_of
 from ..quality import bits
 from .source import Source, Statements, find, read_csv
 from .wfdb_folder import read_record
@@ -15,6 +15,7 @@ from .wfdb_folder import read_record
 __all__ = ["OVER_89", "read_codes", "read_table", "scan"]
 
 NEEDED = ("ecg_id", "patient_id", "age", "sex", "recording_date", "report", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
+SEX_CODES = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
 NOISE = ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems")
 CODE = re.compile(r"""\s*(?:'([^'"{}]+)'|"([^'"{}]+)")\s*:\s*(\d+(?:\.\d*)?)\s*""")
 
@@ -73,7 +74,7 @@ def read_table(folder: str | Path) -> pd.DataFrame:
     problems["report with capital umlauts inside words, repaired"] = sum(
         bool(re.search(r"[a-z][ÄÖÜÅ]|[ÄÖÜÅ][a-z]", text)) for text in raw["report"]
     )
-    sexes = [{0.0: "male", 1.0: "female"}.get(number(text)) for text in raw["sex"]]
+    sexes = [sex_of(text, SEX_CODES) for text in raw["sex"]]
     problems["sex not given"] = sexes.count(None)
     noted = {name: (raw[name].str.strip() != "") if name in raw else False for name in (*NOISE, "pacemaker")}
     table = pd.DataFrame(
@@ -100,7 +101,7 @@ def read_table(folder: str | Path) -> pd.DataFrame:
 
 def _patient(text: str, row: int) -> str:
     value = number(text)  # written as a float: "15709.0"
-    return f"ptbxl_record_{row}" if math.isnan(value) else f"ptbxl_{int(value)}"
+    return f"ptbxl_record_{row}" if math.isnan(value) or value < 0 else f"ptbxl_{int(value)}"
 
 
 def _stem(name: str) -> str:

@@ -6,28 +6,18 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from ..files.channels import factor, standard_leads
-from ..files.fields import age_of, clean_text, comment_fields, joined, sex_of
-from ..files.wfdb_header import read_header, read_plain
+from ..files.channels import factor
+from ..files.fields import age_of, clean_text, comment_fields, joined, patient_of, sex_of, statements_of
+from ..files.wfdb import signal
+from ..files.wfdb_header import read_header
 from ..record import ECG
 from .source import Rows, Source, Statements
 
 
-def read_record(path: str | Path) -> ECG:
-    """The record (its path without ending, or with .hea) as an ECG: the signal as `ECG.read` has it, nothing of the comments, and
-    a note "checksum" where the samples do not add up to what the header says."""
+def read_record(path: str | Path, units: str | None = None) -> ECG:
+    """The record (its path without ending, or with .hea) as an ECG: the signal as `ECG.read` has it, nothing of the comments."""
     stem = Path(str(path).removesuffix(".hea"))
-    header = read_header(stem.with_name(stem.name + ".hea"))
-    found = read_plain(stem, header)
-    if found is None:
-        return ECG.read(stem.with_name(stem.name + ".hea"))
-    signals, sound = found
-    names, kept, notes = standard_leads([c.lead for c in header.channels], str(stem))
-    scale = [factor(header.channels[k].unit, f"{stem}, lead {header.channels[k].lead}") for k in kept]
-    notes += () if sound[kept].all() else ("checksum",)
-    return ECG(signals[kept] * np.array(scale)[:, None], header.rate, names, name=header.name, notes=notes)
+    return signal(stem, read_header(stem.with_name(stem.name + ".hea")), units=units)
 
 
 def records(folder: Path) -> Iterator[str]:
@@ -71,11 +61,10 @@ def scan(
             continue
         said = comment_fields(header.comments)
         match = pattern.search(record) if pattern else None
-        whose = (match[1] if pattern.groups else match[0]) if match else said.get("patient", [None])[0]
+        whose = patient_of((match[1] if pattern.groups else match[0]) if match else said.get("patient", [None])[0])
         age, over, odd = age_of(said.get("age", [None])[0])
-        lines = [part for text in said.get("report", []) + said.get("statement", []) for part in text.split("|")]
         rows.count("implausible age", odd)
-        text, broken = clean_text(joined(lines))
+        text, broken = clean_text(joined(statements_of(said)))
         rows.add(
             header,
             record,
@@ -94,8 +83,7 @@ def scan(
 
 
 def _read(units: str | None, folder: Path, name: str) -> ECG:
-    path = folder / f"{name}.hea"
-    return read_record(path) if units is None else ECG.read(path, units=units)
+    return read_record(folder / f"{name}.hea", units)
 
 
 def windows(recorded: float, seconds: float, most: int) -> int:

@@ -1,14 +1,13 @@
 """Files of ECGs: which module reads and writes which. Units are millivolts inside; files say theirs.
 
-A new format is a module with `read(path, given) -> ECG` (and `write(ecg, path) -> files`, where we write it) and a line in FORMATS.
+A new format is a module with `read(path, given) -> ECG` (and `write(ecg, folder, name)`, where we write it) and a line in FORMATS.
 """
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...atomic import write_files
 from ..record import ECG
 from . import csv, npz, wfdb
 from .channels import Given, missing
@@ -21,15 +20,15 @@ HEAD = 4096
 class Format:
     """One kind of file.
 
-    endings: in small letters; the first is the one that is written. read: (path, what the caller says of it) -> ECG.
-    write: (ECG, path) -> the files that were made, the one to name last. sniff: whether a file that begins with these
-    bytes is of this kind; asked where several formats share an ending, and of files whose ending nobody knows.
+    endings: in small letters; the first is that of the file to name when writing. read: (path, what the caller says of
+    it) -> ECG. write: (ECG, folder, name without ending) makes the files there. sniff: whether a file that begins with
+    these bytes is of this kind; asked where several formats share an ending, and of files whose ending nobody knows.
     """
 
     name: str
     endings: tuple[str, ...]
     read: Callable[[Path, Given], ECG]
-    write: Callable[[ECG, Path], list[Path]] | None = None
+    write: Callable[[ECG, Path, str], None] | None = None
     sniff: Callable[[bytes], bool] | None = None
 
 
@@ -78,9 +77,5 @@ def write(ecg: ECG, path: Path, format: str | None = None) -> Path:
         raise ValueError(f"format {kind or path.suffix!r}: expected {', '.join(writers)}")
     ending = writers[kind].endings[0]
     final = path if path.suffix.lower() == ending else path.with_name(path.name.removesuffix(".dat") + ending)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".ecg-", dir=final.parent) as part:
-        made = writers[kind].write(ecg, Path(part) / final.name)
-        for file in made:
-            os.replace(file, final.parent / file.name)
+    write_files(final.parent, lambda folder: writers[kind].write(ecg, folder, final.stem))
     return final

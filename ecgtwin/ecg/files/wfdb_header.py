@@ -31,6 +31,7 @@ class Channel:
     format: str
     plain: bool
     offset: int
+    frame: int
     gain: float
     baseline: int
     unit: str
@@ -59,9 +60,13 @@ def read_header(path: str | Path) -> Header:
     """Parse a header file. ValueError says which line cannot be understood."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         raise FileNotFoundError(f"no header {path}: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     lines = [line.strip() for line in text.splitlines()]
     comments = tuple(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -127,6 +132,7 @@ def _channel(line: str) -> Channel:
         found["format"],
         found["format"] == "16" and found["frame"] in (None, "1") and found["skew"] in (None, "0"),
         int(found["offset"] or 0),
+        int(found["frame"] or 1),
         gain,
         baseline,
         found["unit"] or "mV",

@@ -2,15 +2,13 @@
 
 import base64
 import html
-import tempfile
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..plot import plot
+from ..plot import png
 from .audit import sampled
 from .columns import GAIN, SPLITS
 from .pairs import Pairs
@@ -154,9 +152,5 @@ def picture(store: Store, row: int, why: str) -> str:
     words = [why, ecg.name, "; ".join(ecg.reports) or store.texts("report")[row] or "no report"]
     words += [] if np.isnan(rate) else [f"{rate:.0f} beats/min"]
     words += [f"flags: {', '.join(ecg.notes)}"] if ecg.notes else []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ecg.png"
-        plot(ecg, path, title=ecg.name)
-        png = path.read_bytes()
     caption = html.escape(" | ".join(words))
-    return f"<figure>{image(png, caption)}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{image(png(ecg), caption)}<figcaption>{caption}</figcaption></figure>"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.source import COLUMNS, Source, Statements
-from ..files.fields import SEXES, age_of, joined
+from ..files.fields import SEXES, age_of, joined, patient_of
 from ..quality import bits
 from ..record import ECG
 from . import split
@@ -83,14 +83,14 @@ def collect(
 
 def add(columns: dict[str, list], ecg: ECG, place: int, name: str) -> None:
     """What the ECG says about itself, as one row."""
-    age, over, _ = age_of(ecg.age)
+    (age, over, _), patient = age_of(ecg.age), patient_of(ecg.patient)
     row = COLUMNS | {
         "name": ecg.name or f"{name}-{place}",
-        "patient": ecg.patient or f"{name}_record_{place}",
+        "patient": patient or f"{name}_record_{place}",
         "sex": SEXES.index(ecg.sex),
         "age": age,
         "report": joined(ecg.reports),
-        "flags": bits(*(["age_over_89"] if over else []), *([] if ecg.patient else ["patient_unknown"])),
+        "flags": bits(*(["age_over_89"] if over else []), *([] if patient else ["patient_unknown"])),
     }
     for key in COLUMNS:
         columns[key].append(row[key])

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files.fields import plausible_rate
+from .. import quality
+from ..files.fields import plausible_heart_rate
+from ..files.wfdb import CHECKSUM
 from ..leads import INDEPENDENT, derive_limb
-from ..quality import bits
+from ..quality import bits, longest_run, on
 from ..record import ECG
 from ..rhythm import heart_rate
 from .columns import GAIN
@@ -42,22 +44,17 @@ def cut(ecg: ECG, starts: Sequence[float], *, rate: float, seconds: float) -> li
     cropped = tail >= max(5, 0.02 * ecg.rate)
     x = x[:, : x.shape[1] - tail] if cropped else x
     y = ECG(x, ecg.rate, INDEPENDENT).resample(rate).signal
-    always = on(checksum="checksum" in ecg.notes, synthetic=ecg.synthetic, limb_mismatch=limb_mismatch(ecg))
+    always = on(checksum=CHECKSUM in ecg.notes, synthetic=ecg.synthetic, limb_mismatch=limb_mismatch(ecg))
     found = []
     for start in starts:
         a, b = round(start * ecg.rate), round((start + seconds) * ecg.rate)
         first, samples = round(start * rate), round(seconds * rate)
-        flags = always + judged(x[:, a:b]) + gaps(missing[:, a : min(b, x.shape[1])], ecg.rate)
+        flags = always + quality.flags(x[:, a:b]) + gaps(missing[:, a : min(b, x.shape[1])], ecg.rate)
         flags += on(tail_cropped=cropped and b > x.shape[1])
         signal, more, valid = stored(y[:, first : first + samples], samples)
         beats = heart_rate(x[:, a:b], ecg.rate) if ecg.rate >= 50 else None
-        found.append(Window(signal, bits(*{*flags, *more}), np.nan if beats is None else plausible_rate(beats), valid))
+        found.append(Window(signal, bits(*{*flags, *more}), np.nan if beats is None else plausible_heart_rate(beats), valid))
     return found
-
-
-def on(**flags: bool) -> list[str]:
-    """The names of the flags that are true."""
-    return [name for name, true in flags.items() if true]
 
 
 def bridged(x: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -94,26 +91,6 @@ def gaps(missing: np.ndarray, rate: float) -> list[str]:
         return []
     worst = max(longest_run(lead) for lead in missing)
     return ["bridged"] if worst <= GAP * rate and missing.mean(1).max() <= MISSING else ["missing_samples"]
-
-
-def longest_run(on: np.ndarray) -> int:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], on.astype(np.int8), [0]])))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
-
-
-def judged(x: np.ndarray) -> list[str]:
-    """What is wrong with a window (8, samples) in mV at its own rate."""
-    if x.shape[1] == 0:
-        return []
-    low, middle, high = np.percentile(x, [1, 50, 99], axis=1)
-    zero = ~x.any(axis=1)
-    return on(
-        zero_lead=zero.any(),
-        flat_lead=np.any((high - low < 0.02) & ~zero),
-        offset=np.any(np.abs(middle) > 1),
-        microvolts=np.median(np.maximum(high - middle, middle - low)) > 20,
-        spike=np.abs(x - middle[:, None]).max() > 8,
-    )
 
 
 def stored(y: np.ndarray, samples: int) -> tuple[np.ndarray, list[str], int]:

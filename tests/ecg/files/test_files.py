@@ -63,7 +63,7 @@ def test_units(tmp_path):
     path.write_text("# rate: 500\n" + ",".join(f"{n} (uV)" for n in LEADS) + "\n" + rows)
     np.testing.assert_allclose(ECG.read(path).signal, x.signal, atol=1e-3)
     path.write_text("# rate: 500\n# units: mV\n" + ",".join(LEADS) + "\n" + rows)
-    with pytest.raises(ValueError, match="looks like microvolts: pass units='uV'"):
+    with pytest.raises(ValueError, match="no heart makes that. If they are microvolts, give units uV"):
         ECG.read(path)
     np.testing.assert_allclose(ECG.read(path, units="uV").signal, x.signal, atol=1e-3)
     with pytest.raises(ValueError, match="expected mV, uV or V"):
@@ -282,3 +282,121 @@ def test_real_records_are_read_as_by_wfdb(shared_data):
         rows = [[name.lower() for name in oracle.sig_name].index(lead.lower()) for lead in found.leads]
         assert found.rate == oracle.fs
         np.testing.assert_allclose(found.signal.T, oracle.p_signal[:, rows], atol=1e-6, err_msg=str(path.name))
+
+
+def counts(path, gain=204.8, header="", leads=LEADS):
+    """A table of a converter's counts, as many exports are."""
+    x = ecg()
+    rows = "\n".join(",".join(f"{v * gain:.0f}" for v in row) for row in x.signal.T)
+    path.write_text(f"# rate: 500\n{header}" + ",".join(leads) + "\n" + rows)
+    return x
+
+
+def test_counts_of_a_converter_need_its_gain(tmp_path):
+    path = tmp_path / "a.csv"
+    x = counts(path)
+    with pytest.raises(ValueError, match="counts of a converter, give its gain") as caught:
+        ECG.read(path)
+    assert caught.value.options == ("units", "gain")
+    found = ECG.read(path, gain=204.8)
+    np.testing.assert_allclose(found.signal, x.signal, atol=3e-3)
+    assert found.notes == ("204.8 steps of the converter are 1 mV, as given",)
+    with pytest.raises(ValueError, match="both given"):
+        ECG.read(path, gain=204.8, units="uV")
+    for bad in (0, -1, float("nan"), float("inf"), "200"):
+        with pytest.raises(ValueError, match="steps per mV"):
+            ECG.read(path, gain=bad)
+    counts(path, header="# units: ADU\n")
+    with pytest.raises(ValueError, match="'ADU' is a converter's step: give its gain") as caught:
+        ECG.read(path)
+    assert caught.value.options == ("gain",)
+    counts(path, header="# gain: 204.8 per mV\n# units: ADU\n")
+    np.testing.assert_allclose(ECG.read(path).signal, x.signal, atol=3e-3)
+    with pytest.raises(ValueError, match="only units can be given"):
+        ECG.read(ecg().write(tmp_path / "w.hea"), gain=200)
+
+
+def test_what_is_missing_is_named_for_any_caller(tmp_path):
+    path = tmp_path / "a.csv"
+    for text, options, more in (
+        ("I,II\n0.1,0.2\n0.2,0.1", ("rate",), {}),
+        ("# rate: 9\n0.1,0.2\n0.2,0.1", ("leads",), {}),
+        ("# rate: 9\na,b\n0.1,0.2", ("leads",), {}),
+        ("# rate: 9\nI,II\n0.1,0.2", ("units",), {"units": "furlongs"}),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError) as caught:
+            ECG.read(path, **more)
+        assert caught.value.options == options and "=" not in str(caught.value)
+
+
+def test_what_is_assumed_is_told_once(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,I,II\n" + "\n".join(f"{k / 250:.4f},{k % 7 / 7},{k % 5 / 5}" for k in range(500)))
+    one = ECG.read(path)
+    assert one.notes == ("rate 250 Hz from the time column", "no unit is given: mV assumed")
+    assert ECG.read(one.write(tmp_path / "b.csv")).notes == one.notes
+
+
+@pytest.mark.parametrize("rate", ["inf", "1e400", "1e308", "-1e308", "nan", "1e9"])
+def test_rates_that_overflow_are_refused(tmp_path, rate):
+    path = tmp_path / "a.csv"
+    path.write_text(f"# rate: {rate}\nI\n" + "\n".join(f"{k % 5 / 5}" for k in range(50)))
+    with pytest.raises(ValueError, match="rate"):
+        ECG.read(path)
+    np.savez(tmp_path / "a.npz", signal=np.random.randn(1, 50), rate=float(rate), leads=["I"])
+    with pytest.raises(ValueError, match="rate"):
+        ECG.read(tmp_path / "a.npz")
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.floats() | st.integers(-(2**70), 2**70) | st.sampled_from([0.1, 49.9, 1e6]),
+    st.floats(min_value=1e-3, max_value=1e300),
+    st.integers(0, 60),
+)
+def test_any_rate_is_refused_or_usable(rate, seconds, samples):
+    from ecgtwin.ecg.quality import prepare
+
+    x = np.random.default_rng(0).standard_normal((8, samples))
+    with pytest.raises(ValueError):  # too few samples for any rate at which hearts are recorded
+        prepare(ECG(x, rate, INDEPENDENT), seconds=max(seconds, 61 / 50))
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", f"# rate: {LONG}\nI\n0.1\n0.2"),
+        ("a.csv", f"# rate: 9\n# units: {LONG}\nI\n0.1\n0.2"),
+        ("a.csv", f"# rate: 9\n{LONG}\n0.1\n0.2"),
+        ("a.csv", "# rate: 9\n" + ",".join(f"{LONG[:5000]}{k}" for k in range(90)) + "\n" + ",".join("1" * 90)),
+        ("a.csv", f"# rate: 9\nI\n0.1\n{LONG}"),
+        ("a.hea", f"{LONG} {LONG}\n"),
+        ("a.hea", f"a 1 100 20\n{LONG}\n"),
+    ],
+)
+def test_messages_are_short(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError) as caught:
+        ECG.read(tmp_path / name)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["signal", "rate", "leads", "units", "gain", "comments", "x"]),
+        arrays(np.float64, st.tuples(st.integers(0, 3), st.integers(0, 4)) | st.just(()))
+        | st.sampled_from([100.0, 2**80, "mV", "I", ["I", "II"], [["I"]], "", np.array(["age: 5"]), np.datetime64("2020")]),
+    )
+)
+def test_archives_with_anything_in_them(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("z") / "a.npz"
+    try:
+        np.savez(path, **content)
+        assert ECG.read(path).rate > 0
+    except (ValueError, OSError):
+        pass

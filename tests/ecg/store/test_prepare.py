@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from ecgtwin.ecg.datasets import ptbxl
 from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
+from ecgtwin.ecg.quality import longest_run
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.store import FLAGS, Store
 from ecgtwin.ecg.store import prepare as prepare_module
 from ecgtwin.ecg.store.collect import collect
 from ecgtwin.ecg.store.prepare import prepare
-from ecgtwin.ecg.store.window import cut, longest_run
+from ecgtwin.ecg.store.window import cut
 
 from .. import ptbxl_files
 from ..wfdb_files import heart
