@@ -19,7 +19,9 @@ import numpy as np
 
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.store import FORMAT, GAIN, Store
+from ecgtwin.ecg.store.columns import Texts
 from ecgtwin.ecg.store.pairs import Pairs
+from ecgtwin.ecg.store.store import COLUMNS, TEXTS
 from ecgtwin.ecg.store.writer import empty_signals
 
 BATCH = 256
@@ -40,10 +42,14 @@ def sparse(folder: Path, rows: int, samples: int = 1024, rate: float = 102.4) ->
         "heart_rate": generator.normal(75, 15, rows).astype(np.float32),
         "text_key": generator.integers(0, 1000, rows).astype(np.uint64),
     }
+    numbers |= {name: np.zeros(rows, np.uint8) for name in COLUMNS if name not in numbers}
     for name, values in numbers.items():
         np.save(columns / f"{name}.npy", values)
+    for name in TEXTS:
+        Texts.write(columns, name, [""] * (rows if name != "patients" else int(patient.max(initial=0)) + 1))
+    nothing = dict.fromkeys(("digest", "plan", "split_digest"), "") | {name: {} for name in ("flags", "problems", "unmapped", "unreadable")}
     facts = {"format": FORMAT, "source": "sparse", "ecgs": rows, "rate": rate, "seconds": samples / rate, "samples": samples}
-    facts |= {"leads": list(INDEPENDENT), "gain_per_mv": GAIN, "statements": [], "texts": [], "columns": sorted(numbers)}
+    facts |= {"leads": list(INDEPENDENT), "gain_per_mv": GAIN, "statements": [], "texts": list(TEXTS), "columns": sorted(numbers)} | nothing
     (folder / "store.json").write_text(json.dumps(facts))
     return Store.open(folder)
 

@@ -41,9 +41,8 @@ def prepare(
     seconds: Annotated[float, typer.Option(help="length of a window in s")] = 10.0,
     workers: Annotated[int | None, typer.Option(help="processes; all cores if left out", min=1)] = None,
     shares: Annotated[
-        tuple[float, float, float],
-        typer.Option(help="of training, validation and test patients, where the data set has no folds"),
-    ] = (0.8, 0.1, 0.1),
+        str, typer.Option(help="of training, validation and test patients, where the data set has no folds", metavar="A,B,C")
+    ] = "0.8,0.1,0.1",
     frequency: Annotated[int | None, typer.Option(help="ptbxl: files of 100 or 500 Hz; by RATE if left out")] = None,
     patients: Annotated[Path | None, typer.Option(help="mimic-iv-ecg: patients.csv or .csv.gz of MIMIC-IV, for sex and age")] = None,
     ptbxl: Annotated[Path | None, typer.Option(help="challenge: folder of PTB-XL, to keep its records in their folds")] = None,
@@ -72,7 +71,7 @@ def prepare(
         if progress:
             lost = {what: n for what, n in found.problems.items() if "not here" in what or "without their signal" in what}
             say(f"{found.name}: {len(found.table)} windows to read" + "".join(f"; {what}: {n}" for what, n in lost.items()))
-        made = make(found, store, rate=rate, seconds=seconds, shares=shares, workers=workers, fresh=fresh, progress=progress)
+        made = make(found, store, rate=rate, seconds=seconds, shares=fractions(shares), workers=workers, fresh=fresh, progress=progress)
         took = time.perf_counter() - begun
         report = {"store": str(store), "seconds_taken": round(took, 2), "ecgs_per_second": round(len(made) / took, 1)}
         report |= {"workers": workers or cores()} | summary(made)
@@ -116,6 +115,14 @@ def simulate(
         report = {"store": str(store)} | summary(made)
         text = f"{store}: {report['ecgs']} ECGs ({report['usable']} usable) of {report['patients']} simulated people"
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """ "0.8,0.1,0.1" as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--shares {text[:40]!r}: expected three numbers with commas between them, such as 0.8,0.1,0.1") from None
 
 
 def scan(kind: Kind, source: Path, rate: float, seconds: float, given: dict[str, Any]) -> Any:

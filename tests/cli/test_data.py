@@ -61,7 +61,7 @@ def test_check_reports_and_writes_a_page(store, tmp_path):
 
 def test_leaks_are_exit_code_1(folder, store, tmp_path):
     """The same records as a tree without patients: other splits, the same hearts."""
-    run("prepare", "wfdb", folder, tmp_path / "again", "--workers", 1, "--shares", 0, 0, 1, "--no-progress")
+    run("prepare", "wfdb", folder, tmp_path / "again", "--workers", 1, "--shares", "0,0,1", "--no-progress")
     result = run("check", store, "--against", tmp_path / "again", "--json", code=1)
     found = json.loads(result.stdout)["leaks"]
     assert found["identical_across_splits_count"] >= 20
@@ -103,7 +103,9 @@ def test_every_kind_of_data(tmp_path):
         (("prepare", "ptbdb", "{empty}", "{new}"), "no records"),
         (("prepare", "wfdb", "{empty}/no", "{new}"), "no folder"),
         (("prepare", "ptbxl", "{data}", "{new}", "--patients", "x"), "--patients is an option of mimic-iv-ecg"),
-        (("prepare", "ptbxl", "{data}", "{new}", "--shares", "1", "1", "1"), "shares"),
+        (("prepare", "ptbxl", "{data}", "{new}", "--shares", "1,1,1"), "shares"),
+        (("prepare", "ptbxl", "{data}", "{new}", "--shares", "0.8 0.1 0.1"), "with commas between them"),
+        (("prepare", "ptbxl", "{data}", "{new}", "--shares", "0.8,0.2"), "three"),
         (("prepare", "ptbxl", "{data}", "{store}", "--rate", "100"), "--fresh"),
         (("prepare", "wfdb", "{data}", "{new}", "--units", "kV"), "kV"),
         (("check", "{empty}"), "no store"),

@@ -63,15 +63,15 @@ def spread(values: np.ndarray) -> dict[str, float | int | None]:
 
 
 def patients(store: Store, usable: np.ndarray) -> dict[str, Any]:
-    """How many patients, and how many of them have how many usable ECGs."""
-    counts = np.bincount(np.asarray(store.column("patient"))[usable])
+    """How many patients are known, and how many of them have how many usable ECGs."""
+    people = store.people[usable]
+    counts = np.bincount(people[people >= 0])
     each, how_many = np.unique(counts[counts > 0], return_counts=True)
-    unknown = int(np.sum(store.flagged("patient_unknown") & usable))
     return {
         "patients": int(how_many.sum()),
         "with_several": int(how_many[each > 1].sum()),
         "most": int(each.max(initial=0)),
-        "ecgs_without_patient_id": unknown,
+        "ecgs_without_patient_id": int(np.sum(people < 0)),
         "ecgs_per_patient": {str(e): int(n) for e, n in zip(each, how_many, strict=True)},
     }
 
@@ -133,11 +133,11 @@ def pair_figures(store: Store) -> dict[str, Any]:
 
 
 def splits(store: Store, usable: np.ndarray) -> dict[str, Any]:
-    """Usable ECGs and patients of each split, with a fingerprint of who is where."""
-    split, patient = np.asarray(store.column("split")), np.asarray(store.column("patient"))
+    """Usable ECGs and known patients of each split, with a fingerprint of who is where."""
+    split, patient, known = np.asarray(store.column("split")), np.asarray(store.column("patient")), store.people
     names = store.texts("patients")
     table = {
-        name: {"ecgs": int(np.sum(usable & (split == k))), "patients": len(np.unique(patient[usable & (split == k)]))}
+        name: {"ecgs": int(np.sum(usable & (split == k))), "patients": len(np.unique(known[usable & (split == k) & (known >= 0)]))}
         for k, name in enumerate(SPLITS)
     }
     _, first = np.unique(patient, return_index=True)
@@ -146,7 +146,10 @@ def splits(store: Store, usable: np.ndarray) -> dict[str, Any]:
 
 
 def leaks(stores: Sequence[Store]) -> dict[str, Any]:
-    """Patients, identical and near-identical signals in more than one split, within and between stores; usable rows only."""
+    """Patients, identical and near-identical signals in more than one split, within and between stores; usable rows only.
+
+    ECGs of unknown patients are nobody's: two of them that share a name are not one person.
+    """
     rows = [s.rows() for s in stores]
     where = np.concatenate([np.full(len(r), k) for k, r in enumerate(rows)])
     own = np.concatenate(rows)
@@ -157,8 +160,8 @@ def leaks(stores: Sequence[Store]) -> dict[str, Any]:
     for store in stores:
         for name in store.texts("patients"):
             people.setdefault(name, len(people))
-    places = [np.array([people[n] for n in s.texts("patients")], np.int64) for s in stores]
-    patient = np.concatenate([p[np.asarray(s.column("patient"))[r]] for s, r, p in zip(stores, rows, places, strict=True)])
+    places = [np.array([*(people[n] for n in s.texts("patients")), -1], np.int64) for s in stores]  # place -1 is the last
+    patient = np.concatenate([p[s.people[r]] for s, r, p in zip(stores, rows, places, strict=True)])
     names = list(people)
 
     def label(k: int) -> str:
@@ -177,7 +180,8 @@ def leaks(stores: Sequence[Store]) -> dict[str, Any]:
     twice = hashes[pairs[:, 0]] != hashes[pairs[:, 1]]
     pairs, like = pairs[twice], like[twice]
     apart = split[pairs[:, 0]] != split[pairs[:, 1]]
-    other = (patient[pairs[:, 0]] != patient[pairs[:, 1]]) & ~apart
+    known = (patient[pairs] >= 0).all(axis=1)
+    other = (patient[pairs[:, 0]] != patient[pairs[:, 1]]) & known & ~apart
     examples = [(label(a), label(b), round(float(v), 4)) for (a, b), v in list(zip(pairs[apart], like[apart], strict=True))[:20]]
     return {
         "found": len(crossing) + len(several) + int(apart.sum()),

@@ -107,7 +107,8 @@ def histograms(store: Store, report: dict[str, Any]) -> bytes:
         axis.hist(given[np.isfinite(given)], bins=np.arange(20, 221, 4), histtype="step", color="#c2410c", label="given")
         axis.legend(frameon=False)
     bars(np.asarray(store.column("age"))[usable], np.arange(0, 96, 3), "age, years (over 89: 90)")
-    counts = np.bincount(np.asarray(store.column("patient"))[usable])
+    people = store.people[usable]
+    counts = np.bincount(people[people >= 0])
     bars(counts[counts > 0], np.arange(0.5, max(6, min(60, counts.max(initial=1))) + 1), "ECGs of a patient", log=True)
     rows = sampled(usable, 1024)
     peaks = np.abs(store.read(rows).astype(np.int32)).max(axis=(1, 2)) / GAIN if len(rows) else np.empty(0)

@@ -31,7 +31,8 @@ class Ordered(NamedTuple):
 class Pairs:
     """The pairs of some ECGs. `Pairs.of(store, "train")`, or from arrays of equal length:
 
-    rows: numbers of ECGs. patient: a number for each. time: for the order (NaT last; ties by row). state: ECGs of a patient with
+    rows: numbers of ECGs. patient: a number for each, below 0 where it is not known: strangers make no pairs. time: for
+    the order (NaT last; ties by row). state: ECGs of a patient with
     equal state make no pair. reverse: also from the later to the earlier. cap: pairs of one patient in `stream`, and in
     the weight of `draw`. power: of the weight; 1 weighs pairs equally, 0 patients.
     """
@@ -63,6 +64,7 @@ class Pairs:
         time = np.asarray(self.time)
         late = np.isnat(time) if time.dtype.kind == "M" else np.isnan(time.astype(float))
         order = np.lexsort((self.rows, np.where(late, 0, time.astype(np.int64)), late, self.patient))
+        order = order[np.asarray(self.patient)[order] >= 0]
         _, who, sizes = np.unique(np.asarray(self.patient)[order], return_inverse=True, return_counts=True)
         order = order[sizes[who] > 1]
         sizes = sizes[sizes > 1]

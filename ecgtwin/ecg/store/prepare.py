@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...atomic import write_file, write_text
 from ..datasets.source import Source
 from ..leads import INDEPENDENT
 from ..quality import bits
@@ -33,7 +34,7 @@ from .columns import FORMAT, fingerprint
 from .duplicates import prints
 from .store import Store
 from .window import cut
-from .writer import assemble, empty_numbers, empty_signals, written
+from .writer import assemble, empty_numbers, empty_signals
 
 RATE, SECONDS = 102.4, 10.0
 """1024 samples in 10 s."""
@@ -154,7 +155,7 @@ def begin(part: Path, plan: str, rows: int, samples: int, fresh: bool) -> None:
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     path.parent.mkdir()
     empty_signals(part / "signals.npy", rows, samples)
-    written(path, plan.encode())
+    write_text(path, plan)
 
 
 def cores() -> int:
@@ -227,13 +228,7 @@ def fill_shard(job: Job, a: int, shard: int, rows: list[tuple[str, float]]) -> i
         file.write(signals.tobytes())
         file.flush()
         os.fsync(file.fileno())
-    path = done(job.part, a, shard)
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **numbers, reasons=np.array(reasons))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_file(done(job.part, a, shard), lambda path: np.savez(path, **numbers, reasons=np.array(reasons)))
     return n
 
 

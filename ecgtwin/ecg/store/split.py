@@ -30,9 +30,13 @@ def split_of_fold(fold: int) -> str:
 def assign(patients: Sequence[str], folds: Sequence[int] | None = None, shares: Sequence[float] = SHARES) -> tuple[np.ndarray, int]:
     """The split of each row as a place in SPLITS (N,) int8, and how many patients had folds that contradict each other.
 
-    patients: an id for each row. folds: 1-10, 0 where the row has none. A patient whose rows lie in several splits goes
+    patients: an id for each row; recordings of unknown people need ids of their own, a number below 0 is refused.
+    folds: 1-10, 0 where the row has none. A patient whose rows lie in several splits goes
     as a whole to the one that is kept furthest from training: test before validation before training.
     """
+    nobody = [k for k, p in enumerate(patients) if not isinstance(p, str) and not p >= 0]
+    if nobody:
+        raise ValueError(f"row {nobody[0]}: patient {patients[nobody[0]]} stands for nobody: give each such recording an id of its own")
     # As objects: numpy's own texts lose NULs at their end, and with them who is who.
     names, place = np.unique(np.array([str(p) for p in patients], dtype=object), return_inverse=True)
     folds = np.zeros(len(place), int) if folds is None else np.asarray(folds, int)
@@ -55,7 +59,8 @@ def digest(patients: Iterable[str], splits: Iterable[str]) -> str:
 
 
 def across(patients: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """Patients (places) that have rows in more than one split."""
-    pairs = np.unique(np.stack([np.asarray(patients, np.int64), np.asarray(splits, np.int64)], 1), axis=0)
+    """Patients (places) that have rows in more than one split; a place below 0 stands for nobody."""
+    pairs = np.stack([np.asarray(patients, np.int64), np.asarray(splits, np.int64)], 1)
+    pairs = np.unique(pairs[pairs[:, 0] >= 0], axis=0)
     names, counts = np.unique(pairs[:, 0], return_counts=True)
     return names[counts > 1]

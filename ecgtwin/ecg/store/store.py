@@ -11,7 +11,7 @@ memory stays flat however many rows there are; `Store.signals` is the map for th
 import json
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +21,47 @@ import numpy as np
 import pandas as pd
 
 from ..files.fields import SEXES
+from ..leads import INDEPENDENT
 from ..quality import BAD, FLAGS, bits
 from ..record import ECG
-from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint
+from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint, load, rising
+
+COLUMNS = ("patient", "time", "sex", "age", "heart_rate", "heart_rate_given", "flags", "split", "fold", "start", "valid", "hash", "print")
+KINDS = {"time": "M"} | dict.fromkeys(
+    ("patient", "sex", "flags", "split", "fold", "valid", "hash", "print", "text_key", "statements", "statement_offsets"), "iu"
+)
+"""What kind of numbers a column holds; "f" for all others."""
+TEXTS = ("name", "report", "codes", "patients")
+"""What every store has."""
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(n, int) for n in value.values())
+
+
+FACTS: dict[str, Callable[[Any], bool]] = {
+    "ecgs": lambda v: type(v) is int and 0 <= v < 2**31,
+    "samples": lambda v: type(v) is int and 0 < v < 2**31,
+    "rate": lambda v: type(v) in (int, float) and 0 < v < 1e6,
+    "seconds": lambda v: type(v) in (int, float) and 0 < v < 1e9,
+    "leads": lambda v: v == list(INDEPENDENT),
+    "source": lambda v: isinstance(v, str),
+    "digest": lambda v: isinstance(v, str),
+    "plan": lambda v: isinstance(v, str),
+    "split_digest": lambda v: isinstance(v, str),
+    "statements": _texts,
+    "columns": _texts,
+    "texts": _texts,
+    "flags": lambda v: _counts(v) and set(v) <= set(FLAGS),
+    "problems": _counts,
+    "unmapped": _counts,
+    "unreadable": lambda v: isinstance(v, dict) and _texts(list(v.values())),
+}
+"""What store.json must say, and whether a value can be that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +83,17 @@ class Store:
             )  # fmt: skip
             raise FileNotFoundError(f"no store at {folder}: {advice}")
         try:
-            facts = json.loads(path.read_text())
+            facts = json.loads(path.read_text(encoding="utf-8"))
             if facts["format"] != FORMAT:
-                raise ValueError(f"{path} has format {facts['format']}: this version reads format {FORMAT}; prepare it again")
-            expected = facts["ecgs"] * len(facts["leads"]) * facts["samples"] * 2
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): prepare the store again") from None
+                raise ValueError(f"{path} has format {facts['format']!r:.40}: this version reads format {FORMAT}; prepare it again")
+            wrong = [name for name, fits in FACTS.items() if not fits(facts[name])]
+            missing = [name for name in COLUMNS if name not in facts["columns"]] + [n for n in TEXTS if n not in facts["texts"]]
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            why = f"{type(error).__name__}: {error}"[:120]
+            raise ValueError(f"{path} is damaged ({why}): prepare the store again") from None
+        if wrong or missing:
+            raise ValueError(f"{path} is damaged ({', '.join(wrong + missing)} wrong or missing): prepare the store again")
+        expected = facts["ecgs"] * len(facts["leads"]) * facts["samples"] * 2
         signals = folder / "signals.npy"
         size = signals.stat().st_size if signals.is_file() else -1
         if size < expected:
@@ -90,19 +133,17 @@ class Store:
     @cached_property
     def signals(self) -> np.ndarray:
         """(N, 8, samples) int16 steps of 1 uV, memory-mapped."""
-        return np.load(self.folder / "signals.npy", mmap_mode="r")
+        return load(self.folder / "signals.npy")
 
     @cached_property
     def _file(self) -> tuple[int, int]:
         """File descriptor and where the first row begins."""
-        with (self.folder / "signals.npy").open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, order, kind = np.lib.format.read_array_header_1_0(file)
-            if shape != (len(self), len(self.leads), self.samples) or order or kind != np.int16:
-                raise ValueError(f"{file.name} holds {kind} {shape}: it does not belong to this store")
-            number = os.open(file.name, os.O_RDONLY)
-            weakref.finalize(self, os.close, number)
-            return number, file.tell()
+        signals = self.signals
+        if signals.shape != (len(self), len(self.leads), self.samples) or signals.dtype != np.int16 or not signals.flags.c_contiguous:
+            raise ValueError(f"{signals.filename} holds {signals.dtype} {signals.shape}: it does not belong to this store")
+        number = os.open(signals.filename, os.O_RDONLY)
+        weakref.finalize(self, os.close, number)
+        return number, signals.offset
 
     def __reduce__(self):
         return Store.open, (self.folder,)  # an open file does not travel to another process
@@ -131,11 +172,20 @@ class Store:
     def column(self, name: str) -> np.ndarray:
         """One number per row, memory-mapped: patient (place in `patients`), time, sex (place in SEXES), age (years), heart_rate and
         heart_rate_given (beats/min), flags, split (place in SPLITS), fold, start (s), valid (samples that are recorded), hash, ..."""
-        path = self.folder / "columns" / f"{name}.npy"
         if name not in self._columns:
-            if name in self.facts["texts"] or not path.is_file():
-                raise KeyError(f"no column {name!r}: this store has {', '.join(self.facts['columns'])}")
-            self._columns[name] = np.load(path, mmap_mode="r")
+            if name not in {*self.facts["columns"], "statements", "statement_offsets"}:
+                raise KeyError(f"no column {name!r:.60}: this store has {', '.join(self.facts['columns'])}")
+            path = self.folder / "columns" / f"{name}.npy"
+            values = load(path)
+            limits = {"sex": len(SEXES), "split": len(SPLITS), "statements": len(self.vocabulary)}
+            limits["patient"] = len(self.texts("patients")) if name == "patient" else 0
+            rows = {"statements": len(values) if values.ndim else 0, "statement_offsets": len(self) + 1}.get(name, len(self))
+            fits = values.ndim == (2 if name == "print" else 1) and len(values) == rows and values.dtype.kind in KINDS.get(name, "f")
+            if fits and name in limits and len(values):
+                fits = 0 <= values.min() and values.max() < limits[name]
+            if not fits:
+                raise ValueError(f"{path} does not belong to this store: copy or prepare it again")
+            self._columns[name] = values
         return self._columns[name]
 
     def texts(self, name: str) -> Texts:
@@ -143,7 +193,10 @@ class Store:
         if name not in self.facts["texts"]:
             raise KeyError(f"no text column {name!r}: this store has {', '.join(self.facts['texts'])}")
         if name not in self._texts:
-            self._texts[name] = Texts(self.folder / "columns", name)
+            texts = Texts(self.folder / "columns", name)
+            if name != "patients" and len(texts) != len(self):
+                raise ValueError(f"{self.folder / 'columns' / name}.npy has {len(texts)} texts for {len(self)} ECGs: prepare it again")
+            self._texts[name] = texts
         return self._texts[name]
 
     @cached_property
@@ -156,7 +209,10 @@ class Store:
 
     @cached_property
     def _statements(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.column("statements"), self.column("statement_offsets")
+        ids, offsets = self.column("statements"), self.column("statement_offsets")
+        if not rising(offsets, len(ids)):
+            raise ValueError(f"{self.folder / 'columns'}: statements and their offsets do not belong together: prepare the store again")
+        return ids, offsets
 
     def statement_ids(self, row: int) -> np.ndarray:
         """Places in `vocabulary` of one row's statements."""
@@ -186,6 +242,11 @@ class Store:
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.usable & (np.asarray(self.column("split")) == SPLITS.index(split)))
+
+    @cached_property
+    def people(self) -> np.ndarray:
+        """(N,) each row's patient as a place in texts `patients`, -1 where the patient is not known."""
+        return np.where(self.flagged("patient_unknown"), -1, np.asarray(self.column("patient"), np.int64))
 
     def patient(self, row: int) -> str:
         return self.texts("patients")[int(self.column("patient")[row])]

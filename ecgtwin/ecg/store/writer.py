@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ...atomic import write_text
 from ..datasets.source import COLUMNS, Source
 from ..leads import INDEPENDENT
 from ..quality import BAD, FLAGS, bits
 from . import split
 from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint
 from .duplicates import BITS
-from .store import Store
+from .store import TEXTS, Store
 
-TEXTS = ("name", "report", "codes", "patients")
 DISAGREE = 10.0
 """beats/min between the measured and the given heart rate."""
 
@@ -34,16 +34,6 @@ def empty_numbers(n: int) -> dict[str, np.ndarray]:
         "hash": np.zeros(n, np.uint64),
         "print": np.zeros((n, BITS // 8), np.uint8),
     }
-
-
-def written(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def assemble(
@@ -101,7 +91,7 @@ def assemble(
         "source": source.name,
         "ecgs": n,
         "usable": int(usable.sum()),
-        "patients": len(patients),
+        "patients": len(np.unique(place[(flags & np.uint32(bits("patient_unknown"))) == 0])),
         "rate": rate,
         "seconds": seconds,
         "samples": round(rate * seconds),
@@ -122,7 +112,7 @@ def assemble(
         "plan": plan,
         "digest": digest(columns),
     }
-    written(part / "store.json", (json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_text(part / "store.json", json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def repeated(hashes: np.ndarray, flags: np.ndarray) -> np.ndarray:

@@ -1,19 +1,25 @@
-"""A store: what comes out of it is what went in, in any order, in any process; several stores mixed."""
+"""A store: what comes out of it is what went in, in any order, in any process; damage is told."""
 
 import importlib.util
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.store import BAD, FLAGS, Store, bits
+from ecgtwin.ecg.store.audit import audit, summary
 from ecgtwin.ecg.store.collect import collect
 from ecgtwin.ecg.store.columns import Texts
+from ecgtwin.ecg.store.pairs import Pairs
+from ecgtwin.ecg.store.split import across, assign
 
 from .test_prepare import ecg
 
@@ -81,8 +87,6 @@ def test_a_store_travels_to_another_process(store):
 
 
 def test_damage_is_noticed(store, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(store.folder, copy)
     with (copy / "signals.npy").open("r+b") as file:
@@ -138,3 +142,98 @@ def test_reading_does_not_grow_with_the_store(tmp_path):
     for start in range(0, 19_968, 256):
         large.read(np.arange(start, start + 256), out)
     assert bench.memory()["resident"] - before < 30
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return collect([ecg(k, patient=f"p{k // 2}", age=50.0, reports=("alpha",)) for k in range(4)], folder / "store").folder
+
+
+def use(folder):
+    """Everything that a training, a report and a user read."""
+    store = Store.open(folder)
+    assert len(store.table()) == len(store) and len(audit(store)["leaks"]) and summary(audit(store))
+    store.ecg(0), store.verify(), Pairs.of(store, "train").total, store.signals[0]
+
+
+def test_missing_and_foreign_columns_are_told(small, tmp_path):
+    for k, path in enumerate(sorted((small / "columns").iterdir())):
+        shutil.copytree(small, tmp_path / str(k))
+        (tmp_path / str(k) / "columns" / path.name).unlink()
+        if path.stem not in ("start", "valid", "print", "text_key", "fold"):
+            with pytest.raises(ValueError, match="store"):
+                use(tmp_path / str(k))
+    shutil.copytree(small, tmp_path / "s")
+    for name, values in (("sex", [9] * 4), ("split", [-1] * 4), ("patient", [0, 1, 2, 3]), ("flags", [0, 0]), ("statements", [0, 0, 0, 5])):
+        shutil.copy(small / "columns" / f"{name}.npy", tmp_path / "kept.npy")
+        np.save(tmp_path / "s/columns" / f"{name}.npy", np.array(values))
+        with pytest.raises(ValueError, match="does not belong to this store"):
+            use(tmp_path / "s")
+        shutil.copy(tmp_path / "kept.npy", tmp_path / "s/columns" / f"{name}.npy")
+    use(tmp_path / "s")
+
+
+KEYS = st.sampled_from(["format", "ecgs", "rate", "samples", "leads", "flags", "columns", "texts", "statements", "seconds", "source"])
+JSON = st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(KEYS, JSON)
+def test_any_value_in_its_facts_is_refused_or_works(small, tmp_path_factory, key, value):
+    folder = tmp_path_factory.mktemp("j") / "store"
+    shutil.copytree(small, folder)
+    facts = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps(facts | {key: value}))
+    try:
+        use(folder)
+    except (ValueError, OSError) as error:
+        assert len(str(error)) < 300 + len(str(folder))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_bytes_in_its_files_are_refused_or_work(small, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("b") / "store"
+    shutil.copytree(small, folder)
+    path = data.draw(st.sampled_from(sorted(p.relative_to(small) for p in small.rglob("*") if p.is_file())))
+    content = bytearray((folder / path).read_bytes())
+    kind = data.draw(st.sampled_from(["cut", "header", "anywhere", "other"]))
+    if kind == "cut":
+        content = content[: data.draw(st.integers(0, len(content)))]
+    elif kind == "other":
+        content = data.draw(st.binary(max_size=100))
+    elif content:
+        at = data.draw(st.integers(0, min(len(content), 100 if kind == "header" else len(content)) - 1))
+        content[at : at + 4] = data.draw(st.binary(min_size=1, max_size=6))
+    (folder / path).write_bytes(content)
+    try:
+        use(folder)
+    except (ValueError, OSError) as error:
+        assert len(str(error)) < 300 + 2 * len(str(folder))
+    assert deep(folder)
+
+
+def deep(folder) -> bool:
+    """JSON nested too deep for the parser."""
+    (folder / "store.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="damaged"):
+        Store.open(folder)
+    return True
+
+
+def test_strangers_are_nobody(tmp_path):
+    """ECGs without a patient: not one person, not many persons, and no leak between two stores that name them alike."""
+    one = collect([ecg(k) for k in range(3)], tmp_path / "one", shares=(1, 0, 0))
+    two = collect([ecg(10 + k) for k in range(3)], tmp_path / "two", shares=(0, 1, 0))
+    assert (one.people == -1).all() and one.facts["patients"] == 0
+    assert set(one.texts("patients")) == set(two.texts("patients"))
+    report = audit(one, [two])
+    assert report["leaks"]["found"] == 0 and report["patients"]["patients"] == 0
+    assert report["patients"]["ecgs_without_patient_id"] == 3 and report["splits"]["table"]["train"] == {"ecgs": 3, "patients": 0}
+    assert Pairs.of(one, "train").total == 0
+    numbers = Pairs(np.arange(4), np.array([-1, -1, 7, 7]), np.arange(4), np.arange(4))
+    assert numbers.total == 2 and set(np.concatenate(list(numbers.stream())).ravel()) == {2, 3}
+    assert across(np.array([-1, -1, 2, 2]), np.array([0, 1, 0, 2])).tolist() == [2]
+    with pytest.raises(ValueError, match="stands for nobody"):
+        assign([3, -1, -1])
