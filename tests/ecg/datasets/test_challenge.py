@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ecgtwin.ecg.datasets import challenge, ptbdb, wfdb_folder
 from ecgtwin.ecg.datasets.source import Statements, find
 from ecgtwin.ecg.files.fields import age_of, clean_text, sex_of
+from ecgtwin.ecg.files.wfdb import CHECKSUM
 from ecgtwin.ecg.files.wfdb_header import read_header
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.store import SEXES, SPLITS
@@ -190,7 +191,7 @@ def test_a_changed_sample_is_noticed(tmp_path):
     data = bytearray((tmp_path / "r.dat").read_bytes())
     data[1000] ^= 4
     (tmp_path / "r.dat").write_bytes(data)
-    assert wfdb_folder.read_record(tmp_path / "r").notes == ("checksum",)
+    assert wfdb_folder.read_record(tmp_path / "r").notes == (CHECKSUM,)
 
 
 def test_headers_say_what_is_recorded(tmp_path):

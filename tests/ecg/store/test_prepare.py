@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ecgtwin.ecg.datasets import ptbxl
 from ecgtwin.ecg.datasets.source import Statements
+from ecgtwin.ecg.files.wfdb import CHECKSUM
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.ecg.quality import longest_run
 from ecgtwin.ecg.record import ECG
@@ -193,7 +194,7 @@ def test_each_fault_has_its_flag():
     assert flags_of(one(changed(base, "V3", lambda x: x + spike))) == {"spike"}
     spike[2500:2600] = 60
     assert flags_of(one(changed(base, "V3", lambda x: x + spike))) == {"spike", "clipped"}
-    assert flags_of(one(replace(base, synthetic=True, notes=("checksum",)))) == {"synthetic", "checksum"}
+    assert flags_of(one(replace(base, synthetic=True, notes=(CHECKSUM,)))) == {"synthetic", "checksum"}
 
 
 @settings(max_examples=25, deadline=None)
