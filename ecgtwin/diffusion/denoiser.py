@@ -135,6 +135,8 @@ def split_variance(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def clamp_x0(denoise: Denoiser, low: float, high: float) -> Denoiser:
     """The same denoiser with every x0 held inside [low, high]: for pixels. Never done unless asked for."""
+    if not low < high:
+        raise ValueError(f"clamp to {low} … {high}: the lower number comes first")
 
     def clamped(x: Tensor, at: Level) -> Denoised:
         x0, mix = denoise(x, at)

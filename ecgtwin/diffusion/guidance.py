@@ -1,5 +1,6 @@
 """Guidance: functions from denoisers to denoisers. Written on x0, they are the same in eps, v and score."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,7 +20,7 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     rescale: 0 … 1, how far to bring the spread of each sample back to that of `toward` (arXiv 2305.08891, section 3.4,
     on x0).
     """
-    check(rescale)
+    check(rescale, scale)
     if scale == 1:
         return toward
     if scale == 0:
@@ -33,9 +34,13 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     return guided
 
 
-def check(rescale: float) -> None:
+def check(rescale: float, *scales: float) -> None:
+    """ValueError for a rescale outside 0 … 1 and for scales that are not finite, which would draw nothing but NaN."""
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale {rescale}: give 0 (off) to 1 (the spread of the conditional estimate)")
+    for scale in scales:
+        if not math.isfinite(scale):
+            raise ValueError(f"guidance {scale}: give a finite number; 1 = as learned")
 
 
 def rescaled(x0: Tensor, wanted: Tensor, share: float) -> Tensor:
@@ -57,13 +62,13 @@ def guide_two_ways(
     twin: the first condition is the identity, the second the state of the heart. A denoiser whose weight is 0 is not
     called. rescale: as in `guide`, to the spread of `both`.
     """
-    check(rescale)
+    check(rescale, first_scale, second_scale)
     terms = [(nothing, 1 - first_scale), (first, first_scale - second_scale), (both, second_scale)]
     used = [(denoise, weight) for denoise, weight in terms if weight != 0]
     if len(used) == 1 and used[0][1] == 1:
         return used[0][0]
     if rescale and second_scale == 0:
-        raise ValueError(f"rescale {rescale} takes the spread of what knows both conditions, but second_scale 0 leaves that out: give 0")
+        raise ValueError(f"rescale {rescale} takes the spread of what knows both, but second_scale 0 leaves that out: give 0")
 
     def guided(x: Tensor, at: Level) -> Denoised:
         (denoise, weight), *others = reversed(used)
@@ -95,6 +100,7 @@ def classify(denoise: Denoiser, log_prob: Callable[[Tensor, Level], Tensor], sca
     log_prob: (x, level) -> (B,), the log-probability of the wanted label given the *noisy* x; must be differentiable.
     At alpha = 0 this raises ValueError: a classifier can know nothing there; wrap it in `within`.
     """
+    check(0.0, scale)
 
     def guided(x: Tensor, at: Level) -> Denoised:
         if at.alpha == 0:

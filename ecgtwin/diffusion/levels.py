@@ -49,6 +49,8 @@ def karras(
 
     noisiest, cleanest: indices of the first and last noisy level; by default the ends of the schedule.
     """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho {rho}: give a positive number, 7 in the paper")
     top, bottom = _ends(schedule, noisiest, cleanest)
     a, b = math.exp(-top / 2) ** (1 / rho), math.exp(-bottom / 2) ** (1 / rho)
     _check(steps)

@@ -113,6 +113,8 @@ def prediction_weight(weight: Weight, alpha: Tensor, sigma: Tensor, prediction: 
 
 def min_snr(gamma: float = 5.0) -> Weight:
     """min(SNR, gamma) on x0: easy, nearly clean levels do not drown the others (Hang et al. 2023, arXiv 2303.09556)."""
+    if not gamma > 0:
+        raise ValueError(f"gamma {gamma}: give a positive number, 5 in the paper")
     return lambda snr: snr.clamp(max=gamma)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -25,11 +26,16 @@ class Moment(NamedTuple):
 def seeded_noise(seeds: Sequence[int]) -> Noise:
     """A replacement for torch.randn_like with one generator per sample, so sample k never depends on its neighbours.
 
-    seeds: one per sample of the batch. The noise is drawn on the CPU in float32 and is the same for every device and
-    type; each further call goes on in the same B streams. x_T: `noise = seeded_noise(seeds); x = noise(torch.empty(B,
-    4, 128))`.
+    seeds: one per sample of the batch, 0 … 2**64 - 1, at least one; ValueError else. The noise is drawn on the CPU in float32
+    and is the same for every device and type; each further call goes on in the same B streams. x_T:
+    `noise = seeded_noise(seeds); x = noise(torch.empty(B, 4, 128))`.
     """
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    if len(seeds) == 0:
+        raise ValueError("no seeds: give one for each sample, and at least one sample")
+    for seed in seeds:
+        if index(seed) != seed or not 0 <= seed < 2**64:
+            raise ValueError(f"seed {seed}: give a whole number from 0 to 2**64 - 1")
+    generators = [torch.Generator().manual_seed(index(seed)) for seed in seeds]
 
     def noise(like: Tensor) -> Tensor:
         if like.shape[0] != len(generators):
@@ -52,6 +58,7 @@ def trajectory(
     stream per sample. Gradients flow unless the caller turns them off (torch.inference_mode() saves memory and time).
     """
     check_levels(levels)
+    _refuse_empty(x)
     return _walk(denoise, x, levels, solver, noise)
 
 
@@ -85,6 +92,7 @@ def invert(
     nothing can be inverted. Use levels[:-1] both here and for the way back, and treat x as a sample at levels[-1].
     """
     _refuse_clean(levels)
+    _refuse_empty(x)
     if tolerance is None:
         *_, x = _ascend(denoise, x, levels, solver)
         return x
@@ -105,6 +113,7 @@ def edit(
     changes. levels, solver: as in `invert`, without memory (ValueError).
     """
     _refuse_clean(levels)
+    _refuse_empty(x)
     _refuse_memory(solver, levels)
     ups = [x, *_ascend(before, x, levels, solver)]
     return _descend(before, after, ups[::-1], levels, solver)
@@ -173,6 +182,11 @@ def _refuse_clean(levels: Sequence[Level]) -> None:
     check_levels(levels)
     if levels[-1].sigma == 0:
         raise ValueError("inversion cannot start at the clean level: use levels[:-1] both to invert and to regenerate")
+
+
+def _refuse_empty(x: Tensor) -> None:
+    if x.ndim < 2 or x.numel() == 0:
+        raise ValueError(f"x of shape {tuple(x.shape)}: give (B, ...) with one sample or more")
 
 
 def _refuse_memory(solver: Solver, levels: Sequence[Level]) -> None:

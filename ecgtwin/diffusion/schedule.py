@@ -101,6 +101,7 @@ class Schedule:
 
     def level_at(self, logsnr: float) -> Level:
         """The level whose log(alpha²/sigma²) is `logsnr`, with the fractional index that belongs to it."""
+        _not_nan(logsnr)
         angle = math.atan(math.exp(-logsnr / 2)) if logsnr > -1400 else math.pi / 2
         if angle == 0:
             return self.level(-1)
@@ -140,8 +141,8 @@ class Flow:
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.shift <= 0:
-            raise ValueError(f"Flow(length={self.length}, shift={self.shift}): both must be positive")
+        if self.length < 1 or not 0 < self.shift < math.inf:
+            raise ValueError(f"Flow(length={self.length}, shift={self.shift}): both must be positive and finite")
 
     @property
     def clean(self) -> float:
@@ -167,6 +168,7 @@ class Flow:
 
     def level_at(self, logsnr: float) -> Level:
         """The level whose log(alpha²/sigma²) is `logsnr`: sigma = 1 / (1 + exp(logsnr / 2))."""
+        _not_nan(logsnr)
         sigma = 1 / (1 + math.exp(logsnr / 2)) if logsnr < 1400 else 0.0
         u = sigma / (self.shift - (self.shift - 1) * sigma)
         return Level(u * self.length, 1 - sigma, sigma)
@@ -231,6 +233,11 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
         raise ValueError("a schedule of one level cannot keep its first level and lose its last: give two or more")
     alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
     return Schedule(alpha**2)
+
+
+def _not_nan(logsnr: float) -> None:
+    if math.isnan(logsnr):
+        raise ValueError("log-SNR nan: give a number, or an infinity for one of the ends")
 
 
 def _ramp(first: float, last: float, length: int) -> Tensor:

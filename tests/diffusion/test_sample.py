@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from ecgtwin.diffusion import bind, cosine, edit, guide, invert, sample, scaled_linear, seeded_noise, trajectory, zero_terminal_snr
+from ecgtwin.diffusion.denoiser import clamp_x0
 from ecgtwin.diffusion.exact import Gaussian, Mixture
-from ecgtwin.diffusion.levels import trailing, uniform_logsnr
-from ecgtwin.diffusion.schedule import Level
+from ecgtwin.diffusion.guidance import classify, guide_two_ways, within
+from ecgtwin.diffusion.levels import karras, trailing, uniform_logsnr
+from ecgtwin.diffusion.loss import min_snr
+from ecgtwin.diffusion.schedule import Flow, Level, linear
 from ecgtwin.diffusion.solvers import DDIM, DpmPP, Heun, UniPC
 
 SHAPES = [(2, 4, 8), (2, 4, 3, 5)]
@@ -181,3 +184,40 @@ def test_levels_need_no_schedule():
     levels = [Level(80.0, 1.0, 80.0), Level(10.0, 1.0, 10.0), Level(1.0, 1.0, 1.0), Level(0.0, 1.0, 0.0)]
     exact = Gaussian(0.5, 0.0)
     assert torch.allclose(sample(exact, 80 * torch.randn(2, 4, 8), levels, DpmPP(2)), torch.full((2, 4, 8), 0.5))
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: seeded_noise([]),
+        lambda: seeded_noise([1, 2**64]),
+        lambda: seeded_noise([-1]),
+        lambda: sample(Gaussian(), torch.empty(0, 4, 8), trailing(cosine(100), 5), DDIM()),
+        lambda: list(edit(Gaussian(), Gaussian(), torch.empty(0, 4), trailing(cosine(100), 5)[:-1], DDIM())),
+        lambda: sample(Gaussian(), torch.ones(1, 4), [Level(1.0, NAN, 1.0), Level(0.0, 1.0, 0.0)], DDIM()),
+        lambda: guide(Gaussian(), Gaussian(), NAN),
+        lambda: guide(Gaussian(), Gaussian(), INFINITE),
+        lambda: guide(Gaussian(), Gaussian(), 2.0, rescale=NAN),
+        lambda: guide_two_ways(Gaussian(), Gaussian(), Gaussian(), NAN, 1.0),
+        lambda: guide_two_ways(Gaussian(), Gaussian(), Gaussian(), 1.0, -INFINITE),
+        lambda: within(Gaussian(), Gaussian(), NAN, 1.0),
+        lambda: classify(Gaussian(), lambda x, at: x.sum(1), NAN),
+        lambda: clamp_x0(Gaussian(), NAN, 1.0),
+        lambda: Heun(churn=NAN),
+        lambda: DDIM(NAN),
+        lambda: Flow(100, shift=NAN),
+        lambda: Flow(100, shift=INFINITE),
+        lambda: Flow(100).level_at(NAN),
+        lambda: cosine(100).level_at(NAN),
+        lambda: cosine(100).level(NAN),
+        lambda: karras(cosine(100), 5, rho=NAN),
+        lambda: linear(100, first=NAN),
+        lambda: min_snr(NAN),
+    ],
+)
+def test_what_is_not_a_number_and_what_is_empty_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"give|comes first|expected|must|outside|strictly"):
+        wrong()

@@ -41,9 +41,9 @@ class Heun:
     def __post_init__(self) -> None:
         if self.clock not in ("flow", "edm"):
             raise ValueError(f"clock {self.clock!r}: give flow or edm")
-        if self.churn < 0 or (self.churn > 0 and self.level_at is None):
+        if not 0 <= self.churn < math.inf or (self.churn > 0 and self.level_at is None):
             raise ValueError(
-                f"churn {self.churn} with level_at {self.level_at}: churn is not negative, and above 0 it needs "
+                f"churn {self.churn} with level_at {self.level_at}: give a finite number that is not negative; above 0 it needs "
                 "level_at=schedule.level_at to know the noisier level"
             )
 
