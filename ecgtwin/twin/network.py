@@ -63,6 +63,11 @@ class TwinNetwork(nn.Module):
         self.tokens = Tokens(text, width, position_table(statements, width))
         self.time, self.base = mlp(width, width), nn.Linear(base, width)
         self.null_base = nn.Parameter(torch.randn(width) * 0.02)
+        if factor is not None:
+            # What does not change need not pass through the body: x and draft, each channel weighed by r, are added to the answer.
+            self.skip = nn.Linear(width, 2 * latent)
+            nn.init.zeros_(self.skip.weight)
+            nn.init.zeros_(self.skip.bias)
         cross = inject != "adaln"
         if unet is None:
             self.dit = DiT(seen, width, depth, heads, out=latent, patch=patch, ratio=ratio, cross=cross)
@@ -105,7 +110,10 @@ class TwinNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)
         r = self.time(sinusoid(t, self.width).to(x.dtype))  # (B, D)
-        if c.beside is not None:
-            n = 2 + self.latent + len(KINDS) * self.factor
-            x = torch.cat([x, c.beside.to(x.dtype).expand(-1, n, x.shape[-1])], 1)
-        return self.body(x, r if c.vector is None else r + c.vector, c.keys, c.mask)
+        r = r if c.vector is None else r + c.vector
+        if c.beside is None:
+            return self.body(x, r, c.keys, c.mask)
+        beside = c.beside.to(x.dtype).expand(-1, 2 + self.latent + len(KINDS) * self.factor, x.shape[-1])
+        of_x, of_draft = self.skip(F.silu(r))[..., None].chunk(2, dim=1)  # (B, Z, 1)
+        answer = self.body(torch.cat([x, beside], 1), r, c.keys, c.mask)
+        return answer + of_x * x + of_draft * beside[:, : self.latent]

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from ecgtwin.ecg.beats import KINDS as BEATS
+from ecgtwin.twin.condition import Condition, stack
 from ecgtwin.twin.config import UNetConfig
 from ecgtwin.twin.network import TwinNetwork
 
@@ -69,3 +71,39 @@ def test_the_length_of_a_base_vector_does_not_matter():
     net, c = network().eval(), conditions()
     x, t = torch.randn(2, 4, 8), torch.tensor([10.0, 500.0])
     torch.testing.assert_close(net(x, t, c._replace(base=7 * c.base)), net(x, t, c), atol=1e-5, rtol=1e-4)
+
+
+def beside(n: int, seed: int = 0) -> dict:
+    """Beats and drafts of n requests for a network whose latents are an eighth as long as its signals."""
+    g = torch.Generator().manual_seed(seed)
+    yes = torch.ones(n, dtype=torch.bool)
+    track, draft = torch.rand(n, len(BEATS), 128, generator=g), torch.randn(n, 4, 16, generator=g)
+    return {"track": track, "draft": draft, "keep_track": yes, "keep_draft": yes}
+
+
+@pytest.mark.parametrize("unet", [None, UNET], ids=["dit", "unet"])
+def test_beats_and_drafts_act_and_are_left_out_where_they_are_not_kept(unet):
+    torch.manual_seed(0)
+    network = TwinNetwork(4, 8, 16, width=32, depth=2, heads=4, unet=unet, factor=8).eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+    c = stack([Condition(heart_rate=70.0)] * 3, lambda _: None, 8, 18, torch.randn(3, 16))
+    x, t = torch.randn(3, 4, 16), torch.full((3,), 500.0)
+    no = torch.zeros(3, dtype=torch.bool)
+    full = c._replace(**beside(3))
+    plain = network(x, t, c)
+    seen = network(x, t, full)
+    assert (seen - plain).abs().amax((1, 2)).min() > 1e-3
+    assert torch.equal(network(x, t, full._replace(keep_track=no, keep_draft=no)), plain)
+    for name in ("track", "draft"):
+        other = network(x, t, full._replace(**{name: beside(3, 1)[name]}))
+        assert (other - seen).abs().amax((1, 2)).min() > 1e-4, name
+        hidden = full._replace(**{f"keep_{name}": no})
+        assert torch.equal(network(x, t, hidden), network(x, t, hidden._replace(**{name: beside(3, 1)[name]})))
+
+
+def test_beats_and_drafts_change_nothing_at_the_start():
+    network = TwinNetwork(4, 8, 16, width=32, depth=2, heads=4, factor=8)
+    c = stack([Condition(heart_rate=70.0)] * 2, lambda _: None, 8, 18, torch.randn(2, 16))._replace(**beside(2))
+    assert network(torch.randn(2, 4, 16), torch.zeros(2), c).abs().max() == 0
