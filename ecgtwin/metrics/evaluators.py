@@ -173,30 +173,39 @@ class Identity:
 @dataclass(frozen=True, eq=False)
 class ECGText:
     """How well ECGs and statements fit: both become unit vectors; their cosine x 100 is the CLIP score (Hessel et al. 2021,
-    arXiv 2104.08718).
+    arXiv 2104.08718). The ECG's is a map of the statement classifier's features.
 
-    names: the statements it can read. figures: retrieval on real validation ECGs.
+    names: the statements it can read, vectors (S, V): these as a text encoder has them. figures: retrieval on real validation ECGs.
     """
 
-    network: XResNet
+    reader: Statements
+    head: nn.Module
     text: TextTower
     names: tuple[str, ...]
     vectors: Tensor
     figures: dict[str, Any]
     sha256: str
 
+    @staticmethod
+    def new_head(out: int, width: int = 256) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(width), nn.Dropout(0.3), nn.Linear(width, out))
+
     @classmethod
     def load(cls, path: Path = WEIGHTS / "text.safetensors") -> "ECGText":
         tensors, facts, sha256 = read(path)
-        out = facts["out"]
-        network = restore(XResNet(out, facts["widths"]), {k[4:]: v for k, v in tensors.items() if k.startswith("ecg.")})
-        vectors = tensors["vectors"]
+        vectors, out = tensors["vectors"], facts["out"]
+        head = restore(cls.new_head(out), {k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
         text = restore(TextTower(vectors.shape[1], out), {k[5:]: v for k, v in tensors.items() if k.startswith("text.")})
-        return cls(network, text, tuple(facts["names"]), vectors, facts["figures"], sha256)
+        return cls(Statements.load(), head, text, tuple(facts["names"]), vectors, facts["figures"], sha256)
 
     def __call__(self, signals: np.ndarray) -> np.ndarray:
         """(N, D) of signals (N, 8, 1024) mV."""
-        return over(signals, lambda x: F.normalize(self.network(x), dim=-1))
+        return self.of_features(self.reader.features(signals))
+
+    @torch.inference_mode()
+    def of_features(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) of what `Statements.features` gives."""
+        return F.normalize(self.head(torch.from_numpy(np.asarray(features, np.float32))), dim=-1).numpy()
 
     @torch.inference_mode()
     def texts(self, statements: Sequence[Sequence[str]]) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""The judges that the package carries: their API, and what they read on real ECGs of patients whom they never saw."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ecgtwin.metrics.evaluators import Statements
+
+
+@pytest.fixture(scope="module")
+def held(ptbxl, tmp_path_factory):
+    """PTB-XL's fold 9 as a store of the shape that the judges read."""
+    from ecgtwin.cli import app
+    from ecgtwin.ecg.store import Store
+
+    folder = tmp_path_factory.mktemp("ptbxl") / "store"
+    app(["data", "prepare", "ptbxl", str(ptbxl), str(folder), "--no-progress"], standalone_mode=False)
+    return Store.open(folder)
+
+
+def test_statements_are_probabilities_and_do_not_depend_on_the_batch():
+    judge, x = Statements.load(), np.random.default_rng(0).normal(0, 0.2, (5, 8, 1024)).astype(np.float32)
+    p = judge(x)
+    assert p.shape == (5, len(judge.names)) and (p > 0).all() and (p < 1).all()
+    np.testing.assert_allclose(judge(x[3:4])[0], p[3], atol=1e-6)
+    assert judge(x[:0]).shape == (0, len(judge.names))
+    assert judge.features(x).shape == (5, 256)
+    np.testing.assert_array_equal(judge.of(x, ("atrial fibrillation",))[:, 0], p[:, judge.names.index("atrial fibrillation")])
+
+
+def test_wrong_input_is_refused():
+    judge = Statements.load()
+    with pytest.raises(ValueError, match="expected .*8"):
+        judge(np.zeros((1, 12, 1024)))
+    with pytest.raises(ValueError, match="'wings' is not read"):
+        judge.of(np.zeros((1, 8, 1024)), ("wings",))
+    with pytest.raises(FileNotFoundError, match="train_evaluators"):
+        Statements.load(path=__file__ + ".nowhere")
+
+
+def test_real_ecgs_are_read_as_well_as_the_card_says(held):
+    judge, rows = Statements.load(), held.rows("validation")
+    p = judge(held.millivolts(rows))
+    said = [set(held.statements(int(r))) for r in rows]
+    for name, least in (("atrial fibrillation", 0.97), ("complete left bundle branch block", 0.95),
+                        ("complete right bundle branch block", 0.95), ("left ventricular hypertrophy", 0.85)):  # fmt: skip
+        found = roc_auc_score([name in s for s in said], p[:, judge.names.index(name)])
+        assert found >= least and found == pytest.approx(judge.auroc[name], abs=0.005)
+    known = [v for v in judge.auroc.values() if v is not None]
+    assert np.mean(known) > 0.87
