@@ -41,13 +41,24 @@ def prepare(
     seconds: Annotated[float, typer.Option(help="length of a window in s")] = 10.0,
     workers: Annotated[int | None, typer.Option(help="processes; all cores if left out", min=1)] = None,
     shares: Annotated[
-        str, typer.Option(help="of training, validation and test patients, where the data set has no folds", metavar="A,B,C")
+        str,
+        typer.Option(
+            help="of training, validation and test patients, where the data set has no folds", metavar="A,B,C"
+        ),
     ] = "0.8,0.1,0.1",
     frequency: Annotated[int | None, typer.Option(help="ptbxl: files of 100 or 500 Hz; by RATE if left out")] = None,
-    patients: Annotated[Path | None, typer.Option(help="mimic-iv-ecg: patients.csv or .csv.gz of MIMIC-IV, for sex and age")] = None,
-    ptbxl: Annotated[Path | None, typer.Option(help="challenge: folder of PTB-XL, to keep its records in their folds")] = None,
-    most: Annotated[int | None, typer.Option(help="challenge, ptbdb, wfdb: windows of one recording; 12 if left out", min=1)] = None,
-    patient: Annotated[str | None, typer.Option(help="wfdb: regular expression that finds the patient in a record's path")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="mimic-iv-ecg: patients.csv or .csv.gz of MIMIC-IV, for sex and age")
+    ] = None,
+    ptbxl: Annotated[
+        Path | None, typer.Option(help="challenge: folder of PTB-XL, to keep its records in their folds")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(help="challenge, ptbdb, wfdb: windows of one recording; 12 if left out", min=1)
+    ] = None,
+    patient: Annotated[
+        str | None, typer.Option(help="wfdb: regular expression that finds the patient in a record's path")
+    ] = None,
     units: Annotated[str | None, typer.Option(help="wfdb: mV, uV or V, where the headers are wrong")] = None,
     fresh: Annotated[bool, typer.Option(help="replace a store, or begin an unfinished one again")] = False,
     progress: Annotated[bool, typer.Option(help="show progress")] = True,
@@ -61,7 +72,14 @@ def prepare(
         from ..ecg.store.prepare import prepare as make
         from ..ecg.store.writer import summary
 
-        given = {"frequency": frequency, "patients": patients, "ptbxl": ptbxl, "most": most, "patient": patient, "units": units}
+        given = {
+            "frequency": frequency,
+            "patients": patients,
+            "ptbxl": ptbxl,
+            "most": most,
+            "patient": patient,
+            "units": units,
+        }
         given = {name: value for name, value in given.items() if value is not None}
         for name in given:
             if kind not in OWN[name]:
@@ -69,9 +87,23 @@ def prepare(
         begun = time.perf_counter()
         found = scan(kind, source, rate, seconds, given)
         if progress:
-            lost = {what: n for what, n in found.problems.items() if "not here" in what or "without their signal" in what}
-            say(f"{found.name}: {len(found.table)} windows to read" + "".join(f"; {what}: {n}" for what, n in lost.items()))
-        made = make(found, store, rate=rate, seconds=seconds, shares=fractions(shares), workers=workers, fresh=fresh, progress=progress)
+            lost = {
+                what: n for what, n in found.problems.items() if "not here" in what or "without their signal" in what
+            }
+            say(
+                f"{found.name}: {len(found.table)} windows to read"
+                + "".join(f"; {what}: {n}" for what, n in lost.items())
+            )
+        made = make(
+            found,
+            store,
+            rate=rate,
+            seconds=seconds,
+            shares=fractions(shares),
+            workers=workers,
+            fresh=fresh,
+            progress=progress,
+        )
         took = time.perf_counter() - begun
         report = {"store": str(store), "seconds_taken": round(took, 2), "ecgs_per_second": round(len(made) / took, 1)}
         report |= {"workers": workers or cores()} | summary(made)
@@ -111,7 +143,9 @@ def simulate(
         drawn = cohort(people, seed, each=each, healthy=healthy, combined=combined, seconds=seconds)
         shown = tqdm(drawn, total=people * each, desc="simulating", disable=not progress)
         words = Statements(lambda line: (vocabulary.normalise(line),), names)
-        made = collect((one.ecg for one in shown), store, statements=words, name="simulated", rate=rate, seconds=seconds)
+        made = collect(
+            (one.ecg for one in shown), store, statements=words, name="simulated", rate=rate, seconds=seconds
+        )
         report = {"store": str(store)} | summary(made)
         text = f"{store}: {report['ecgs']} ECGs ({report['usable']} usable) of {report['patients']} simulated people"
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else text)
@@ -122,7 +156,9 @@ def fractions(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"--shares {text[:40]!r}: expected three numbers with commas between them, such as 0.8,0.1,0.1") from None
+        raise ValueError(
+            f"--shares {text[:40]!r}: expected three numbers with commas between them, such as 0.8,0.1,0.1"
+        ) from None
 
 
 def scan(kind: Kind, source: Path, rate: float, seconds: float, given: dict[str, Any]) -> Any:
@@ -149,23 +185,32 @@ def told(report: dict[str, Any]) -> str:
     lines = [
         f"{report['store']}: {report['ecgs']} ECGs ({report['usable']} usable) of {report['patients']} patients, "
         f"{report['samples']} samples at {report['rate']:g} Hz",
-        f"{report['seconds_taken']:g} s, {report['ecgs_per_second']:g} ECGs/s with {report['workers']} workers; digest {report['digest']}",
-        "splits: " + ", ".join(f"{name} {n}" for name, n in report["splits"].items()) + f"; split digest {report['split_digest']}",
+        f"{report['seconds_taken']:g} s, {report['ecgs_per_second']:g} ECGs/s with {report['workers']} workers; "
+        f"digest {report['digest']}",
+        "splits: "
+        + ", ".join(f"{name} {n}" for name, n in report["splits"].items())
+        + f"; split digest {report['split_digest']}",
         f"heart rate measured for {report['heart_rate_measured']}; without a statement: {report['without_statement']}",
     ]
     lines += [f"  flag {name}: {n}" for name, n in report["flags"].items()]
     lines += [f"  {what}: {n}" for what, n in report["problems"].items()]
     lines += [f"  unreadable {name}: {why}" for name, why in list(report["unreadable"].items())[:10]]
     if report["unmapped"]:
-        lines.append("  gave no statement: " + ", ".join(f"{code} ({n})" for code, n in list(report["unmapped"].items())[:10]))
+        lines.append(
+            "  gave no statement: " + ", ".join(f"{code} ({n})" for code, n in list(report["unmapped"].items())[:10])
+        )
     return "\n".join(lines)
 
 
 @app.command()
 def check(
     store: Annotated[Path, typer.Argument(help="a store")],
-    against: Annotated[list[Path] | None, typer.Option(help="another store of the same training; may be repeated")] = None,
-    page: Annotated[Path | None, typer.Option("--html", help="write one HTML page with histograms and example ECGs")] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="another store of the same training; may be repeated")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="write one HTML page with histograms and example ECGs")
+    ] = None,
     verify: Annotated[bool, typer.Option(help="read every signal and compare it with its fingerprint")] = False,
     as_json: Json = False,
 ) -> None:
@@ -188,7 +233,10 @@ def check(
             say(f"page in {page}")
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else summary(report))
         if report.get("damaged_rows"):
-            say(f"{len(report['damaged_rows'])} rows are not what was written, first {report['damaged_rows'][0]}: prepare it again")
+            say(
+                f"{len(report['damaged_rows'])} rows are not what was written, "
+                f"first {report['damaged_rows'][0]}: prepare it again"
+            )
         if report["leaks"]["found"] or report.get("damaged_rows"):
             raise typer.Exit(1)
 

@@ -1,4 +1,5 @@
-"""The twelve leads: their names in any spelling, and the limb leads that follow from two of them (Einthoven, Goldberger)."""
+"""The twelve leads: their names in any spelling, and the limb leads that follow from two of
+them (Einthoven, Goldberger)."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +10,14 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 LIMB = LEADS[:6]
 
-_KNOWN = {name.lower(): name for name in LEADS} | {"1": "I", "2": "II", "3": "III", "mli": "I", "mlii": "II", "mliii": "III"}
+_KNOWN = {name.lower(): name for name in LEADS} | {
+    "1": "I",
+    "2": "II",
+    "3": "III",
+    "mli": "I",
+    "mlii": "II",
+    "mliii": "III",
+}
 _KNOWN |= {"di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III"}  # French, Spanish, Portuguese
 
 

@@ -151,7 +151,8 @@ def strips(ecg: ECG) -> list[list[Strip]]:
     plan = [[(column[row], part * k, part * (k + 1)) for k, column in enumerate(COLUMNS)] for row in range(3)]
     plan.append([("II", 0.0, SHOWN)])
     return [
-        [Strip(lead, a, t[seen], signal[lead][seen]) for lead, a, b in row for seen in [(t >= a) & (t <= b)]] for row in plan
+        [Strip(lead, a, t[seen], signal[lead][seen]) for lead, a, b in row for seen in [(t >= a) & (t <= b)]]
+        for row in plan
     ]
 
 
@@ -162,14 +163,19 @@ def label_height(strip: Strip, gain: float) -> float:
 
 
 def rows_of(ecgs: list[ECG], gain: float | None = None) -> Rows:
-    """Rows in which the traces of all these ECGs, and their calibration pulses, have room; at the largest gain that fits a sheet."""
+    """Rows in which the traces of all these ECGs, and their calibration pulses, have room; at the
+    largest gain that fits a sheet."""
     each = [strips(ecg) for ecg in ecgs]
     for mm in GAINS if gain is None else (gain,):
         above, below, names = [], [], []
         for row in range(4):
             traces = [strip for one in each for strip in one[row]]
             known = [strip.mv[np.isfinite(strip.mv)] for strip in traces]
-            names.append(tuple(max(label_height(one, mm) for one in same) for same in zip(*(one[row] for one in each), strict=True)))
+            names.append(
+                tuple(
+                    max(label_height(one, mm) for one in same) for same in zip(*(one[row] for one in each), strict=True)
+                )
+            )
             up = max(mm, max(names[-1]) + LABEL, *(mm * float(x.max(initial=0.0)) for x in known)) + AIR
             down = max(mm * float(-x.min(initial=0.0)) for x in known) + AIR
             spare = max(0.0, ROW - up - down)
@@ -190,7 +196,8 @@ def paper(axes: Any, x: float, y: float, width: float, height: float) -> None:
 
 
 def draw(axes: Any, ecg: ECG, x: float, top: float, color: str, rows: Rows, *, labels: bool) -> None:
-    """One ECG on a sheet whose traces begin at x and whose first row begins at top (mm). labels: also names and pulses."""
+    """One ECG on a sheet whose traces begin at x and whose first row begins at top (mm).
+    labels: also names and pulses."""
     for row, (zero, traces) in enumerate(zip(rows.zeros(top), strips(ecg), strict=True)):
         if labels:
             pulse(axes, x - PULSE + 1, zero, rows.gain)
@@ -219,10 +226,24 @@ def pulse(axes: Any, x: float, zero: float, gain: float) -> None:
     axes.plot(across, [zero, zero, zero + gain, zero + gain, zero, zero], color=INK, linewidth=0.8, zorder=3)
 
 
-def words(axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: str | None, height: float, gain: float) -> None:
+def words(
+    axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: str | None, height: float, gain: float
+) -> None:
     """Title, a line about each ECG, and the foot."""
-    axes.text(MARGIN, height - 7, shortened(title or ecg.name or "ECG", TITLE), fontsize=10, weight="bold", color=INK, va="center")
-    lines = [(ecg, "synthetic" if ecg.synthetic else "recorded")] if reference is None else [(reference, "reference"), (ecg, "twin")]
+    axes.text(
+        MARGIN,
+        height - 7,
+        shortened(title or ecg.name or "ECG", TITLE),
+        fontsize=10,
+        weight="bold",
+        color=INK,
+        va="center",
+    )
+    lines = (
+        [(ecg, "synthetic" if ecg.synthetic else "recorded")]
+        if reference is None
+        else [(reference, "reference"), (ecg, "twin")]
+    )
     for row, (one, what) in enumerate(lines):
         rate = one.heart_rate() if one.rate >= 50 else None
         known = [f"{rate:.0f}/min" if rate else "heart rate not measurable", *([one.sex] if one.sex else [])]
@@ -231,7 +252,11 @@ def words(axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: str | 
         color = OTHER if one is ecg and ecg.synthetic else INK if layout == "stacked" or one is ecg else "#5c6068"
         text = shortened(f"{what}: " + ", ".join([*known, *one.reports]), LINE)
         axes.text(MARGIN, height - 13 - 4.5 * row, text, fontsize=8, color=color, va="center")
-    half = "" if gain == GAINS[0] else f" ({'half' if gain == GAINS[0] / 2 else 'reduced'} gain: 1 mV is as high as the calibration pulse)"
+    half = (
+        ""
+        if gain == GAINS[0]
+        else f" ({'half' if gain == GAINS[0] / 2 else 'reduced'} gain: 1 mV is as high as the calibration pulse)"
+    )
     foot = f"{SPEED:g} mm/s   {gain:g} mm/mV{half}   {NOTICE}"
     axes.text(MARGIN, 5, foot, fontsize=7, color="#555555", va="center")
     if ecg.synthetic:

@@ -1,7 +1,7 @@
 """What is usable: one set of measurements of a signal, and two policies.
 
-`prepare` refuses, or repairs with a note, one reference before a model sees it; `flags` says what is wrong with a window of a
-data set, where one record among thousands must not stop the work.
+`prepare` refuses, or repairs with a note, one reference before a model sees it; `flags` says what is wrong with a
+window of a data set, where one record among thousands must not stop the work.
 """
 
 from dataclasses import dataclass, replace
@@ -115,7 +115,8 @@ def on(**flags: bool) -> list[str]:
 def prepare(
     ecg: ECG, *, seconds: float = 10.0, leads: tuple[str, ...] = INDEPENDENT, start: float | None = None
 ) -> ECG:
-    """The policy for a reference: `seconds` of the wanted leads, from `start` (s; the beginning where None), without large offsets.
+    """The policy for a reference: `seconds` of the wanted leads, from `start` (s; the beginning
+    where None), without large offsets.
 
     Raises ValueError for: a rate below 50 Hz, a recording that is too short, a missing lead, samples that are not
     finite, a flat lead, amplitudes that cannot be millivolts. Crops and removes large offsets; `notes` says so.
@@ -136,7 +137,9 @@ def prepare(
     measured = Measures(ecg.signal)
     refuse_units(ecg.leads, measured)
     refuse_flat(ecg.leads, measured)
-    large = [f"{name} {value:+.2f} mV" for name, value in zip(ecg.leads, measured.middle, strict=True) if abs(value) > 0.5]
+    large = [
+        f"{name} {value:+.2f} mV" for name, value in zip(ecg.leads, measured.middle, strict=True) if abs(value) > 0.5
+    ]
     if not large:
         return replace(ecg, notes=tuple(notes))
     notes.append(f"offsets removed: {', '.join(large)}")
@@ -148,22 +151,25 @@ def refuse_missing(ecg: ECG) -> None:
         if row.any():
             where = np.flatnonzero(row) / ecg.rate
             raise ValueError(
-                f"lead {lead} has {row.sum()} samples that are not finite (NaN), between {where[0]:.2f} s and {where[-1]:.2f} s: "
-                "choose another stretch by its start, or interpolate them first"
+                f"lead {lead} has {row.sum()} samples that are not finite (NaN), between {where[0]:.2f} s and "
+                f"{where[-1]:.2f} s: choose another stretch by its start, or interpolate them first"
             )
 
 
 def refuse_flat(leads: tuple[str, ...], measured: Measures) -> None:
     """A lead that stands still for most of the time was disconnected, whatever it does in the rest."""
     ranges = np.ptp(measured.signal, axis=1)
-    flat = [name for name, extent, still in zip(leads, ranges, measured.still, strict=True) if extent < FLAT or still > 0.5]
+    flat = [
+        name for name, extent, still in zip(leads, ranges, measured.still, strict=True) if extent < FLAT or still > 0.5
+    ]
     if flat:
         advice = " (limb leads can be left out: they are derived from two others)" if set(flat) & set(LIMB) else ""
         raise ValueError(f"flat lead: {', '.join(flat)}: every lead must show the heart; record it again{advice}")
 
 
 def refuse_units(leads: tuple[str, ...], measured: Measures) -> None:
-    """Amplitudes that no heart makes: beyond 20 mV in some lead for 5 % of the time, or below 0.02 mV in all of them."""
+    """Amplitudes that no heart makes: beyond 20 mV in some lead for 5 % of the time, or
+    below 0.02 mV in all of them."""
     large = [name for name, off in zip(leads, measured.off, strict=True) if np.percentile(off, 95) > LARGE]
     peak = measured.off.max()
     if large:

@@ -28,12 +28,13 @@ FASTEST = 1e6
 
 @dataclass(frozen=True, eq=False)
 class ECG:
-    """signal: (leads, samples) float32 in mV; (samples, leads) is turned. rate: Hz. leads: one name each, in any spelling.
+    """signal: (leads, samples) float32 in mV; (samples, leads) is turned. rate: Hz. leads: one name each, in any
+    spelling.
 
     sex: "female" | "male" | None; age in years or None; reports: the statements that came with it. synthetic: made by a
-    model or a simulator. notes: plain lines on what was assumed, repaired or left out on the way here. Raises ValueError
-    where shapes or names do not fit, TypeError where something is of another kind. Missing samples may be NaN;
-    `ecgtwin.ecg.quality.prepare` refuses them before a model sees them.
+    model or a simulator. notes: plain lines on what was assumed, repaired or left out on the way here. Raises
+    ValueError where shapes or names do not fit, TypeError where something is of another kind. Missing samples may be
+    NaN; `ecgtwin.ecg.quality.prepare` refuses them before a model sees them.
     """
 
     signal: np.ndarray
@@ -100,7 +101,8 @@ class ECG:
         line = html.escape(repr(self).strip("<>"))
         if picture is None:
             return f"<p>{line}</p>"
-        return f'<p>{line}</p><img alt="{line}" style="max-width: 100%" src="data:image/png;base64,{b64encode(picture).decode()}">'
+        source = f"data:image/png;base64,{b64encode(picture).decode()}"
+        return f'<p>{line}</p><img alt="{line}" style="max-width: 100%" src="{source}">'
 
     @classmethod
     def read(
@@ -114,14 +116,17 @@ class ECG:
     ) -> "ECG":
         """Read WFDB (.hea, or the record's name), CSV or NPZ.
 
-        units ("mV", "uV", "V"), rate (Hz), leads (a name for each column) and gain (steps of the converter per mV, for a
-        table of its bare counts) are for files that do not say them, or say them wrongly. What was assumed is in `notes`.
+        units ("mV", "uV", "V"), rate (Hz), leads (a name for each column) and gain (steps of the converter
+        per mV, for a table of its bare counts) are for files that do not say them, or say them wrongly.
+        What was assumed is in `notes`.
         """
         from .files import Given, read
 
         if not isinstance(path, (str, Path)):
             raise TypeError(wrong_source(path))
-        return read(Path(path), Given(units, rate, leads if leads is None or isinstance(leads, str) else tuple(leads), gain))
+        return read(
+            Path(path), Given(units, rate, leads if leads is None or isinstance(leads, str) else tuple(leads), gain)
+        )
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
         """Write "wfdb", "csv" or "npz" (by the ending where format is None); the file is there whole or not at all."""
@@ -146,7 +151,9 @@ class ECG:
         """`seconds` from `start` (s); ValueError where the recording is shorter."""
         if not (np.isfinite(start) and np.isfinite(seconds) and seconds > 0):
             raise ValueError(f"{seconds:g} s from {start:g} s: expected a positive number of seconds")
-        inside = -1 <= start <= self.seconds and seconds <= self.seconds + 1  # before products of large numbers overflow
+        inside = (
+            -1 <= start <= self.seconds and seconds <= self.seconds + 1
+        )  # before products of large numbers overflow
         first, n = (round(start * self.rate), round(seconds * self.rate)) if inside else (-1, 0)
         if first < 0 or first + n > self.signal.shape[1] + 1:
             raise ValueError(f"{seconds:g} s from {start:g} s were asked of a recording of {self.seconds:.2f} s")
@@ -210,8 +217,8 @@ class ECG:
     ) -> "ECG":
         """A pandas DataFrame with a column for each lead ("I" or "I (uV)"); other columns are left out and noted.
 
-        rate: Hz; where it is None an index or column `time` (s), `time_ms`, or of time differences tells it. units, leads
-        and gain as for `read`. Of a table from `to_dataframe` everything else about the ECG is known again.
+        rate: Hz; where it is None an index or column `time` (s), `time_ms`, or of time differences tells it. units,
+        leads and gain as for `read`. Of a table from `to_dataframe` everything else about the ECG is known again.
         """
         from .files import Given
         from .files.frame import read
@@ -238,7 +245,9 @@ def numbers(signal: Any) -> np.ndarray:
         if array.dtype.kind not in "biuf":
             raise TypeError(f"array of {array.dtype}")
     except (TypeError, ValueError) as error:
-        raise TypeError(f"signal {brief(signal)}: expected an array (leads, samples) of numbers in mV ({error})") from None
+        raise TypeError(
+            f"signal {brief(signal)}: expected an array (leads, samples) of numbers in mV ({error})"
+        ) from None
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
 
@@ -271,7 +280,8 @@ def low_pass(slowest: int) -> np.ndarray:
 
 
 def resample(x: np.ndarray, up: int, down: int) -> np.ndarray:
-    """(leads, samples) at up/down times its rate; both ends are continued by point reflection, which keeps level and slope."""
+    """(leads, samples) at up/down times its rate; both ends are continued by point reflection,
+    which keeps level and slope."""
     slowest = max(up, down)
     kernel = low_pass(slowest)
     # As many samples of padding as the filter reaches, rounded up so that they become a whole number of output samples.

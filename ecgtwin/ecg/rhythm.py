@@ -1,9 +1,9 @@
 """Where the heart beats are, and how many there are per minute, judged from all leads together.
 
 The detector follows the usual chain (band-pass, slope, moving energy, adaptive threshold, refractory time, search-back:
-Pan and Tompkins, IEEE Trans Biomed Eng 1985; 32:230-236) with three changes that a whole 12-lead strip allows: the leads are
-pooled after each is scaled by its own beats and weighted by how far these stand out of the rest; the threshold looks at both sides;
-and what is left between two beats is judged against the beats around it.
+Pan and Tompkins, IEEE Trans Biomed Eng 1985; 32:230-236) with three changes that a whole 12-lead strip allows: the
+leads are pooled after each is scaled by its own beats and weighted by how far these stand out of the rest; the
+threshold looks at both sides; and what is left between two beats is judged against the beats around it.
 """
 
 from functools import lru_cache
@@ -90,13 +90,15 @@ def _band_passed(signal: np.ndarray, rate: float, band: tuple[float, float]) -> 
 
 @lru_cache(64)
 def _filter(rate: float, band: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Second-order sections and their state for a constant input: designing them takes longer than a strip does to filter."""
+    """Second-order sections and their state for a constant input: designing them takes longer
+    than a strip does to filter."""
     sos = butter(2, (band[0], min(band[1], 0.45 * rate)), btype="bandpass", fs=rate, output="sos")
     return sos, sosfilt_zi(sos)[:, None, :]
 
 
 def _typical_peak(x: np.ndarray, rate: float) -> np.ndarray:
-    """The usual height of a beat in each row: the median, over windows that are long enough to hold one, of the maximum."""
+    """The usual height of a beat in each row: the median, over windows that are long enough
+    to hold one, of the maximum."""
     width = int(1.5 * rate)
     n = x.shape[-1] // width
     if n < 2:
@@ -146,17 +148,21 @@ def _without_t_waves(beats: list[int], energy: np.ndarray, rate: float) -> list[
     return kept
 
 
-def _without_broad_t_waves(beats: np.ndarray, energy: np.ndarray, clean: np.ndarray, rate: float, step: int) -> np.ndarray:
-    """Drop what follows a beat, or the start of the strip, within 0.5 s with less than 0.85 of its slope, not more than its
-    area, and hardly an edge.
+def _without_broad_t_waves(
+    beats: np.ndarray, energy: np.ndarray, clean: np.ndarray, rate: float, step: int
+) -> np.ndarray:
+    """Drop what follows a beat, or the start of the strip, within 0.5 s with less than 0.85 of its slope, not more
+    than its area, and hardly an edge.
 
-    After a broad QRS complex (paced, bundle branch block) the T wave is late and nearly as steep, but it is smooth; a premature
-    ventricular beat is smooth too, but larger than the narrow beat before it. Beats are judged against each other, so that noise,
-    which gives everything edges, leaves all of them in.
+    After a broad QRS complex (paced, bundle branch block) the T wave is late and nearly as steep, but it is smooth; a
+    premature ventricular beat is smooth too, but larger than the narrow beat before it. Beats are judged against each
+    other, so that noise, which gives everything edges, leaves all of them in.
     """
     if len(beats) < 3:
         return beats
-    before = np.concatenate([[np.median(energy[beats])], energy[beats[:-1]]])  # the median stands in for what came before the strip
+    before = np.concatenate(
+        [[np.median(energy[beats])], energy[beats[:-1]]]
+    )  # the median stands in for what came before the strip
     doubted = (np.diff(beats, prepend=0) < 0.5 * rate / step) & (energy[beats] < 0.85 * before)
     edges = _pooled_slope(_band_passed(clean, rate, SHARP_BAND)[:, ::step], rate / step) if doubted.any() else None
     if edges is None:

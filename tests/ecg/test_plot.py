@@ -88,7 +88,9 @@ def assert_nothing_is_cut(ecg, reference=None):
     return rows
 
 
-@pytest.mark.parametrize(("factor", "gains"), [(1, {10.0}), (3, {10.0, 5.0}), (8, {5.0, 2.5}), (40, {1.0, 0.5}), (300, {0.1})])
+@pytest.mark.parametrize(
+    ("factor", "gains"), [(1, {10.0}), (3, {10.0, 5.0}), (8, {5.0, 2.5}), (40, {1.0, 0.5}), (300, {0.1})]
+)
 def test_nothing_is_cut_however_high(pair, factor, gains):
     large = ECG(pair[0].signal * factor, pair[0].rate, pair[0].leads)
     rows = assert_nothing_is_cut(large)
@@ -126,7 +128,11 @@ def test_both_sheets_of_a_page_have_one_gain(pair):
 
 def test_names_of_leads_stand_over_both_traces(pair):
     high = ECG(pair[0].signal + 2 * (np.arange(5000) < 200), pair[0].rate, pair[0].leads)
-    assert rows_of([pair[1], high]).names[0][0] == rows_of([high, pair[1]]).names[0][0] > rows_of([pair[1]]).names[0][0] + 10
+    assert (
+        rows_of([pair[1], high]).names[0][0]
+        == rows_of([high, pair[1]]).names[0][0]
+        > rows_of([pair[1]]).names[0][0] + 10
+    )
 
 
 def test_words_are_short_and_apart(pair):

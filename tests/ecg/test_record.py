@@ -154,7 +154,9 @@ def test_a_notebook_shows_the_sheet():
 def test_data_frames_are_inverse():
     import pandas as pd
 
-    one = ecg(rate=102.4, samples=1024, sex="male", age=44.0, patient="p", reports=("sinus rhythm",), name="n", notes=("a",))
+    one = ecg(
+        rate=102.4, samples=1024, sex="male", age=44.0, patient="p", reports=("sinus rhythm",), name="n", notes=("a",)
+    )
     two = ECG.from_dataframe(one.to_dataframe())
     np.testing.assert_array_equal(two.signal, one.signal)
     for name in ("rate", "leads", "sex", "age", "patient", "reports", "name", "notes"):

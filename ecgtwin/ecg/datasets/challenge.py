@@ -1,8 +1,9 @@
 """The PhysioNet/CinC Challenge 2021 collection (Reyna et al., Computing in Cardiology 2021; doi:10.13026/34va-7q14).
 
-It has no patient ids. Records of the parts that are known to hold several ECGs of one patient (PTB, St Petersburg INCART) share one
-"patient", so that they stay together in one split, and nothing here makes pairs. It contains all of PTB-XL 1.0.1 (`HR00001` is
-ecg_id 1): these records are unusable here, since they would leak into PTB-XL's test patients, unless PTB-XL's own table is given.
+It has no patient ids. Records of the parts that are known to hold several ECGs of one patient (PTB, St Petersburg
+INCART) share one "patient", so that they stay together in one split, and nothing here makes pairs. It contains all of
+PTB-XL 1.0.1 (`HR00001` is ecg_id 1): these records are unusable here, since they would leak into PTB-XL's test
+patients, unless PTB-XL's own table is given.
 """
 
 import re
@@ -106,7 +107,9 @@ def _ptbxl(folder: str | Path | None) -> pd.DataFrame | None:
         return None
     path = find(folder, ["ptbxl_database.csv"])
     if path is None:
-        raise FileNotFoundError(f"no ptbxl_database.csv in {folder} or below: give the folder that PTB-XL was unpacked to")
+        raise FileNotFoundError(
+            f"no ptbxl_database.csv in {folder} or below: give the folder that PTB-XL was unpacked to"
+        )
     return read_table(path.parent)
 
 

@@ -1,7 +1,8 @@
-"""MIMIC-IV-ECG (Gow et al., PhysioNet 2023; doi:10.13026/4nqg-sb35) with sex and age from MIMIC-IV, which is credentialed.
+"""MIMIC-IV-ECG (Gow et al., PhysioNet 2023; doi:10.13026/4nqg-sb35) with sex and age from
+MIMIC-IV, which is credentialed.
 
-Nothing here leaves the machine. `record_list.csv` and `machine_measurements.csv` are found under any folder above them, and
-a copy of part of the files is enough.
+Nothing here leaves the machine. `record_list.csv` and `machine_measurements.csv` are found under any folder above them,
+and a copy of part of the files is enough.
 """
 
 import math
@@ -34,8 +35,8 @@ def scan(folder: str | Path, statements: Statements | None = None, *, patients: 
     """MIMIC-IV-ECG, whole or in part, as a source. statements reads one printed report line.
 
     patients: MIMIC-IV's `hosp/patients.csv` or `.csv.gz`, or a folder above it; where it is None it is looked for under
-    `folder`, and without it sex and age are not known. Machine measurements become heart_rate_given (beats/min) and the float
-    columns pr_ms_given, qrs_ms_given, qt_ms_given, p_axis_given, qrs_axis_given, t_axis_given.
+    `folder`, and without it sex and age are not known. Machine measurements become heart_rate_given (beats/min) and the
+    float columns pr_ms_given, qrs_ms_given, qt_ms_given, p_axis_given, qrs_axis_given, t_axis_given.
     """
     path = find(folder, ["record_list.csv"])
     if path is None:
@@ -58,7 +59,10 @@ def scan(folder: str | Path, statements: Statements | None = None, *, patients: 
     flags = np.array([0 if k else bits("patient_unknown") for k in known], np.int64)
     columns = {
         "name": stems,
-        "patient": [f"mimic_{int(s)}" if k else f"mimic_study_{i}" for s, k, i in zip(subjects, known, raw["study_id"], strict=True)],
+        "patient": [
+            f"mimic_{int(s)}" if k else f"mimic_study_{i}"
+            for s, k, i in zip(subjects, known, raw["study_id"], strict=True)
+        ],
         "time": time.to_numpy(),
     }
     columns |= _people(patients, Path(folder), subjects, time, problems, flags)
@@ -81,18 +85,26 @@ def _read(folder: Path, name: str):
     return read_record(folder / name)
 
 
-def _people(patients, folder: Path, subjects: list[float], time: pd.Series, problems: Counter, flags: np.ndarray) -> dict[str, list]:
-    """Sex and age: anchor_age + year of the ECG - anchor_year; an anchor_age of 91 stands for over 89 and stays that."""
+def _people(
+    patients, folder: Path, subjects: list[float], time: pd.Series, problems: Counter, flags: np.ndarray
+) -> dict[str, list]:
+    """Sex and age: anchor_age + year of the ECG - anchor_year; an anchor_age of 91 stands
+    for over 89 and stays that."""
     names = ["hosp/patients.csv.gz", "hosp/patients.csv", "patients.csv.gz", "patients.csv"]
     given = Path(patients) if patients is not None else folder
     path = given if given.is_file() else find(given, names)
     if path is None:
         if patients is not None:
-            raise FileNotFoundError(f"no patients.csv or patients.csv.gz in {patients} or below (MIMIC-IV, folder hosp)")
+            raise FileNotFoundError(
+                f"no patients.csv or patients.csv.gz in {patients} or below (MIMIC-IV, folder hosp)"
+            )
         problems["sex and age not known: no patients.csv (MIMIC-IV, folder hosp) was given"] = len(subjects)
         return {}
     raw = read_csv(path, ["subject_id", "gender", "anchor_age", "anchor_year"])
-    people = {number(row[0]): row[1:] for row in raw[["subject_id", "gender", "anchor_age", "anchor_year"]].itertuples(index=False)}
+    people = {
+        number(row[0]): row[1:]
+        for row in raw[["subject_id", "gender", "anchor_age", "anchor_year"]].itertuples(index=False)
+    }
     sexes, ages = [], []
     for k, (subject, when) in enumerate(zip(subjects, time, strict=True)):
         gender, anchor_age, anchor_year = people.get(subject, ("", "", ""))
@@ -110,7 +122,9 @@ def _people(patients, folder: Path, subjects: list[float], time: pd.Series, prob
     return {"sex": sexes, "age": ages}
 
 
-def _measurements(root: Path, studies: list[str], problems: Counter, flags: np.ndarray) -> tuple[dict[str, np.ndarray], list[list[str]]]:
+def _measurements(
+    root: Path, studies: list[str], problems: Counter, flags: np.ndarray
+) -> tuple[dict[str, np.ndarray], list[list[str]]]:
     """Given heart rate, intervals, axes, and the report lines of each study, read in chunks."""
     place = {study: k for k, study in enumerate(studies)}
     names = ["heart_rate_given", *INTERVALS, *(f"{axis}_given" for axis in AXES)]

@@ -1,7 +1,7 @@
 """The PTB Diagnostic ECG Database (Bousseljot, Kreiseler, Schnabel 1995; doi:10.13026/C28C71).
 
-549 records of 290 patients, 1000 Hz, 15 signals with lower-case names, up to two minutes: cut into windows. Clinical fields are
-header comments. The large offsets of its amplifier go with each window's median.
+549 records of 290 patients, 1000 Hz, 15 signals with lower-case names, up to two minutes: cut into windows. Clinical
+fields are header comments. The large offsets of its amplifier go with each window's median.
 """
 
 import re
@@ -13,7 +13,12 @@ from .source import Rows, Source, Statements
 from .wfdb_folder import read_record, records, windows
 
 BLANK = {"", "n/a", "no", "unknown", "none", "-"}
-KEPT = ("reason for admission", "acute infarction (localization)", "former infarction (localization)", "additional diagnoses")
+KEPT = (
+    "reason for admission",
+    "acute infarction (localization)",
+    "former infarction (localization)",
+    "additional diagnoses",
+)
 """Fields that are kept as report text."""
 
 
@@ -40,7 +45,9 @@ def scan(folder: str | Path, statements: Statements | None = None, *, seconds: f
         rows.count("implausible age", odd)
         rows.count("age not given", age != age and not odd)
         rows.count("sex not given", sex is None)
-        text, broken = clean_text(joined([f"{key}: {value}" for key in KEPT for value in said.get(key, []) if not _blank(value)]))
+        text, broken = clean_text(
+            joined([f"{key}: {value}" for key in KEPT for value in said.get(key, []) if not _blank(value)])
+        )
         rows.add(
             header,
             record,
@@ -70,7 +77,9 @@ def phrases(said: dict[str, list[str]]) -> list[str]:
         for value in said.get(key, []):
             found += [part.strip() for part in value.split(",") if not _blank(part)]
     # The site says it already; without one the text has no place and "myocardial infarction" alone would get one.
-    return list(dict.fromkeys(p for p in found if not re.fullmatch(r"myocardial infarction|healthy control", p, re.IGNORECASE)))
+    return list(
+        dict.fromkeys(p for p in found if not re.fullmatch(r"myocardial infarction|healthy control", p, re.IGNORECASE))
+    )
 
 
 def _site(text: str) -> str:

@@ -14,14 +14,26 @@ from .wfdb_folder import read_record
 
 __all__ = ["OVER_89", "read_codes", "read_table", "scan"]
 
-NEEDED = ("ecg_id", "patient_id", "age", "sex", "recording_date", "report", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
+NEEDED = (
+    "ecg_id",
+    "patient_id",
+    "age",
+    "sex",
+    "recording_date",
+    "report",
+    "scp_codes",
+    "strat_fold",
+    "filename_lr",
+    "filename_hr",
+)
 SEX_CODES = {"0": "male", "0.0": "male", "1": "female", "1.0": "female"}
 NOISE = ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems")
 CODE = re.compile(r"""\s*(?:'([^'"{}]+)'|"([^'"{}]+)")\s*:\s*(\d+(?:\.\d*)?)\s*""")
 
 
 def read_codes(text: str) -> dict[str, float]:
-    """SCP codes -> likelihood in percent, from a Python dict as text; 0.0 means present, ungraded. ValueError otherwise."""
+    """SCP codes -> likelihood in percent, from a Python dict as text; 0.0 means present,
+    ungraded. ValueError otherwise."""
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
         raise ValueError(f"scp_codes {text[:60]!r}: expected a dict such as {{'SR': 0.0}}")
@@ -35,10 +47,10 @@ def read_codes(text: str) -> dict[str, float]:
 def read_table(folder: str | Path) -> pd.DataFrame:
     """`ptbxl_database.csv` in clean types, indexed by ecg_id.
 
-    Columns: patient (text), sex ("female" | "male" | None; PTB-XL writes 1 and 0), age (years or NaN; over 89, written 300 or
-    90, as 90), over_89, codes (dict of SCP code to likelihood; 0.0 means present, ungraded), report (free text), broken (the text
-    lost characters), fold (1-10, 0 where it cannot be read), time, low and high (record paths without ending, at 100 and 500
-    Hz), pacemaker, noise. What could not be read is counted in `table.attrs["problems"]`.
+    Columns: patient (text), sex ("female" | "male" | None; PTB-XL writes 1 and 0), age (years or NaN; over 89, written
+    300 or 90, as 90), over_89, codes (dict of SCP code to likelihood; 0.0 means present, ungraded), report (free text),
+    broken (the text lost characters), fold (1-10, 0 where it cannot be read), time, low and high (record paths without
+    ending, at 100 and 500 Hz), pacemaker, noise. What could not be read is counted in `table.attrs["problems"]`.
     """
     path = Path(folder) / "ptbxl_database.csv"
     if not path.is_file():
@@ -91,7 +103,10 @@ def read_table(folder: str | Path) -> pd.DataFrame:
             "low": [_stem(name) for name in raw["filename_lr"]],
             "high": [_stem(name) for name in raw["filename_hr"]],
             "pacemaker": noted["pacemaker"],
-            "noise": sum((pd.Series(noted[name], index=raw.index) for name in NOISE), start=pd.Series(False, index=raw.index)) > 0,
+            "noise": sum(
+                (pd.Series(noted[name], index=raw.index) for name in NOISE), start=pd.Series(False, index=raw.index)
+            )
+            > 0,
         },
         index=raw.index,
     )
@@ -113,14 +128,16 @@ def _stem(name: str) -> str:
 def scan(folder: str | Path, statements: Statements | None = None, *, frequency: int | None = None) -> Source:
     """PTB-XL, whole or in part, as a source.
 
-    folder: where `ptbxl_database.csv` is, or any folder above. frequency: 100 or 500 Hz files, None for 100 where there are
-    both. Where a record has only the other file, that is taken and counted. statements reads one SCP code.
+    folder: where `ptbxl_database.csv` is, or any folder above. frequency: 100 or 500 Hz files, None for 100 where there
+    are both. Where a record has only the other file, that is taken and counted. statements reads one SCP code.
     """
     if frequency not in (None, 100, 500):
         raise ValueError(f"frequency {frequency}: PTB-XL has 100 and 500 Hz")
     path = find(folder, ["ptbxl_database.csv"])
     if path is None:
-        raise FileNotFoundError(f"no ptbxl_database.csv in {folder} or below: give the folder that PTB-XL was unpacked to")
+        raise FileNotFoundError(
+            f"no ptbxl_database.csv in {folder} or below: give the folder that PTB-XL was unpacked to"
+        )
     root, table = path.parent, read_table(path.parent)
     problems = Counter(table.attrs["problems"])
     first, second = ("high", "low") if frequency == 500 else ("low", "high")
@@ -133,9 +150,17 @@ def scan(folder: str | Path, statements: Statements | None = None, *, frequency:
     problems[f"records with a file at {100 if first == 'high' else 500} Hz only"] = other
     table = table.assign(name=names)[[name != "" for name in names]]
     flags = [
-        bits(*(flag for flag, on in zip(("age_over_89", "broken_text", "pacemaker", "noise_noted"), row, strict=True) if on))
+        bits(
+            *(
+                flag
+                for flag, on in zip(("age_over_89", "broken_text", "pacemaker", "noise_noted"), row, strict=True)
+                if on
+            )
+        )
         | (bits("patient_unknown") if patient.startswith("ptbxl_record_") else 0)
-        for patient, *row in zip(table["patient"], table["over_89"], table["broken"], table["pacemaker"], table["noise"], strict=True)
+        for patient, *row in zip(
+            table["patient"], table["over_89"], table["broken"], table["pacemaker"], table["noise"], strict=True
+        )
     ]
     columns = {
         **{key: table[key].to_numpy() for key in ("name", "patient", "time", "age", "report", "fold")},

@@ -1,7 +1,7 @@
 """What a data set offers before any signal is read: one table row per window, and what was found odd in its tables.
 
-Every data set (`ptbxl`, `mimic`, `challenge`, `ptbdb`, `wfdb_folder`) has a `scan` that gives a `Source`; `prepare` makes a
-store of it. Cells are cleaned here, so that an age, a sex or a text means the same wherever it came from.
+Every data set (`ptbxl`, `mimic`, `challenge`, `ptbdb`, `wfdb_folder`) has a `scan` that gives a `Source`; `prepare`
+makes a store of it. Cells are cleaned here, so that an age, a sex or a text means the same wherever it came from.
 """
 
 import re
@@ -56,9 +56,9 @@ class Statements:
 class Source:
     """A data set that can be prepared.
 
-    table: one row per window with COLUMNS, `statements` (places in `vocabulary`), and float columns of the data set's own.
-    problems: what was found odd -> how often. unmapped: codes or lines without a statement -> how often.
-    read: (folder, name) -> ECG.
+    table: one row per window with COLUMNS, `statements` (places in `vocabulary`), and float columns of the data
+    set's own. problems: what was found odd -> how often. unmapped: codes or lines without a statement -> how
+    often. read: (folder, name) -> ECG.
     """
 
     name: str
@@ -147,8 +147,19 @@ class Rows:
             return self.count("records without their signal file")
         return header
 
-    def add(self, header: Header, record: str, windows: int, seconds: float, *, known: bool, flags: Sequence[str], **cells: Any) -> None:
-        """One row for each window of a record. cells: values of COLUMNS; codes: the list that statements are read from."""
+    def add(
+        self,
+        header: Header,
+        record: str,
+        windows: int,
+        seconds: float,
+        *,
+        known: bool,
+        flags: Sequence[str],
+        **cells: Any,
+    ) -> None:
+        """One row for each window of a record. cells: values of COLUMNS; codes: the list
+        that statements are read from."""
         codes = list(cells.pop("codes", ()))
         cells["flags"] = bits(*flags, *([] if known else ["patient_unknown"]))
         cells["sex"] = SEXES.index(cells.get("sex"))
@@ -160,7 +171,9 @@ class Rows:
             self.codes.append(codes)
 
     def source(self, name: str, folder: Path, read: Callable[[Path, str], ECG]) -> Source:
-        return Source.of(name, folder, self.columns, read, codes=self.codes, statements=self.statements, problems=self.problems)
+        return Source.of(
+            name, folder, self.columns, read, codes=self.codes, statements=self.statements, problems=self.problems
+        )
 
 
 def find(folder: str | Path, names: Sequence[str], depth: int = 6) -> Path | None:
@@ -196,12 +209,16 @@ def read_chunks(path: Path, needed: Sequence[str], rows: int) -> Iterator[pd.Dat
             missing = [name for name in needed if name not in table.columns]
             if missing:
                 seen = ", ".join(map(str, list(table.columns)[:12]))[:300]
-                raise Lacking(f"{path} lacks column {', '.join(missing)}: it has {seen}; is this the table of another data set?")
+                raise Lacking(
+                    f"{path} lacks column {', '.join(missing)}: it has {seen}; is this the table of another data set?"
+                )
             yield table.reset_index(drop=True)
     except Lacking:
         raise
     except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
-        raise ValueError(f"{path} is not a readable CSV table ({type(error).__name__}: {error}); copy it again") from None
+        raise ValueError(
+            f"{path} is not a readable CSV table ({type(error).__name__}: {error}); copy it again"
+        ) from None
 
 
 class Lacking(ValueError):

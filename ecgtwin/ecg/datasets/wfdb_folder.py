@@ -15,7 +15,8 @@ from .source import Rows, Source, Statements
 
 
 def read_record(path: str | Path, units: str | None = None) -> ECG:
-    """The record (its path without ending, or with .hea) as an ECG: the signal as `ECG.read` has it, nothing of the comments."""
+    """The record (its path without ending, or with .hea) as an ECG: the signal as `ECG.read` has
+    it, nothing of the comments."""
     stem = Path(str(path).removesuffix(".hea"))
     return signal(stem, read_header(stem.with_name(stem.name + ".hea")), units=units)
 
@@ -42,9 +43,9 @@ def scan(
     """Any tree of WFDB records as a source.
 
     Age, sex, patient and report come from header comments ("age: 63", "sex: female", "patient: 17", "report: a|b").
-    patient: a regular expression on the record's path whose first group, or whole match, is the patient; where neither it nor
-    the header tells, each record is a patient of its own that makes no pairs. most: windows taken from a long record.
-    units: "mV", "uV" or "V" for headers that say something wrong.
+    patient: a regular expression on the record's path whose first group, or whole match, is the patient; where neither
+    it nor the header tells, each record is a patient of its own that makes no pairs. most: windows taken from a long
+    record. units: "mV", "uV" or "V" for headers that say something wrong.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -87,5 +88,6 @@ def _read(units: str | None, folder: Path, name: str) -> ECG:
 
 
 def windows(recorded: float, seconds: float, most: int) -> int:
-    """How many whole windows a recording gives; at least one, so that a recording that is too short is listed as such."""
+    """How many whole windows a recording gives; at least one, so that a recording that is
+    too short is listed as such."""
     return max(1, min(most, int(recorded / seconds + 0.05)))

@@ -1,6 +1,7 @@
 """Files of ECGs: which module reads and writes which. Units are millivolts inside; files say theirs.
 
-A new format is a module with `read(path, given) -> ECG` (and `write(ecg, folder, name)`, where we write it) and a line in FORMATS.
+A new format is a module with `read(path, given) -> ECG` (and `write(ecg, folder, name)`, where we
+write it) and a line in FORMATS.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,8 @@ def read(path: Path, given: Given) -> ECG:
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file: by its ending, and by how it begins where that is not enough. ValueError where none fits."""
+    """The format of a file: by its ending, and by how it begins where that is not enough.
+    ValueError where none fits."""
     ending = path.suffix.lower()
     fitting = [kind for kind in FORMATS if ending in kind.endings]
     if len(fitting) == 1:

@@ -16,7 +16,8 @@ COUNTS = {"adu", "adc", "count", "counts", "digital", "lsb", "raw", "nu"}
 
 
 class Unsaid(ValueError):
-    """A file does not say, or says wrongly, what the caller can say. options: the names of what helps, of `Given`'s fields."""
+    """A file does not say, or says wrongly, what the caller can say. options: the names of what
+    helps, of `Given`'s fields."""
 
     def __init__(self, message: str, *options: str):
         super().__init__(message)
@@ -27,8 +28,8 @@ class Unsaid(ValueError):
 class Given:
     """What the caller says of a file that does not say it, or says it wrongly.
 
-    units: "mV", "uV" or "V". rate: Hz. leads: a name for each channel, in the order of the file. gain: steps of the converter
-    per mV, where a table holds its bare counts.
+    units: "mV", "uV" or "V". rate: Hz. leads: a name for each channel, in the order of the file. gain: steps of the
+    converter per mV, where a table holds its bare counts.
     """
 
     units: str | None = None
@@ -44,7 +45,9 @@ class Given:
             if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < 1e12):
                 raise ValueError(f"{name} {brief(value)}: expected a positive number of {what}")
         if self.gain is not None and self.units is not None:
-            raise ValueError("units and gain are both given: a unit is for volts, a gain for counts of a converter; give one")
+            raise ValueError(
+                "units and gain are both given: a unit is for volts, a gain for counts of a converter; give one"
+            )
         if isinstance(self.leads, str) or self.leads is not None and not all(isinstance(n, str) for n in self.leads):
             raise TypeError(f"leads {brief(self.leads)}: expected a name for each channel, such as ('I', 'II', 'V1')")
 

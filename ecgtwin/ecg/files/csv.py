@@ -1,4 +1,5 @@
-"""Tables of numbers as text: a column for each lead, named in the first row, and what is known as "# key: value" lines."""
+"""Tables of numbers as text: a column for each lead, named in the first row, and what is
+known as "# key: value" lines."""
 
 from pathlib import Path
 from reprlib import repr as brief
@@ -24,14 +25,18 @@ def read(path: Path, given: Given) -> ECG:
     names = [cell.strip().strip('"') for cell in rows[0]]
     if all(is_number(cell) for cell in names):
         if given.leads is None:
-            raise Unsaid(f"{path}: {len(names)} columns without names: give the leads in the order of the columns", "leads")
+            raise Unsaid(
+                f"{path}: {len(names)} columns without names: give the leads in the order of the columns", "leads"
+            )
         names = list(given.leads)
     else:
         rows = rows[1:]
     if any(len(row) != len(names) for row in rows):
         bad = next(k for k, row in enumerate(rows) if len(row) != len(names))
         raise ValueError(f"{path}: row {bad + 1} has {len(rows[bad])} columns, {len(names)} are named")
-    return from_columns(names, numbers(rows, path), given, str(path), said=said, known=describe(remarks) | {"name": path.stem})
+    return from_columns(
+        names, numbers(rows, path), given, str(path), said=said, known=describe(remarks) | {"name": path.stem}
+    )
 
 
 def numbers(rows: list[list[str]], path: Path) -> np.ndarray:
@@ -40,7 +45,9 @@ def numbers(rows: list[list[str]], path: Path) -> np.ndarray:
         return np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows]).T
     except ValueError:
         bad = next((r, c) for r, row in enumerate(rows) for c in row if c.strip() and not is_number(c))
-        raise ValueError(f"{path}: {brief(bad[1].strip())} in row {bad[0] + 1} of the numbers: expected a number") from None
+        raise ValueError(
+            f"{path}: {brief(bad[1].strip())} in row {bad[0] + 1} of the numbers: expected a number"
+        ) from None
 
 
 def is_number(cell: str) -> bool:

@@ -15,8 +15,35 @@ SEXES = (None, "female", "male")
 """In the order of their numbers in a store."""
 BLANK = {"", "n/a", "na", "nan", "none", "null", "no", "-", "?", "unknown", "unspecified", "not known", "not given"}
 """What stands for "not given"; unlike anything else that cannot be read it is not remarked on."""
-FEMALE = {"f", "female", "w", "woman", "weiblich", "frau", "femme", "féminin", "femenino", "mujer", "femminile", "donna", "kvinna"}
-MALE = {"m", "male", "man", "männlich", "maennlich", "mann", "homme", "masculin", "masculino", "hombre", "maschile", "uomo"}
+FEMALE = {
+    "f",
+    "female",
+    "w",
+    "woman",
+    "weiblich",
+    "frau",
+    "femme",
+    "féminin",
+    "femenino",
+    "mujer",
+    "femminile",
+    "donna",
+    "kvinna",
+}
+MALE = {
+    "m",
+    "male",
+    "man",
+    "männlich",
+    "maennlich",
+    "mann",
+    "homme",
+    "masculin",
+    "masculino",
+    "hombre",
+    "maschile",
+    "uomo",
+}
 STATEMENTS = ("report", "statement", "diagnosis", "diagnoses")
 """Keys of header comments whose values are statements."""
 BROKEN = re.compile(r"[�¿½¬¦§©\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -40,7 +67,8 @@ def number(text: Any) -> float:
 
 
 def age_of(text: Any) -> Age:
-    """An age in years ("63", "63.0", "063Y", "63 years"). Over 89 is written 90, 91 or 300; everything from 90 to 120, and 300, is 90."""
+    """An age in years ("63", "63.0", "063Y", "63 years"). Over 89 is written 90, 91 or 300; everything
+    from 90 to 120, and 300, is 90."""
     age = number(re.sub(r"(?<=\d)\s*(y|a|yrs?|years?( old)?|jahre?)\.?\s*$", "", str(text), flags=re.IGNORECASE))
     if math.isnan(age):
         return Age(math.nan, False, False)
@@ -50,7 +78,8 @@ def age_of(text: Any) -> Age:
 
 
 def sex_of(text: Any, codes: Mapping[str, str] | None = None) -> str | None:
-    """ "female" or "male" from a word or letter of several languages (f, Female, weiblich, M, homme); None for anything else.
+    """ "female" or "male" from a word or letter of several languages (f, Female, weiblich, M,
+    homme); None for anything else.
 
     codes: what a data set's own numbers mean. Numbers alone say nothing: 1 is female in PTB-XL and male in ISO 5218.
     """
@@ -61,7 +90,8 @@ def sex_of(text: Any, codes: Mapping[str, str] | None = None) -> str | None:
 
 
 def patient_of(text: Any) -> str | None:
-    """Whose recording it is; None for what stands for nobody ("", "unknown", "-1"), so that strangers never become one person."""
+    """Whose recording it is; None for what stands for nobody ("", "unknown", "-1"), so that
+    strangers never become one person."""
     name = one_line("" if text is None else text)
     return None if name.lower() in BLANK | {"anonymous", "anonymized", "anonymised"} or number(name) < 0 else name
 
@@ -94,7 +124,8 @@ def plausible_heart_rate(value: float) -> float:
 
 
 def comment_fields(comments: Iterable[str]) -> dict[str, list[str]]:
-    """The "key: value" parts of header comments, keys in lower case, values in order; also "<age>: 65 <sex>: F" on one line."""
+    """The "key: value" parts of header comments, keys in lower case, values in order; also
+    "<age>: 65 <sex>: F" on one line."""
     found: dict[str, list[str]] = {}
     for line in comments:
         line = line.strip().lstrip("#").strip()
@@ -107,7 +138,9 @@ def comment_fields(comments: Iterable[str]) -> dict[str, list[str]]:
 
 def statements_of(said: Mapping[str, list[str]]) -> list[str]:
     """The statements among header comments ("report: a|b"), one by one."""
-    return [part.strip() for key in STATEMENTS for text in said.get(key, ()) for part in text.split("|") if part.strip()]
+    return [
+        part.strip() for key in STATEMENTS for text in said.get(key, ()) for part in text.split("|") if part.strip()
+    ]
 
 
 def snomed_of(said: Mapping[str, list[str]]) -> list[str]:
@@ -117,10 +150,13 @@ def snomed_of(said: Mapping[str, list[str]]) -> list[str]:
 
 
 def describe(comments: Iterable[str]) -> dict[str, Any]:
-    """The fields of an ECG that header comments tell (ours, the Challenge's, PTBDB's). What cannot be read is noted, not dropped."""
+    """The fields of an ECG that header comments tell (ours, the Challenge's, PTBDB's). What cannot be
+    read is noted, not dropped."""
     lines = list(comments)
     said = comment_fields(lines)
-    found: dict[str, Any] = {"synthetic": any(line.strip().lstrip("# ").lower().startswith("synthetic:") for line in lines)}
+    found: dict[str, Any] = {
+        "synthetic": any(line.strip().lstrip("# ").lower().startswith("synthetic:") for line in lines)
+    }
     notes = list(said.get("note", ()))
     given = next(iter(said.get("age", ())), "")
     age = age_of(given)

@@ -18,7 +18,11 @@ FIELDS = ("patient", "sex", "age", "reports", "name", "synthetic", "notes")
 def read(table: pd.DataFrame, given: Given) -> ECG:
     """See `ECG.from_dataframe`."""
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(wrong_source(table) if not isinstance(table, pd.Series) else "a Series has one column: use table.to_frame('II')")
+        raise TypeError(
+            wrong_source(table)
+            if not isinstance(table, pd.Series)
+            else "a Series has one column: use table.to_frame('II')"
+        )
     index = table.index
     if isinstance(index, (pd.TimedeltaIndex, pd.DatetimeIndex)):
         since = index - index[0] if len(index) else index
@@ -34,7 +38,9 @@ def read(table: pd.DataFrame, given: Given) -> ECG:
             if is_lead(name):
                 raise ValueError(f"column {brief(name)}: expected numbers ({str(error)[:100]})") from None
     if not values:
-        raise ValueError(f"the table has columns {brief(list(map(str, table.columns)))}: expected a column for each lead")
+        raise ValueError(
+            f"the table has columns {brief(list(map(str, table.columns)))}: expected a column for each lead"
+        )
     said = {"rate": repr(table.attrs["rate"])} if "rate" in table.attrs else {}
     said |= {"units": str(table.attrs["units"])} if "units" in table.attrs else {}
     known = {name: table.attrs[name] for name in FIELDS if name in table.attrs}

@@ -18,7 +18,11 @@ def read(path: Path, given: Given) -> ECG:
             arrays = {k: file[k] for k in file.files}
     except Exception as error:  # zipfile, numpy and the operating system raise their own kinds
         raise ValueError(f"{path}: not a readable NPZ file ({str(error)[:200]})") from None
-    absent = [name for name in ("signal", "rate", "leads") if name not in arrays and (name == "signal" or not getattr(given, name))]
+    absent = [
+        name
+        for name in ("signal", "rate", "leads")
+        if name not in arrays and (name == "signal" or not getattr(given, name))
+    ]
     if absent:
         ways = [name for name in absent if name != "signal"]
         raise Unsaid(f"{path}: lacks {', '.join(absent)}: expected signal (leads, samples), rate (Hz) and leads", *ways)
@@ -37,9 +41,18 @@ def read(path: Path, given: Given) -> ECG:
     if "units" in arrays:
         said["units"] = str(arrays["units"])
     known = describe(str(c) for c in np.atleast_1d(arrays.get("comments", np.array([], str))).ravel())
-    return from_columns(names, signal.astype(np.float64), given, str(path), said=said, known=known | {"name": path.stem})
+    return from_columns(
+        names, signal.astype(np.float64), given, str(path), said=said, known=known | {"name": path.stem}
+    )
 
 
 def write(ecg: ECG, folder: Path, name: str) -> None:
     remarks = np.array(comments(ecg), str)
-    np.savez(folder / f"{name}.npz", signal=ecg.signal, rate=ecg.rate, leads=np.array(ecg.leads), units="mV", comments=remarks)
+    np.savez(
+        folder / f"{name}.npz",
+        signal=ecg.signal,
+        rate=ecg.rate,
+        leads=np.array(ecg.leads),
+        units="mV",
+        comments=remarks,
+    )

@@ -14,12 +14,19 @@ UNIT = re.compile(r"[\[(_ ](mv|uv|µv|μv|v)[\])]?$", re.IGNORECASE)
 
 
 def from_columns(
-    names: Sequence[str], values: np.ndarray, given: Given, where: str, *, said: Mapping[str, str], known: Mapping[str, Any]
+    names: Sequence[str],
+    values: np.ndarray,
+    given: Given,
+    where: str,
+    *,
+    said: Mapping[str, str],
+    known: Mapping[str, Any],
 ) -> ECG:
     """An ECG of columns (columns, samples), named "I" or "I (uV)"; a column time (s) or time_ms gives the rate.
 
-    said: units, rate (Hz) and gain (steps per mV) as the file says them; what the caller says goes before. known: further
-    fields of the ECG. Whatever had to be assumed is in the ECG's notes. Unsaid where the rate, the unit or the leads cannot be told.
+    said: units, rate (Hz) and gain (steps per mV) as the file says them; what the caller says goes before.
+    known: further fields of the ECG. Whatever had to be assumed is in the ECG's notes. Unsaid where the rate,
+    the unit or the leads cannot be told.
     """
     names, notes = [str(name) for name in names], []
     time = next((k for k, n in enumerate(names) if re.match(r"time|t$|t[ _(]", n.strip().lower())), None)
@@ -30,12 +37,16 @@ def from_columns(
             notes.append(f"rate {rate:g} Hz from the time column")
         values, names = np.delete(values, time, 0), names[:time] + names[time + 1 :]
     if rate is None:
-        raise Unsaid(f"{where}: no sampling rate: add a time column or a line '# rate: 500', or give the rate in Hz", "rate")
+        raise Unsaid(
+            f"{where}: no sampling rate: add a time column or a line '# rate: 500', or give the rate in Hz", "rate"
+        )
     units = [UNIT.search(n) for n in names]
     plain = [n[: m.start()] if m else n for n, m in zip(names, units, strict=True)]
     if given.leads is not None:
         if len(given.leads) != len(plain):
-            raise Unsaid(f"{where}: leads names {len(given.leads)} columns, the file has {len(plain)} besides time", "leads")
+            raise Unsaid(
+                f"{where}: leads names {len(given.leads)} columns, the file has {len(plain)} besides time", "leads"
+            )
         plain = list(given.leads)
     found, kept, left = standard_leads(plain, where)
     gain = given.gain if given.gain is not None else said_number(said, "gain", where)
@@ -63,12 +74,15 @@ def rate_of(time: np.ndarray, where: str) -> float:
     rate = (len(time) - 1) / length
     if rate <= 2:
         raise Unsaid(
-            f"{where}: times are {1 / rate:g} s apart: call the column time_ms if they are ms, or give the rate in Hz", "rate"
+            f"{where}: times are {1 / rate:g} s apart: call the column time_ms if they are ms, or give the rate in Hz",
+            "rate",
         )
     off = np.abs(time - np.linspace(time[0], time[-1], len(time)))
     if off.max() * rate > 1:
         steps = np.abs(np.diff(time) * rate - 1)
-        raise Unsaid(f"{where}: the time column is not even, most of all near {time[steps.argmax()]:.3f} s: {advice}", "rate")
+        raise Unsaid(
+            f"{where}: the time column is not even, most of all near {time[steps.argmax()]:.3f} s: {advice}", "rate"
+        )
     slack = rate * 2 * off.max() / length + 1e-6  # how well rounded times can tell the rate
     return next((near for near in (round(rate, 0), round(rate, 1)) if abs(near - rate) <= slack), rate)
 

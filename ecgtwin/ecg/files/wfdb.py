@@ -18,7 +18,8 @@ CHECKSUM = "samples do not add up to the checksum in the header: the file may be
 
 
 def read(path: Path, given: Given) -> ECG:
-    """A record, given by its header, its signal file or its name without ending, with what its comments say of the patient."""
+    """A record, given by its header, its signal file or its name without ending, with what its
+    comments say of the patient."""
     if given.rate is not None or given.leads is not None or given.gain is not None:
         advice = "a WFDB header says its own rate, leads and gain: correct the header instead; only units can be given"
         raise ValueError(f"{path.name}: {advice}")
@@ -36,7 +37,8 @@ def read(path: Path, given: Given) -> ECG:
 
 
 def signal(record: Path, header: Header, *, units: str | None = None) -> ECG:
-    """The signal of a record (its path without ending), nothing of the comments; a note where the checksum does not fit."""
+    """The signal of a record (its path without ending), nothing of the comments; a note
+    where the checksum does not fit."""
     absent = next((c.file for c in header.channels if not (record.parent / c.file).is_file()), None)
     if absent is not None:
         raise FileNotFoundError(missing(record.parent / absent))
@@ -81,7 +83,9 @@ def refuse_truncated(record: Path, header: Header) -> None:
         expected = header.samples * sum(b * c.frame for b, c in zip(bits, inside, strict=True)) // 8 + inside[0].offset
         size = (record.parent / name).stat().st_size
         if size < expected:
-            raise ValueError(f"{record}: {name} is truncated: {size} bytes, {expected} bytes expected; copy the file again")
+            raise ValueError(
+                f"{record}: {name} is truncated: {size} bytes, {expected} bytes expected; copy the file again"
+            )
 
 
 def write(ecg: ECG, folder: Path, name: str) -> None:

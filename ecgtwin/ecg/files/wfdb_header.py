@@ -1,4 +1,5 @@
-"""WFDB header files: what is recorded, how, when, and what the comments say; and the samples of the plain 16-bit format.
+"""WFDB header files: what is recorded, how, when, and what the comments say; and the samples of the plain 16-bit
+format.
 
 What a data set's index needs, at some hundred records in the time that a general reader takes for one;
 https://physionet.org/physiotools/wag/header-5.htm has the whole format.
@@ -82,15 +83,17 @@ def read_header(path: str | Path) -> Header:
         raise ValueError(f"{path}: not a WFDB header: {error}") from None
     if not first["segments"] and len(channels) != int(first["signals"]):
         raise ValueError(f"{path}: {first['signals']} signals are announced, {len(channels)} described")
-    return Header(first["name"], rate, samples, channels, comments, _time(first["time"], first["date"]), bool(first["segments"]))
+    return Header(
+        first["name"], rate, samples, channels, comments, _time(first["time"], first["date"]), bool(first["segments"])
+    )
 
 
 def read_plain(record: Path, header: Header) -> tuple[np.ndarray, np.ndarray] | None:
     """The signals of a record in format 16, which all large collections use; None where it has another or is segmented.
 
-    record: its path without ending. Returns the signals (channels, samples) float64 in the header's units, missing samples as
-    NaN, and for each channel whether its samples add up to the header's checksum (bool). FileNotFoundError or ValueError
-    where a signal file is missing or shorter than the header says.
+    record: its path without ending. Returns the signals (channels, samples) float64 in the header's units, missing
+    samples as NaN, and for each channel whether its samples add up to the header's checksum (bool). FileNotFoundError
+    or ValueError where a signal file is missing or shorter than the header says.
     """
     channels = header.channels
     if not channels or not all(c.plain for c in channels):
@@ -107,7 +110,10 @@ def read_plain(record: Path, header: Header) -> tuple[np.ndarray, np.ndarray] | 
         samples = header.samples or (size - offset) // (2 * len(inside))
         wanted = samples * len(inside)
         if samples <= 0 or size < offset + 2 * wanted:
-            raise ValueError(f"{record}: {name} is truncated: {size} bytes, {offset + 2 * wanted} bytes expected; copy the file again")
+            raise ValueError(
+                f"{record}: {name} is truncated: {size} bytes, {offset + 2 * wanted} bytes expected; "
+                "copy the file again"
+            )
         read[name, offset] = np.fromfile(data, "<i2", wanted, offset=offset).reshape(samples, len(inside)).T
     if len({block.shape[1] for block in read.values()}) > 1:
         raise ValueError(f"{record}: signal files of different lengths: copy the files again")
@@ -117,7 +123,9 @@ def read_plain(record: Path, header: Header) -> tuple[np.ndarray, np.ndarray] | 
     signals = (digital - np.array([[float(c.baseline)] for c in channels])) / np.array([[c.gain] for c in channels])
     signals[digital == -32768] = np.nan
     sums = digital.sum(1, dtype=np.int64)
-    sound = [c.checksum is None or (int(total) - c.checksum) % 65536 == 0 for c, total in zip(channels, sums, strict=True)]
+    sound = [
+        c.checksum is None or (int(total) - c.checksum) % 65536 == 0 for c, total in zip(channels, sums, strict=True)
+    ]
     return signals, np.array(sound)
 
 

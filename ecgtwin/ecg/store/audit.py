@@ -22,8 +22,8 @@ QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 def audit(store: Store, against: Sequence[Store] = ()) -> dict[str, Any]:
     """The report as plain data (numbers, texts, lists, dicts).
 
-    against: other stores of the same training: patients and signals that they share with this one in another split are leaks too.
-    `report["leaks"]["found"]` is how many there are.
+    against: other stores of the same training: patients and signals that they share with this one in another split are
+    leaks too. `report["leaks"]["found"]` is how many there are.
     """
     usable = store.usable
     report: dict[str, Any] = {
@@ -35,7 +35,10 @@ def audit(store: Store, against: Sequence[Store] = ()) -> dict[str, Any]:
         "rate_hz": store.rate,
         "samples": store.samples,
         "leads": list(store.leads),
-        "flags": {name: {"ecgs": n, "unusable": name in BAD, "meaning": FLAGS[name]} for name, n in store.facts["flags"].items()},
+        "flags": {
+            name: {"ecgs": n, "unusable": name in BAD, "meaning": FLAGS[name]}
+            for name, n in store.facts["flags"].items()
+        },
         "problems": store.facts["problems"],
         "unreadable": store.facts["unreadable"],
         "unmapped": store.facts["unmapped"],
@@ -137,7 +140,10 @@ def splits(store: Store, usable: np.ndarray) -> dict[str, Any]:
     split, patient, known = np.asarray(store.column("split")), np.asarray(store.column("patient")), store.people
     names = store.texts("patients")
     table = {
-        name: {"ecgs": int(np.sum(usable & (split == k))), "patients": len(np.unique(known[usable & (split == k) & (known >= 0)]))}
+        name: {
+            "ecgs": int(np.sum(usable & (split == k))),
+            "patients": len(np.unique(known[usable & (split == k) & (known >= 0)])),
+        }
         for k, name in enumerate(SPLITS)
     }
     _, first = np.unique(patient, return_index=True)
@@ -146,7 +152,8 @@ def splits(store: Store, usable: np.ndarray) -> dict[str, Any]:
 
 
 def leaks(stores: Sequence[Store]) -> dict[str, Any]:
-    """Patients, identical and near-identical signals in more than one split, within and between stores; usable rows only.
+    """Patients, identical and near-identical signals in more than one split, within and between stores; usable rows
+    only.
 
     ECGs of unknown patients are nobody's: two of them that share a name are not one person.
     """
@@ -160,7 +167,9 @@ def leaks(stores: Sequence[Store]) -> dict[str, Any]:
     for store in stores:
         for name in store.texts("patients"):
             people.setdefault(name, len(people))
-    places = [np.array([*(people[n] for n in s.texts("patients")), -1], np.int64) for s in stores]  # place -1 is the last
+    places = [
+        np.array([*(people[n] for n in s.texts("patients")), -1], np.int64) for s in stores
+    ]  # place -1 is the last
     patient = np.concatenate([p[s.people[r]] for s, r, p in zip(stores, rows, places, strict=True)])
     names = list(people)
 
@@ -182,7 +191,9 @@ def leaks(stores: Sequence[Store]) -> dict[str, Any]:
     apart = split[pairs[:, 0]] != split[pairs[:, 1]]
     known = (patient[pairs] >= 0).all(axis=1)
     other = (patient[pairs[:, 0]] != patient[pairs[:, 1]]) & known & ~apart
-    examples = [(label(a), label(b), round(float(v), 4)) for (a, b), v in list(zip(pairs[apart], like[apart], strict=True))[:20]]
+    examples = [
+        (label(a), label(b), round(float(v), 4)) for (a, b), v in list(zip(pairs[apart], like[apart], strict=True))[:20]
+    ]
     return {
         "found": len(crossing) + len(several) + int(apart.sum()),
         "patients_across_splits": crossing[:20],
@@ -197,7 +208,8 @@ def leaks(stores: Sequence[Store]) -> dict[str, Any]:
 
 
 def resized(signals: dict[int, np.ndarray], where: np.ndarray) -> np.ndarray:
-    """Signals of several stores in uV as one array, in the order of `where`; other lengths are stretched to the longest."""
+    """Signals of several stores in uV as one array, in the order of `where`; other lengths
+    are stretched to the longest."""
     most = max(x.shape[-1] for x in signals.values())
     first = next(iter(signals.values()))
     together = np.empty((len(where), first.shape[1], most), np.int16)
@@ -211,14 +223,17 @@ def summary(report: dict[str, Any]) -> str:
     """The report as text for a terminal."""
     p, hr, leak = report["patients"], report["heart_rate"]["measured"], report["leaks"]
     lines = [
-        f"{report['source']}: {report['ecgs']} ECGs ({report['usable']} usable, {report['hours']} h) of {p['patients']} patients, "
+        f"{report['source']}: {report['ecgs']} ECGs ({report['usable']} usable, {report['hours']} h) "
+        f"of {p['patients']} patients, "
         f"{report['samples']} samples at {report['rate_hz']:g} Hz, digest {report['digest']}",
         f"patients with several ECGs: {p['with_several']} (most: {p['most']})"
         + (f"; ECGs without a patient id: {p['ecgs_without_patient_id']}" if p["ecgs_without_patient_id"] else ""),
-        f"heart rate measured on {hr['known']}: {span(hr)} beats/min; given for {report['heart_rate']['given']['known']}",
+        f"heart rate measured on {hr['known']}: {span(hr)} beats/min; "
+        f"given for {report['heart_rate']['given']['known']}",
         f"age known for {report['age']['known']}: {span(report['age'])} years; sex "
         + ", ".join(f"{'not known' if s == 'None' else s} {n}" for s, n in report["sex"].items()),
-        f"statements: {len(report['statements']['ecgs_with'])} kinds; {report['statements']['ecgs_without']} ECGs without; most frequent: "
+        f"statements: {len(report['statements']['ecgs_with'])} kinds; "
+        f"{report['statements']['ecgs_without']} ECGs without; most frequent: "
         + ", ".join(f"{name} {n}" for name, n in list(report["statements"]["ecgs_with"].items())[:5]),
         "",
         f"{'split':<12}{'ECGs':>9}{'patients':>10}{'pairs':>10}{'with cap':>10}",
@@ -228,7 +243,8 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"{name:<12}{row['ecgs']:>9}{row['patients']:>10}{pair['pairs']:>10}{pair['with_cap']:>10}")
     gaps = report["pairs"]["gap_days"]
     lines += [
-        f"split digest {report['splits']['digest']}" + ("" if report["splits"]["as_written"] else ": NOT the one that was written"),
+        f"split digest {report['splits']['digest']}"
+        + ("" if report["splits"]["as_written"] else ": NOT the one that was written"),
         f"pairs: earlier to later; as many back; days between: {span(gaps)}",
         "",
     ]
@@ -236,12 +252,16 @@ def summary(report: dict[str, Any]) -> str:
               report["flags"].items()] or ["  no flags"]  # fmt: skip
     lines += ["", *(f"  {n:>8}  {what}" for what, n in report["problems"].items())] if report["problems"] else []
     if report["unmapped"]:
-        lines += ["", "without a statement: " + ", ".join(f"{code} ({n})" for code, n in list(report["unmapped"].items())[:10])]
+        lines += [
+            "",
+            "without a statement: " + ", ".join(f"{code} ({n})" for code, n in list(report["unmapped"].items())[:10]),
+        ]
     lines += [f"  unreadable: {name}: {why}" for name, why in list(report["unreadable"].items())[:10]]
     lines += [
         "",
         f"LEAKS FOUND: {leak['found']}" if leak["found"] else "no leaks between splits",
-        f"  patients in several splits: {leak['patients_across_splits_count']} {', '.join(leak['patients_across_splits'][:5])}",
+        f"  patients in several splits: {leak['patients_across_splits_count']} "
+        + ", ".join(leak["patients_across_splits"][:5]),
         f"  bit-identical signals across splits: {leak['identical_across_splits_count']}",
         f"  near-identical signals across splits: {leak['near_identical_across_splits_count']} "
         f"(within a split: {leak['near_identical_within_a_split']})",

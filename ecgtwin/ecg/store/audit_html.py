@@ -15,11 +15,23 @@ from .pairs import Pairs
 from .store import Store
 
 NOTICE = "Research use only, not for clinical diagnosis."
-SHOWN = ("spike", "clipped", "bridged", "tail_cropped", "pacemaker", "zero_lead", "limb_mismatch", "missing_samples", "short")
+SHOWN = (
+    "spike",
+    "clipped",
+    "bridged",
+    "tail_cropped",
+    "pacemaker",
+    "zero_lead",
+    "limb_mismatch",
+    "missing_samples",
+    "short",
+)
 """Flags of which an example is shown, where there is one."""
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em; color: #222; background: #fff }
-table { border-collapse: collapse; margin: .5em 0 1.5em } td, th { padding: .15em .9em .15em 0; text-align: left; vertical-align: top }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em }
+body { color: #222; background: #fff }
+table { border-collapse: collapse; margin: .5em 0 1.5em }
+td, th { padding: .15em .9em .15em 0; text-align: left; vertical-align: top }
 th { border-bottom: 1px solid #999 } td.n, th.n { text-align: right } img { max-width: 100% } figure { margin: 1em 0 }
 .bad { color: #b00020; font-weight: 600 } .good { color: #1b6e2c; font-weight: 600 } .notice { color: #666 }
 """
@@ -30,7 +42,9 @@ def page(store: Store, report: dict[str, Any], examples: int = 3) -> str:
     leak, rows = report["leaks"], report["splits"]["table"]
     pairs = report["pairs"]
     verdict = (
-        f'<p class="bad">{leak["found"]} leaks between splits</p>' if leak["found"] else '<p class="good">No leaks between splits</p>'
+        f'<p class="bad">{leak["found"]} leaks between splits</p>'
+        if leak["found"]
+        else '<p class="good">No leaks between splits</p>'
     )
     known = report["patients"]
     parts = [
@@ -49,11 +63,17 @@ def page(store: Store, report: dict[str, Any], examples: int = 3) -> str:
         "<h2>Splits</h2>",
         table(
             ("split", "ECGs", "patients", "patients with pairs", "pairs", "with cap"),
-            [(n, r["ecgs"], r["patients"], *(pairs[n][k] for k in ("patients", "pairs", "with_cap"))) for n, r in rows.items()],
+            [
+                (n, r["ecgs"], r["patients"], *(pairs[n][k] for k in ("patients", "pairs", "with_cap")))
+                for n, r in rows.items()
+            ],
         ),
         "<h2>Leaks</h2>",
         table(("", ""), [(k.replace("_", " "), v) for k, v in leak.items() if isinstance(v, int)]),
-        "".join(f"<p>{html.escape(str(line))}</p>" for line in leak["near_identical_across_splits"] + leak["identical_across_splits"]),
+        "".join(
+            f"<p>{html.escape(str(line))}</p>"
+            for line in leak["near_identical_across_splits"] + leak["identical_across_splits"]
+        ),
         "<h2>Flags</h2>",
         table(
             ("flag", "ECGs", "unusable", "meaning"),
@@ -66,22 +86,32 @@ def page(store: Store, report: dict[str, Any], examples: int = 3) -> str:
         "<h2>Distributions</h2>",
         image(histograms(store, report), "histograms"),
         "<h2>Statements</h2>",
-        table(("statement", "ECGs"), [("(none)", report["statements"]["ecgs_without"]), *report["statements"]["ecgs_with"].items()]),
+        table(
+            ("statement", "ECGs"),
+            [("(none)", report["statements"]["ecgs_without"]), *report["statements"]["ecgs_with"].items()],
+        ),
         "<h2>Examples</h2>",
         *(picture(store, row, why) for row, why in chosen(store, examples)),
     ]
     title = f"{html.escape(report['source'])}: store report"
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+    head += f"<style>{STYLE}</style></head>"
     return head + "<body>" + "\n".join(parts) + "</body></html>\n"
 
 
 def table(head: tuple[str, ...], rows: list[tuple]) -> str:
     def cell(value: Any, tag: str) -> str:
-        numeric = isinstance(value, (int, float)) or (tag == "th" and value in ("ECGs", "times", "patients", "pairs", "with cap"))
+        numeric = isinstance(value, (int, float)) or (
+            tag == "th" and value in ("ECGs", "times", "patients", "pairs", "with cap")
+        )
         return f"<{tag}{' class=n' if numeric else ''}>{html.escape(str(value))}</{tag}>"
 
     top = "".join(cell(h, "th") for h in head) if any(head) else ""
-    return f"<table><tr>{top}</tr>" + "".join("<tr>" + "".join(cell(c, "td") for c in row) + "</tr>" for row in rows) + "</table>"
+    return (
+        f"<table><tr>{top}</tr>"
+        + "".join("<tr>" + "".join(cell(c, "td") for c in row) + "</tr>" for row in rows)
+        + "</table>"
+    )
 
 
 def image(png: bytes, what: str) -> str:
@@ -104,7 +134,9 @@ def histograms(store: Store, report: dict[str, Any]) -> bytes:
     rate, given = (np.asarray(store.column(n))[usable] for n in ("heart_rate", "heart_rate_given"))
     axis = bars(rate, np.arange(20, 221, 4), "heart rate, beats/min", name="measured")
     if np.isfinite(given).any():
-        axis.hist(given[np.isfinite(given)], bins=np.arange(20, 221, 4), histtype="step", color="#c2410c", label="given")
+        axis.hist(
+            given[np.isfinite(given)], bins=np.arange(20, 221, 4), histtype="step", color="#c2410c", label="given"
+        )
         axis.legend(frameon=False)
     bars(np.asarray(store.column("age"))[usable], np.arange(0, 96, 3), "age, years (over 89: 90)")
     people = store.people[usable]

@@ -35,9 +35,9 @@ def collect(
 ) -> Store:
     """Write ECGs to a new store; it is there whole or not at all.
 
-    Each is an ECG, or an ECG with numbers of its own, such as {"heart_rate_given": 72.0, "qt_ms_given": 390.0}, which become
-    columns. Patient, sex, age and reports are the ECG's; those without a patient make no pairs. Signals pass through:
-    memory grows by a few hundred bytes for each ECG. FileExistsError where `folder` exists.
+    Each is an ECG, or an ECG with numbers of its own, such as {"heart_rate_given": 72.0, "qt_ms_given": 390.0}, which
+    become columns. Patient, sex, age and reports are the ECG's; those without a patient make no pairs. Signals pass
+    through: memory grows by a few hundred bytes for each ECG. FileExistsError where `folder` exists.
     """
     folder = Path(folder)
     if folder.exists():

@@ -31,7 +31,9 @@ class Texts(Sequence[str]):
         self._offsets = load(folder / f"{name}.npy")
         size = path.stat().st_size if path.is_file() else -1
         if self._offsets.ndim != 1 or self._offsets.dtype.kind not in "iu" or not rising(self._offsets, size):
-            raise ValueError(f"{path} and its offsets do not belong together: the store is damaged; copy or prepare it again")
+            raise ValueError(
+                f"{path} and its offsets do not belong together: the store is damaged; copy or prepare it again"
+            )
         self._bytes = np.memmap(path, np.uint8, "r") if self._offsets[-1] else np.empty(0, np.uint8)
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
 """Finding the same recording twice, also when it was copied at another rate, gain or with other edges.
 
-Each signal gets a print of 384 bits: the signs of 192 random projections of its slopes (Charikar, "Similarity estimation
-techniques from rounding algorithms", STOC 2002). Two signals whose slopes make an angle a differ in a share a / pi of the
-bits. Prints that agree in one of 16 groups of 24 bits are compared as signals. All arithmetic is on whole numbers, so
-that a print is the same on every machine.
+Each signal gets a print of 384 bits: the signs of 192 random projections of its slopes (Charikar, "Similarity
+estimation techniques from rounding algorithms", STOC 2002). Two signals whose slopes make an angle a differ in a share
+a / pi of the bits. Prints that agree in one of 16 groups of 24 bits are compared as signals. All arithmetic is on whole
+numbers, so that a print is the same on every machine.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ GROUPS = 16
 LIKE = 0.92
 """Correlation of slopes from which two recordings count as near-identical."""
 FAR = 110
-"""Bits in which prints may differ before their signals are compared: likeness 0.92 is 49 of 384 on average, unrelated ECGs are 192."""
+"""Bits in which prints may differ before their signals are compared: likeness 0.92 is 49 of 384 on
+average, unrelated ECGs are 192."""
 CROWD = 64
 """In a group of prints larger than this only neighbours are compared."""
 
@@ -70,12 +71,16 @@ def candidates(marks: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), np.int64)
 
 
-def near_identical(marks: np.ndarray, read: Callable[[np.ndarray], np.ndarray], chunk: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def near_identical(
+    marks: np.ndarray, read: Callable[[np.ndarray], np.ndarray], chunk: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (K, 2) of rows whose signals are near-identical, and their likeness (K,). read(rows) -> signals int16."""
     pairs = candidates(marks)
     close = [_differing(marks, part) <= FAR for part in np.array_split(pairs, len(pairs) // 65_536 + 1)]
     pairs = pairs[np.concatenate(close)]
-    values = [likeness(read(pairs[k : k + chunk, 0]), read(pairs[k : k + chunk, 1])) for k in range(0, len(pairs), chunk)]
+    values = [
+        likeness(read(pairs[k : k + chunk, 0]), read(pairs[k : k + chunk, 1])) for k in range(0, len(pairs), chunk)
+    ]
     value = np.concatenate(values) if values else np.empty(0)
     return pairs[value >= LIKE], value[value >= LIKE]
 

@@ -1,8 +1,8 @@
 """Two ECGs of one patient, as reference and target, drawn or listed without ever holding the list.
 
-A patient with n ECGs has n (n - 1) ordered pairs: 260 ECGs make 67,340, more than a thousand patients with eight. So each
-patient is drawn with weight min(pairs, cap) ** power, and listing stops at `cap` pairs of a patient. Pairs in which nothing
-changed, neither the text nor the heart rate, are left out. Memory is a few numbers per ECG.
+A patient with n ECGs has n (n - 1) ordered pairs: 260 ECGs make 67,340, more than a thousand patients with eight. So
+each patient is drawn with weight min(pairs, cap) ** power, and listing stops at `cap` pairs of a patient. Pairs in
+which nothing changed, neither the text nor the heart rate, are left out. Memory is a few numbers per ECG.
 """
 
 from collections.abc import Iterator
@@ -121,13 +121,16 @@ class Pairs:
         return rows[found]
 
     def stream(self, size: int = 65_536, seed: int = 0) -> Iterator[np.ndarray]:
-        """Every allowed pair once, at most `cap` of a patient (chosen by seed), in chunks (up to size, 2), by patient."""
+        """Every allowed pair once, at most `cap` of a patient (chosen by seed), in chunks
+        (up to size, 2), by patient."""
         rows = self._ordered.rows
         waiting, ready = [np.empty((0, 2), np.int64)], 0
         for who in np.flatnonzero(self.counts):
             pairs = self._listed(who)
             if len(pairs) > self.cap:
-                pairs = pairs[np.sort(np.random.default_rng([seed, int(who)]).choice(len(pairs), self.cap, replace=False))]
+                pairs = pairs[
+                    np.sort(np.random.default_rng([seed, int(who)]).choice(len(pairs), self.cap, replace=False))
+                ]
             waiting.append(pairs)
             ready += len(pairs)
             if ready >= size:

@@ -1,8 +1,8 @@
 """Making a store of a source: in parallel, shard by shard, and so that a killed run goes on where it was.
 
 The work is done in `STORE.part`. A shard's signals go to their place in the signals file; its numbers go to a file of
-their own, which is renamed into place last and says that the shard is done. The finished folder is renamed to `STORE`. No
-time, host or path is written, so that the same data give the same bytes however often the run was stopped.
+their own, which is renamed into place last and says that the shard is done. The finished folder is renamed to `STORE`.
+No time, host or path is written, so that the same data give the same bytes however often the run was stopped.
 """
 
 import hashlib
@@ -68,7 +68,8 @@ def prepare(
     fresh: bool = False,
     progress: bool = False,
 ) -> Store:
-    """Make a store of a source, or finish one that was begun; a finished store of the same source and options is opened.
+    """Make a store of a source, or finish one that was begun; a finished store of the same source and options is
+    opened.
 
     rate: Hz. seconds: length of a window. shares: of training, validation and test patients where there are no folds.
     workers: processes, None for all cores, 1 for none beside this one. shard: rows in a piece of work. fresh: leave out
@@ -76,7 +77,9 @@ def prepare(
     """
     folder = Path(folder)
     if not (50 <= rate <= 10_000 and 1 <= rate * seconds <= 1e6 and shard >= 1):
-        raise ValueError(f"rate {rate} Hz, windows of {seconds} s, shards of {shard}: expected a rate of 50 to 10,000 Hz")
+        raise ValueError(
+            f"rate {rate} Hz, windows of {seconds} s, shards of {shard}: expected a rate of 50 to 10,000 Hz"
+        )
     split.split_of("", shares)
     plan = planned(source, rate, seconds, shares)
     if (folder / "store.json").is_file():
@@ -84,7 +87,9 @@ def prepare(
         if store.facts["plan"] == plan:
             return store
         if not fresh:
-            raise FileExistsError(f"{folder} is a store of other data or options: give another folder, or --fresh to replace it")
+            raise FileExistsError(
+                f"{folder} is a store of other data or options: give another folder, or --fresh to replace it"
+            )
         shutil.rmtree(folder)
     elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is no store: give a folder that does not exist yet")
@@ -95,7 +100,9 @@ def prepare(
         if not (part / "store.json").is_file() or fresh:
             begin(part, plan, len(source.table), round(rate * seconds), fresh)
             first = np.load(part / "signals.npy", mmap_mode="r").offset
-            fill(Job(part, source.folder, source.read, rate, seconds, first), source, workers or cores(), shard, progress)
+            fill(
+                Job(part, source.folder, source.read, rate, seconds, first), source, workers or cores(), shard, progress
+            )
             numbers, reasons = gathered(part, source, shard)
             assemble(part, source, numbers, reasons, plan=plan, rate=rate, seconds=seconds, shares=shares)
         shutil.rmtree(work, ignore_errors=True)
@@ -171,7 +178,9 @@ def fill(job: Job, source: Source, workers: int, shard: int, progress: bool) -> 
     def task(a: int) -> tuple[Job, int, int, list[tuple[str, float]]]:
         return job, a, shard, list(zip(names[a : a + shard], starts[a : a + shard], strict=True))
 
-    with tqdm(total=len(names), initial=len(names) - left, unit=" ECGs", desc=source.name, disable=not progress, mininterval=1) as bar:
+    with tqdm(
+        total=len(names), initial=len(names) - left, unit=" ECGs", desc=source.name, disable=not progress, mininterval=1
+    ) as bar:
         if workers == 1 or len(todo) <= 1:
             for a in todo:
                 bar.update(fill_shard(*task(a)))
@@ -189,7 +198,9 @@ def fill(job: Job, source: Source, workers: int, shard: int, progress: bool) -> 
                 for future in running:
                     bar.update(future.result())
             except BrokenProcessPool:
-                raise ChildProcessError("a worker was killed (memory?): run the same again to go on, with fewer workers") from None
+                raise ChildProcessError(
+                    "a worker was killed (memory?): run the same again to go on, with fewer workers"
+                ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
 

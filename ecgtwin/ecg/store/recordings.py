@@ -36,7 +36,9 @@ class Recordings:
         if len(shapes) != 1:
             seen = "; ".join(f"{s.folder} {s.samples} samples at {s.rate:g} Hz" for s in stores) or "none"
             raise ValueError(f"stores ({seen}): expected one or more of one rate and length")
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in ("which", "rows", "patient", "split", "sex", "age", "simulated")}
+        parts: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("which", "rows", "patient", "split", "sex", "age", "simulated")
+        }
         first = 0
         for k, store in enumerate(stores):
             rows = store.rows()

@@ -27,7 +27,9 @@ def split_of_fold(fold: int) -> str:
     return "train" if fold < 9 else SPLITS[fold - 8]
 
 
-def assign(patients: Sequence[str], folds: Sequence[int] | None = None, shares: Sequence[float] = SHARES) -> tuple[np.ndarray, int]:
+def assign(
+    patients: Sequence[str], folds: Sequence[int] | None = None, shares: Sequence[float] = SHARES
+) -> tuple[np.ndarray, int]:
     """The split of each row as a place in SPLITS (N,) int8, and how many patients had folds that contradict each other.
 
     patients: an id for each row; recordings of unknown people need ids of their own, a number below 0 is refused.
@@ -36,7 +38,10 @@ def assign(patients: Sequence[str], folds: Sequence[int] | None = None, shares: 
     """
     nobody = [k for k, p in enumerate(patients) if not isinstance(p, str) and not p >= 0]
     if nobody:
-        raise ValueError(f"row {nobody[0]}: patient {patients[nobody[0]]} stands for nobody: give each such recording an id of its own")
+        raise ValueError(
+            f"row {nobody[0]}: patient {patients[nobody[0]]} stands for nobody: "
+            "give each such recording an id of its own"
+        )
     # As objects: numpy's own texts lose NULs at their end, and with them who is who.
     names, place = np.unique(np.array([str(p) for p in patients], dtype=object), return_inverse=True)
     folds = np.zeros(len(place), int) if folds is None else np.asarray(folds, int)

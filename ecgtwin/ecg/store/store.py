@@ -26,9 +26,36 @@ from ..quality import BAD, FLAGS, bits
 from ..record import ECG
 from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint, load, rising
 
-COLUMNS = ("patient", "time", "sex", "age", "heart_rate", "heart_rate_given", "flags", "split", "fold", "start", "valid", "hash", "print")
+COLUMNS = (
+    "patient",
+    "time",
+    "sex",
+    "age",
+    "heart_rate",
+    "heart_rate_given",
+    "flags",
+    "split",
+    "fold",
+    "start",
+    "valid",
+    "hash",
+    "print",
+)
 KINDS = {"time": "M"} | dict.fromkeys(
-    ("patient", "sex", "flags", "split", "fold", "valid", "hash", "print", "text_key", "statements", "statement_offsets"), "iu"
+    (
+        "patient",
+        "sex",
+        "flags",
+        "split",
+        "fold",
+        "valid",
+        "hash",
+        "print",
+        "text_key",
+        "statements",
+        "statement_offsets",
+    ),
+    "iu",
 )
 """What kind of numbers a column holds; "f" for all others."""
 TEXTS = ("name", "report", "codes", "patients")
@@ -85,19 +112,27 @@ class Store:
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             if facts["format"] != FORMAT:
-                raise ValueError(f"{path} has format {facts['format']!r:.40}: this version reads format {FORMAT}; prepare it again")
+                raise ValueError(
+                    f"{path} has format {facts['format']!r:.40}: this version reads format {FORMAT}; prepare it again"
+                )
             wrong = [name for name, fits in FACTS.items() if not fits(facts[name])]
-            missing = [name for name in COLUMNS if name not in facts["columns"]] + [n for n in TEXTS if n not in facts["texts"]]
+            missing = [name for name in COLUMNS if name not in facts["columns"]] + [
+                n for n in TEXTS if n not in facts["texts"]
+            ]
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             why = f"{type(error).__name__}: {error}"[:120]
             raise ValueError(f"{path} is damaged ({why}): prepare the store again") from None
         if wrong or missing:
-            raise ValueError(f"{path} is damaged ({', '.join(wrong + missing)} wrong or missing): prepare the store again")
+            raise ValueError(
+                f"{path} is damaged ({', '.join(wrong + missing)} wrong or missing): prepare the store again"
+            )
         expected = facts["ecgs"] * len(facts["leads"]) * facts["samples"] * 2
         signals = folder / "signals.npy"
         size = signals.stat().st_size if signals.is_file() else -1
         if size < expected:
-            raise ValueError(f"{signals} has {size} bytes, {expected} and a header are expected: copy or prepare it again")
+            raise ValueError(
+                f"{signals} has {size} bytes, {expected} and a header are expected: copy or prepare it again"
+            )
         return cls(folder, facts)
 
     def __len__(self) -> int:
@@ -139,8 +174,14 @@ class Store:
     def _file(self) -> tuple[int, int]:
         """File descriptor and where the first row begins."""
         signals = self.signals
-        if signals.shape != (len(self), len(self.leads), self.samples) or signals.dtype != np.int16 or not signals.flags.c_contiguous:
-            raise ValueError(f"{signals.filename} holds {signals.dtype} {signals.shape}: it does not belong to this store")
+        if (
+            signals.shape != (len(self), len(self.leads), self.samples)
+            or signals.dtype != np.int16
+            or not signals.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"{signals.filename} holds {signals.dtype} {signals.shape}: it does not belong to this store"
+            )
         number = os.open(signals.filename, os.O_RDONLY)
         weakref.finalize(self, os.close, number)
         return number, signals.offset
@@ -149,7 +190,8 @@ class Store:
         return Store.open, (self.folder,)  # an open file does not travel to another process
 
     def read(self, rows: Sequence[int] | np.ndarray | slice, out: np.ndarray | None = None) -> np.ndarray:
-        """Signals (k, 8, samples) int16 in steps of 1 uV, in the order asked for. out: an array to fill, to save allocation."""
+        """Signals (k, 8, samples) int16 in steps of 1 uV, in the order asked for. out: an array
+        to fill, to save allocation."""
         rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, np.int64)
         if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
             raise IndexError(f"rows {rows.min()} to {rows.max()}: the store has rows 0 to {len(self) - 1}")
@@ -162,7 +204,9 @@ class Store:
         place = memoryview(out.reshape(len(rows), -1)).cast("B") if len(rows) else b""
         for k, row in enumerate(rows.tolist()):
             if os.preadv(number, [place[k * size : (k + 1) * size]], first + row * size) != size:
-                raise ValueError(f"{self.folder / 'signals.npy'} ends before row {row}: the store is damaged, prepare it again")
+                raise ValueError(
+                    f"{self.folder / 'signals.npy'} ends before row {row}: the store is damaged, prepare it again"
+                )
         return out
 
     def millivolts(self, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
@@ -170,8 +214,9 @@ class Store:
         return self.read(rows) * np.float32(1 / GAIN)
 
     def column(self, name: str) -> np.ndarray:
-        """One number per row, memory-mapped: patient (place in `patients`), time, sex (place in SEXES), age (years), heart_rate and
-        heart_rate_given (beats/min), flags, split (place in SPLITS), fold, start (s), valid (samples that are recorded), hash, ..."""
+        """One number per row, memory-mapped: patient (place in `patients`), time, sex (place in SEXES), age (years),
+        heart_rate and heart_rate_given (beats/min), flags, split (place in SPLITS), fold, start (s), valid (samples
+        that are recorded), hash, ..."""
         if name not in self._columns:
             if name not in {*self.facts["columns"], "statements", "statement_offsets"}:
                 raise KeyError(f"no column {name!r:.60}: this store has {', '.join(self.facts['columns'])}")
@@ -179,8 +224,14 @@ class Store:
             values = load(path)
             limits = {"sex": len(SEXES), "split": len(SPLITS), "statements": len(self.vocabulary)}
             limits["patient"] = len(self.texts("patients")) if name == "patient" else 0
-            rows = {"statements": len(values) if values.ndim else 0, "statement_offsets": len(self) + 1}.get(name, len(self))
-            fits = values.ndim == (2 if name == "print" else 1) and len(values) == rows and values.dtype.kind in KINDS.get(name, "f")
+            rows = {"statements": len(values) if values.ndim else 0, "statement_offsets": len(self) + 1}.get(
+                name, len(self)
+            )
+            fits = (
+                values.ndim == (2 if name == "print" else 1)
+                and len(values) == rows
+                and values.dtype.kind in KINDS.get(name, "f")
+            )
             if fits and name in limits and len(values):
                 fits = 0 <= values.min() and values.max() < limits[name]
             if not fits:
@@ -195,7 +246,10 @@ class Store:
         if name not in self._texts:
             texts = Texts(self.folder / "columns", name)
             if name != "patients" and len(texts) != len(self):
-                raise ValueError(f"{self.folder / 'columns' / name}.npy has {len(texts)} texts for {len(self)} ECGs: prepare it again")
+                raise ValueError(
+                    f"{self.folder / 'columns' / name}.npy has {len(texts)} texts for {len(self)} ECGs: "
+                    "prepare the store again"
+                )
             self._texts[name] = texts
         return self._texts[name]
 
@@ -211,7 +265,10 @@ class Store:
     def _statements(self) -> tuple[np.ndarray, np.ndarray]:
         ids, offsets = self.column("statements"), self.column("statement_offsets")
         if not rising(offsets, len(ids)):
-            raise ValueError(f"{self.folder / 'columns'}: statements and their offsets do not belong together: prepare the store again")
+            raise ValueError(
+                f"{self.folder / 'columns'}: statements and their offsets do not belong together: "
+                "prepare the store again"
+            )
         return ids, offsets
 
     def statement_ids(self, row: int) -> np.ndarray:
@@ -269,12 +326,16 @@ class Store:
         )
 
     def table(self, rows: Sequence[int] | np.ndarray | None = None) -> pd.DataFrame:
-        """What is known about rows (None: all) in plain types, indexed by row; for looking at, a few hundred thousand at most.
+        """What is known about rows (None: all) in plain types, indexed by row; for looking at,
+        a few hundred thousand at most.
 
-        Columns: name, patient, time, split, sex, age, heart_rate, heart_rate_given, statements (tuple), codes, report, flags (tuple).
+        Columns: name, patient, time, split, sex, age, heart_rate, heart_rate_given, statements
+        (tuple), codes, report, flags (tuple).
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows)
-        numbers = {name: np.asarray(self.column(name))[rows] for name in ("time", "age", "heart_rate", "heart_rate_given")}
+        numbers = {
+            name: np.asarray(self.column(name))[rows] for name in ("time", "age", "heart_rate", "heart_rate_given")
+        }
         split, sex = (np.asarray(self.column(name))[rows] for name in ("split", "sex"))
         return pd.DataFrame(
             {

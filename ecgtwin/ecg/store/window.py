@@ -1,7 +1,8 @@
-"""From a recording to windows of one shape: 8 independent leads, one rate, 1 uV steps, with what was repaired or found wrong.
+"""From a recording to windows of one shape: 8 independent leads, one rate, 1 uV steps, with
+what was repaired or found wrong.
 
-Order: missing samples bridged, a constant tail cropped, the whole recording resampled (so that only its two ends have an
-edge), windows cut, each lead's median removed.
+Order: missing samples bridged, a constant tail cropped, the whole recording resampled (so that only its two ends have
+an edge), windows cut, each lead's median removed.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,15 @@ from .columns import GAIN
 GAP, MISSING = 0.2, 0.02
 """Longest gap in s, and largest share of missing samples in a lead's window, that are bridged."""
 MISMATCH = 0.03
-"""mV (standard deviation) that limb leads may differ from what I and II give; rounding is 0.001 to 0.005, aVL for aVF at least 0.04."""
+"""mV (standard deviation) that limb leads may differ from what I and II give; rounding is 0.001 to
+0.005, aVL for aVF at least 0.04."""
 COMPLETE = 0.95
 """Share of a window that must be recorded; the rest is mirrored."""
 
 
 class Window(NamedTuple):
-    """signal (8, samples) int16 in uV; flags as a number; heart_rate in beats/min or NaN; valid: samples that were recorded."""
+    """signal (8, samples) int16 in uV; flags as a number; heart_rate in beats/min or NaN; valid:
+    samples that were recorded."""
 
     signal: np.ndarray
     flags: int
@@ -36,7 +39,8 @@ class Window(NamedTuple):
 
 
 def cut(ecg: ECG, starts: Sequence[float], *, rate: float, seconds: float) -> list[Window]:
-    """Windows of `seconds` from `starts` (s) at `rate` (Hz). ValueError where a lead is missing and cannot be derived."""
+    """Windows of `seconds` from `starts` (s) at `rate` (Hz). ValueError where a lead is
+    missing and cannot be derived."""
     eight = ecg.select(INDEPENDENT)
     missing = ~np.isfinite(eight.signal)
     x = bridged(eight.signal, missing) if missing.any() else eight.signal
@@ -53,7 +57,9 @@ def cut(ecg: ECG, starts: Sequence[float], *, rate: float, seconds: float) -> li
         flags += on(tail_cropped=cropped and b > x.shape[1])
         signal, more, valid = stored(y[:, first : first + samples], samples)
         beats = heart_rate(x[:, a:b], ecg.rate) if ecg.rate >= 50 else None
-        found.append(Window(signal, bits(*{*flags, *more}), np.nan if beats is None else plausible_heart_rate(beats), valid))
+        found.append(
+            Window(signal, bits(*{*flags, *more}), np.nan if beats is None else plausible_heart_rate(beats), valid)
+        )
     return found
 
 
@@ -94,7 +100,8 @@ def gaps(missing: np.ndarray, rate: float) -> list[str]:
 
 
 def stored(y: np.ndarray, samples: int) -> tuple[np.ndarray, list[str], int]:
-    """A window (8, up to samples) in mV as int16, completed by mirroring its end, or by zeros where too much is missing."""
+    """A window (8, up to samples) in mV as int16, completed by mirroring its end, or by
+    zeros where too much is missing."""
     valid = y.shape[1]
     if valid == 0:
         return np.zeros((len(INDEPENDENT), samples), np.int16), ["short"], 0

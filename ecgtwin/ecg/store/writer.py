@@ -61,7 +61,9 @@ def assemble(
     flags |= np.where(repeated(numbers["hash"], flags), np.uint32(bits("duplicate")), np.uint32(0))
     given = table["heart_rate_given"].to_numpy(np.float32)
     with np.errstate(invalid="ignore"):
-        flags |= np.where(np.abs(numbers["heart_rate"] - given) > DISAGREE, np.uint32(bits("rate_disagrees")), np.uint32(0))
+        flags |= np.where(
+            np.abs(numbers["heart_rate"] - given) > DISAGREE, np.uint32(bits("rate_disagrees")), np.uint32(0)
+        )
     statements = table["statements"].tolist()
     texts = [report if not ids else "\0".join(source.vocabulary[k] for k in ids) for ids, report in
              zip(statements, table["report"], strict=True)]  # fmt: skip
@@ -75,17 +77,23 @@ def assemble(
         "fold": table["fold"].to_numpy(np.int8),
         "start": table["start"].to_numpy(np.float32),
         "heart_rate_given": given,
-        "text_key": np.array([fingerprint(np.frombuffer(t.encode(errors="replace"), np.uint8)) for t in texts], np.uint64),
+        "text_key": np.array(
+            [fingerprint(np.frombuffer(t.encode(errors="replace"), np.uint8)) for t in texts], np.uint64
+        ),
         "statements": np.array([k for ids in statements for k in ids], np.int16),
         "statement_offsets": np.cumsum([0, *map(len, statements)]),
     }
-    numbers |= {name: table[name].to_numpy(np.float32) for name in table.columns if name not in {*COLUMNS, "statements"}}
+    numbers |= {
+        name: table[name].to_numpy(np.float32) for name in table.columns if name not in {*COLUMNS, "statements"}
+    }
     for name, values in numbers.items():
         np.save(columns / f"{name}.npy", values)
     for name in TEXTS:
         Texts.write(columns, name, patients.tolist() if name == "patients" else table[name].tolist())
     usable = (flags & np.uint32(bits(*BAD))) == 0
-    problems = dict(source.problems) | ({"patients whose folds contradict each other": contradicting} if contradicting else {})
+    problems = dict(source.problems) | (
+        {"patients whose folds contradict each other": contradicting} if contradicting else {}
+    )
     facts = {
         "format": FORMAT,
         "source": source.name,

@@ -40,7 +40,10 @@ def test_a_code_for_sex_is_not_guessed_and_not_dropped(tmp_path):
     write(tmp_path / "r", heart(), comments=("age: sixty", "sex: 1"))
     one = ECG.read(tmp_path / "r")
     assert one.sex is None and one.age is None
-    assert one.notes == ("age 'sixty' was not understood: expected years", "sex '1' was not understood: expected female or male")
+    assert one.notes == (
+        "age 'sixty' was not understood: expected years",
+        "sex '1' was not understood: expected female or male",
+    )
     assert sex_of("1") is None and sex_of("1", {"1": "female"}) == "female"
     write(tmp_path / "s", heart(), comments=("age: unknown", "sex: Unknown"))
     assert ECG.read(tmp_path / "s").notes == ()
@@ -63,7 +66,9 @@ def test_strangers_called_unknown_are_strangers(tmp_path):
 
 
 def test_keys_and_values_of_comments():
-    said = comment_fields(["# Age: 63", "#<age>: 65 <sex>: F <diagnoses> Coronary artery disease", "Dx: 1,2", "nothing", "empty:"])
+    said = comment_fields(
+        ["# Age: 63", "#<age>: 65 <sex>: F <diagnoses> Coronary artery disease", "Dx: 1,2", "nothing", "empty:"]
+    )
     assert said == {"age": ["63", "65"], "sex": ["F"], "diagnoses": ["Coronary artery disease"], "dx": ["1,2"]}
 
 

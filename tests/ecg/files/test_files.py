@@ -17,7 +17,9 @@ def ecg(rate=500.0, **more):
 @pytest.mark.parametrize("ending", ["hea", "csv", "npz"])
 @pytest.mark.parametrize("rate", [100.0, 102.4, 500.0])
 def test_what_is_written_is_read_again(tmp_path, ending, rate):
-    one = ecg(rate, sex="female", age=63.0, patient="p 7", reports=("atrial fibrillation", "low QRS voltage"), synthetic=True)
+    one = ecg(
+        rate, sex="female", age=63.0, patient="p 7", reports=("atrial fibrillation", "low QRS voltage"), synthetic=True
+    )
     two = ECG.read(one.write(tmp_path / f"a.{ending}"))
     assert np.abs(two.signal - one.signal).max() <= 0.5e-3 + 1e-6
     assert two.rate == pytest.approx(rate) and two.leads == one.leads
@@ -103,7 +105,12 @@ def test_decimal_commas(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("time;I;II\n" + "\n".join(f"{k / 250:.4f};0,25;{k % 5 / 5}".replace(".", ",") for k in range(500)))
     one = ECG.read(path)
-    assert one.rate == 250 and one.leads == ("I", "II") and one.signal[0, 0] == 0.25 and one.signal[1, 3] == np.float32(0.6)
+    assert (
+        one.rate == 250
+        and one.leads == ("I", "II")
+        and one.signal[0, 0] == 0.25
+        and one.signal[1, 3] == np.float32(0.6)
+    )
 
 
 def test_leads_can_be_named_over_the_header(tmp_path):
@@ -162,8 +169,32 @@ def test_headers_with_anything_in_them(tmp_path_factory, lines, samples):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["time", "I", "II (uV)", "v1", "aVR_mV", "x", "", "# rate: 100", "# age: 5", "\n", ",", ";", "0.1", "-2",
-                                 "nan", "1e400", "0,5"]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "time",
+                "I",
+                "II (uV)",
+                "v1",
+                "aVR_mV",
+                "x",
+                "",
+                "# rate: 100",
+                "# age: 5",
+                "\n",
+                ",",
+                ";",
+                "0.1",
+                "-2",
+                "nan",
+                "1e400",
+                "0,5",
+            ]
+        ),
+        max_size=40,
+    )
+)
 def test_tables_with_anything_in_them(tmp_path_factory, parts):
     path = tmp_path_factory.mktemp("t") / "a.csv"
     path.write_text("".join(parts))
@@ -218,7 +249,12 @@ def test_a_npz_that_lacks_something(tmp_path):
     np.savez(tmp_path / "a.npz", signal=np.zeros((2, 10)))
     with pytest.raises(ValueError, match="lacks rate, leads"):
         ECG.read(tmp_path / "a.npz")
-    for bad in ({"rate": [1, 2]}, {"rate": "fast"}, {"signal": np.zeros((1, 9), complex)}, {"signal": np.zeros((1, 9), "U3")}):
+    for bad in (
+        {"rate": [1, 2]},
+        {"rate": "fast"},
+        {"signal": np.zeros((1, 9), complex)},
+        {"signal": np.zeros((1, 9), "U3")},
+    ):
         np.savez(tmp_path / "c.npz", **{"signal": np.zeros((1, 9)), "rate": 100, "leads": ["I"]} | bad)
         with pytest.raises(ValueError, match="c.npz"):
             ECG.read(tmp_path / "c.npz")
@@ -253,7 +289,9 @@ def test_every_format_is_read_as_by_wfdb(tmp_path, formats):
         write_dir=str(tmp_path),
     )
     oracle, found = wfdb.rdrecord(str(tmp_path / "r")), ECG.read(tmp_path / "r.hea")
-    assert found.rate == oracle.fs and found.leads == ("V1", "II", "aVF") and found.notes == ("channels left out: ecg_x",)
+    assert (
+        found.rate == oracle.fs and found.leads == ("V1", "II", "aVF") and found.notes == ("channels left out: ecg_x",)
+    )
     np.testing.assert_allclose(found.signal.T, oracle.p_signal[:, [0, 2, 3]] * [1, 1e-3, 1], rtol=1e-6)
 
 
@@ -262,7 +300,11 @@ def test_a_record_in_two_files_with_missing_samples_and_no_length(tmp_path):
     first[4, 1] = -32768
     (tmp_path / "a.dat").write_bytes(b"12345678" + first.tobytes())
     (tmp_path / "b.dat").write_bytes(second.tobytes())
-    lines = ["r 4 100", *(f"a.dat 16+8 10(5)/mV 16 0 0 0 0 {lead}" for lead in ("I", "II", "V1")), "b.dat 16 0/mV 16 0 0 0 0 V2"]
+    lines = [
+        "r 4 100",
+        *(f"a.dat 16+8 10(5)/mV 16 0 0 0 0 {lead}" for lead in ("I", "II", "V1")),
+        "b.dat 16 0/mV 16 0 0 0 0 V2",
+    ]
     (tmp_path / "r.hea").write_text("\n".join(lines) + "\n")
     found = ECG.read(tmp_path / "r")
     assert found.leads == ("I", "II", "V1", "V2") and np.isnan(found.signal[1, 4]) and np.isnan(found.signal).sum() == 1
@@ -275,7 +317,9 @@ def test_a_record_in_two_files_with_missing_samples_and_no_length(tmp_path):
 
 def test_real_records_are_read_as_by_wfdb(shared_data):
     paths = [*sorted((shared_data / "ptbxl" / "records500").rglob("*.hea"))[:6], *shared_data.rglob("JS2000?.hea")]
-    paths += sorted((shared_data / "ptbxl" / "records100").rglob("*.hea"))[:6] + list((shared_data / "ptbdb").rglob("*.hea"))
+    paths += sorted((shared_data / "ptbxl" / "records100").rglob("*.hea"))[:6] + list(
+        (shared_data / "ptbdb").rglob("*.hea")
+    )
     assert paths
     for path in paths:
         oracle, found = wfdb.rdrecord(str(path.with_suffix(""))), ECG.read(path)
@@ -390,7 +434,9 @@ def test_messages_are_short(tmp_path, name, content):
     st.dictionaries(
         st.sampled_from(["signal", "rate", "leads", "units", "gain", "comments", "x"]),
         arrays(np.float64, st.tuples(st.integers(0, 3), st.integers(0, 4)) | st.just(()))
-        | st.sampled_from([100.0, 2**80, "mV", "I", ["I", "II"], [["I"]], "", np.array(["age: 5"]), np.datetime64("2020")]),
+        | st.sampled_from(
+            [100.0, 2**80, "mV", "I", ["I", "II"], [["I"]], "", np.array(["age: 5"]), np.datetime64("2020")]
+        ),
     )
 )
 def test_archives_with_anything_in_them(tmp_path_factory, content):

@@ -41,7 +41,9 @@ def test_signals_in_any_order(store):
     assert whole.shape == (20, 8, 1024) and whole.dtype == np.int16 and np.abs(whole).max() > 500
     rows = [7, 0, 19, 7]
     assert np.array_equal(store.read(rows), whole[rows]) and np.array_equal(store.read(slice(3, 5)), whole[3:5])
-    assert np.allclose(store.millivolts(rows), whole[rows] / 1000, atol=1e-6) and store.millivolts([0]).dtype == np.float32
+    assert (
+        np.allclose(store.millivolts(rows), whole[rows] / 1000, atol=1e-6) and store.millivolts([0]).dtype == np.float32
+    )
     out = np.empty((2, 8, 1024), np.int16)
     assert store.read([4, 2], out) is out and np.array_equal(out, whole[[4, 2]])
     assert store.read([]).shape == (0, 8, 1024)
@@ -52,7 +54,14 @@ def test_signals_in_any_order(store):
 
 def test_a_row_as_an_ecg(store):
     got = store.ecg(3)
-    assert (got.patient, got.sex, got.age, got.reports, got.name, got.rate) == ("p1", "female", 33.0, ("beta", "alpha"), "r3", 102.4)
+    assert (got.patient, got.sex, got.age, got.reports, got.name, got.rate) == (
+        "p1",
+        "female",
+        33.0,
+        ("beta", "alpha"),
+        "r3",
+        102.4,
+    )
     assert store.ecg(2).sex is None and store.ecg(2).reports == () and not got.synthetic
     assert store.vocabulary == ("beta", "alpha", "gamma") and store.statement_ids(0).tolist() == [0, 1]
 
@@ -60,7 +69,13 @@ def test_a_row_as_an_ecg(store):
 def test_rows_as_a_table(store):
     table = store.table([3, 2])
     assert table.index.tolist() == [3, 2] and table["statements"].tolist() == [("beta", "alpha"), ()]
-    assert table.loc[3, ["name", "patient", "sex", "age", "report"]].tolist() == ["r3", "p1", "female", 33.0, "alpha|beta"]
+    assert table.loc[3, ["name", "patient", "sex", "age", "report"]].tolist() == [
+        "r3",
+        "p1",
+        "female",
+        33.0,
+        "alpha|beta",
+    ]
     assert table["sex"].tolist()[1] is None and table["split"].isin(["train", "validation", "test"]).all()
     assert len(store.table()) == 20 and list(store.table()["flags"]) == [()] * 20
 
@@ -109,7 +124,9 @@ def test_texts_of_any_kind(tmp_path):
     words = ["", "sinus", "Überleitung 2:1", "", "\ud800 lone", "|"]
     Texts.write(tmp_path, "t", words)
     got = Texts(tmp_path, "t")
-    assert list(got) == ["?" + w[1:] if w.startswith("\ud800") else w for w in words] and got[-1] == "|" and len(got) == 6
+    assert (
+        list(got) == ["?" + w[1:] if w.startswith("\ud800") else w for w in words] and got[-1] == "|" and len(got) == 6
+    )
     Texts.write(tmp_path, "e", [""])
     assert list(Texts(tmp_path, "e")) == [""]
     with pytest.raises(IndexError):
@@ -122,7 +139,19 @@ def test_flags_are_bits():
 
 
 def test_the_benchmark_runs_and_memory_is_flat(tmp_path):
-    command = [sys.executable, str(BENCH), "--rows", "20000", "--seconds", "0.3", "--folder", str(tmp_path), "--workers", "1", "--json"]
+    command = [
+        sys.executable,
+        str(BENCH),
+        "--rows",
+        "20000",
+        "--seconds",
+        "0.3",
+        "--folder",
+        str(tmp_path),
+        "--workers",
+        "1",
+        "--json",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr[-2000:]
     report = json.loads(result.stdout)["sparse, 20000 rows"]["int16"]
@@ -147,7 +176,9 @@ def test_reading_does_not_grow_with_the_store(tmp_path):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
-    return collect([ecg(k, patient=f"p{k // 2}", age=50.0, reports=("alpha",)) for k in range(4)], folder / "store").folder
+    return collect(
+        [ecg(k, patient=f"p{k // 2}", age=50.0, reports=("alpha",)) for k in range(4)], folder / "store"
+    ).folder
 
 
 def use(folder):
@@ -165,7 +196,13 @@ def test_missing_and_foreign_columns_are_told(small, tmp_path):
             with pytest.raises(ValueError, match="store"):
                 use(tmp_path / str(k))
     shutil.copytree(small, tmp_path / "s")
-    for name, values in (("sex", [9] * 4), ("split", [-1] * 4), ("patient", [0, 1, 2, 3]), ("flags", [0, 0]), ("statements", [0, 0, 0, 5])):
+    for name, values in (
+        ("sex", [9] * 4),
+        ("split", [-1] * 4),
+        ("patient", [0, 1, 2, 3]),
+        ("flags", [0, 0]),
+        ("statements", [0, 0, 0, 5]),
+    ):
         shutil.copy(small / "columns" / f"{name}.npy", tmp_path / "kept.npy")
         np.save(tmp_path / "s/columns" / f"{name}.npy", np.array(values))
         with pytest.raises(ValueError, match="does not belong to this store"):
@@ -174,8 +211,17 @@ def test_missing_and_foreign_columns_are_told(small, tmp_path):
     use(tmp_path / "s")
 
 
-KEYS = st.sampled_from(["format", "ecgs", "rate", "samples", "leads", "flags", "columns", "texts", "statements", "seconds", "source"])
-JSON = st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=5) | st.lists(st.text(max_size=3), max_size=3)
+KEYS = st.sampled_from(
+    ["format", "ecgs", "rate", "samples", "leads", "flags", "columns", "texts", "statements", "seconds", "source"]
+)
+JSON = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**70)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.text(max_size=3), max_size=3)
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -230,7 +276,10 @@ def test_strangers_are_nobody(tmp_path):
     assert set(one.texts("patients")) == set(two.texts("patients"))
     report = audit(one, [two])
     assert report["leaks"]["found"] == 0 and report["patients"]["patients"] == 0
-    assert report["patients"]["ecgs_without_patient_id"] == 3 and report["splits"]["table"]["train"] == {"ecgs": 3, "patients": 0}
+    assert report["patients"]["ecgs_without_patient_id"] == 3 and report["splits"]["table"]["train"] == {
+        "ecgs": 3,
+        "patients": 0,
+    }
     assert Pairs.of(one, "train").total == 0
     numbers = Pairs(np.arange(4), np.array([-1, -1, 7, 7]), np.arange(4), np.arange(4))
     assert numbers.total == 2 and set(np.concatenate(list(numbers.stream())).ravel()) == {2, 3}
