@@ -12,15 +12,28 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.train.checkpoint import save_tensors
 from ecgtwin.train.device import accelerator_of
+from ecgtwin.train.dry_run import flops
+from ecgtwin.train.loop import Training, fit
+from ecgtwin.train.stage import Stage
+from ecgtwin.training.base import BaseStage, Contrasted
+from ecgtwin.training.denoiser import DenoiserStage
+from ecgtwin.training.held_out import thinned
+from ecgtwin.training.vae import VAEStage
+from ecgtwin.training.weights import fingerprint
+from ecgtwin.twin.model import build_base, build_codec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SIZES = (512, 1024, 2048)
+STAGES = ("vae", "base", "denoiser")
 
 
 def ceiling(device: torch.device, precision: str, seconds: float = 0.6) -> float:
@@ -44,14 +57,12 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def measured(training, objective, steps: int) -> dict[str, Any]:
-    """Figures of some steps after two to warm up. The training is not to be used afterwards."""
-    from ecgtwin.train.dry import flops
-    from ecgtwin.train.loop import fit
-
-    work = flops(training, objective) * training.processes
+def measured(stage: Stage, accelerator, steps: int) -> dict[str, Any]:
+    """Figures of some steps after two to warm up. The stage is not to be used afterwards."""
+    training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
+    work = flops(training, stage) * training.processes
     seconds, waited = [], 0.0
-    for step in fit(training, objective):
+    for step in fit(training, stage):
         if step.number > 2:
             seconds.append(step.seconds)
             waited += step.waited
@@ -72,15 +83,13 @@ def measured(training, objective, steps: int) -> dict[str, Any]:
 
 
 def untrained(settings, table, folder: Path) -> tuple[Path, Path]:
-    """Files of an auto-encoder and an extractor as they are before training, for the stages that need them."""
-    from ecgtwin.train.checkpoint import save_tensors
-    from ecgtwin.training.base import Contrasted
-    from ecgtwin.twin.model import build_base, build_codec
-
-    meta = {"config": settings.model_dump(), "inputs": {"encoder": table.fingerprint}}
-    vae = save_tensors(folder / "vae" / "weights.safetensors", build_codec(settings.model).state_dict(), meta)
-    base = save_tensors(folder / "base" / "weights.safetensors", Contrasted(build_base(settings.model)).state_dict(), meta)
-    return vae, base
+    """Files of an auto-encoder and a base extractor as they are before training, for the stages that need them."""
+    vae, base = build_codec(settings.model), Contrasted(build_base(settings.model))
+    made = {"encoder": table.fingerprint, "vae": fingerprint(vae.state_dict())}
+    meta = {"config": settings.model_dump(), "inputs": made}
+    save_tensors(folder / "vae" / "weights.safetensors", vae.state_dict(), meta)
+    save_tensors(folder / "base" / "weights.safetensors", base.state_dict(), meta)
+    return folder / "vae" / "weights.safetensors", folder / "base" / "weights.safetensors"
 
 
 @app.command(help=__doc__)
@@ -97,34 +106,32 @@ def main(
 ) -> None:
     with refusing():
         accelerator = accelerator_of(cpu)
-        from ecgtwin.ecg.store.recordings import Recordings
-        from ecgtwin.training.base import train_base
-        from ecgtwin.training.denoiser import train_twin
-        from ecgtwin.training.held_out import thinned
-        from ecgtwin.training.vae import train_vae
-        from ecgtwin.training.weights import Where
-
-        names = ("vae", "base", "twin")
         # Pairs of two views only: how many other pairs there are among a few ECGs is chance, and they cost the same.
-        fixed = [f"train.{n}.steps={steps + 3}" for n in names]
-        fixed += [f"train.{n}.pairs={{real: 0.0, same: 1.0, simulated: 0.0}}" for n in names[1:]]
-        settings = o.settings_of(config, [*set_, *fixed], names, seed)
-        recordings: Recordings = o.recordings_of(store, settings)
-        table = o.table_of(statements, settings)
+        fixed = [f"train.{n}.steps={steps + 3}" for n in STAGES]
+        fixed += [f"train.{n}.pairs={{real: 0.0, same: 1.0, simulated: 0.0}}" for n in STAGES[1:]]
+        settings = o.settings_of(config, [*set_, *fixed], STAGES, seed)
+        recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
+        few = some(recordings, ecgs)
         found: dict[str, Any] = {"device": str(accelerator.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
         if accelerator.device.type == "cuda":
             found["gpu"] = torch.cuda.get_device_name(accelerator.device)
-
-        with tempfile.TemporaryDirectory() as folder:
-            vae, base = untrained(settings, table, Path(folder))
-            few = recordings.where(thinned(recordings.places("train"), ecgs))
-            where = Where(Path(folder), measure=lambda *given: measured(*given[:2], steps), accelerator=accelerator)
-            say("vae")
-            found["vae"] = train_vae(settings, recordings, where)
-            for name, train, weights in (("base", train_base, (vae,)), ("twin", train_twin, (vae, base))):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            vae, base = untrained(settings, table, folder)
+            for name, stage in (
+                ("vae", lambda: VAEStage(settings, recordings, accelerator)),
+                ("base", lambda: BaseStage.of(settings, few, vae, table, folder, accelerator)),
+                ("denoiser", lambda: DenoiserStage.of(settings, few, vae, base, table, folder, accelerator)),
+            ):
                 say(name)
-                found[name] = train(settings, few, *weights, table, where)
+                found[name] = measured(stage(), accelerator, steps)
         typer.echo(json.dumps(found, indent=1) if as_json else told(found))
+
+
+def some(recordings: Recordings, ecgs: int) -> Recordings:
+    """At most so many training ECGs, and as many of validation patients, without which no stage is made."""
+    chosen = [thinned(recordings.places(split), ecgs) for split in ("train", "validation")]
+    return recordings.where(np.sort(np.concatenate(chosen)))
 
 
 def told(found: dict[str, Any]) -> str:
@@ -133,7 +140,7 @@ def told(found: dict[str, Any]) -> str:
         "| stage | batch | precision | samples/s | waiting for data | GFLOP/s | ceiling | utilisation |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in ("vae", "base", "twin"):
+    for name in STAGES:
         f = found[name]
         lines.append(
             f"| {name} | {f['batch']} | {f['precision']} | {f['samples_per_second']:.1f} | {f['waiting']:.2%} "

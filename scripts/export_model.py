@@ -1,7 +1,7 @@
 """Put the three stages' weights together into one model folder that `ECGTwin.from_pretrained` loads.
 
 python scripts/export_model.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors \
-    --twin runs/twin/weights.safetensors --output model --half
+    --denoiser runs/denoiser/weights.safetensors --output model --half
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def main(
     store: o.Stores,
     vae: o.Vae,
     base: o.Base,
-    twin: Annotated[Path, typer.Option(help=f"weights.safetensors of train_twin.py, {o.MODEL}")],
+    denoiser: Annotated[Path, typer.Option(help=f"weights.safetensors of train_denoiser.py, {o.MODEL}")],
     output: Annotated[Path, typer.Option(help="the model folder to write")],
     statements: o.Statements = None,
     least: Annotated[int, typer.Option(help="training ECGs that a statement needs to count as known", min=1)] = 5,
@@ -35,7 +35,7 @@ def main(
 
         recordings = Recordings.of([Store.open(folder) for folder in store])
         table = StatementTable.load(statements or DEFAULT / "statements")
-        parts = export(recordings, table, vae, base, twin, output, least=least, half=half)
+        parts = export(recordings, table, vae, base, denoiser, output, least=least, half=half)
         size = (output / "weights.safetensors").stat().st_size / 2**20
         typer.echo(f"{output}: {len(parts.table.statements)} statements, {size:.1f} MiB")
 

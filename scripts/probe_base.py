@@ -45,17 +45,17 @@ def main(
         accelerator = accelerator_of(cpu)
         from ecgtwin.metrics.identity import identity, median_beats, whitening
         from ecgtwin.training.base import bases
-        from ecgtwin.training.condition_table import Labels
+        from ecgtwin.training.condition_table import ConditionTable
         from ecgtwin.training.held_out import validation
         from ecgtwin.training.latents import bank_of, views
-        from ecgtwin.training.weights import load_codec, load_extractor
+        from ecgtwin.training.weights import load_base, load_vae
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
-        codec, key = load_codec(vae)
+        codec, key = load_vae(vae)
         spare = tempfile.TemporaryDirectory()
         made = views(settings, recordings, codec, key, bank_of(vae, Path(spare.name)), accelerator)
-        labels = Labels.of(recordings, made.target_rates, table.statements, table.vectors)
+        labels = ConditionTable.of(recordings, made.target_rates, table, settings.model.condition)
         real = recordings.places("train", simulated=False)
         seen = torch.from_numpy(real if len(real) else recordings.places("train"))
         held = validation(recordings)
@@ -72,7 +72,7 @@ def main(
         rows: dict[str, dict[str, Any]] = {}
         for path in base:
             say(str(path))
-            extractor, _ = load_extractor(path, table, key)
+            extractor, _ = load_base(path, table, key)
             extractor.to(accelerator.device)
 
             def both(told: bool, extractor=extractor) -> tuple[np.ndarray, np.ndarray]:

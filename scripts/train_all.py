@@ -5,6 +5,7 @@ python scripts/train_all.py configs/small.yaml STORE OUT [--store COHORT] [--sta
 Run it again after an interruption: stages that are finished and whose inputs are unchanged are skipped, others go on.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
 from ecgtwin.train.device import accelerator_of
+from ecgtwin.training.recipe import train_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,12 +34,8 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
-        import json
-
         accelerator = accelerator_of(cpu)
-        from ecgtwin.training.recipe import train_all
-
-        settings = o.settings_of(config, set_, ("vae", "base", "twin"), seed)
+        settings = o.settings_of(config, set_, ("vae", "base", "denoiser"), seed)
         recordings = o.recordings_of([store, *more], settings)
         table = o.table_of(statements, settings)
         found = train_all(settings, recordings, table, out, least=least, half=half, accelerator=accelerator, report=say)

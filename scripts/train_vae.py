@@ -3,9 +3,47 @@
 python scripts/train_vae.py --store STORE --output runs/vae [--config configs/base.yaml] [--set train.vae.steps=100] [--resume]
 """
 
-from ecgtwin.cli.train import stage_app
+from pathlib import Path
 
-app = stage_app("vae", __doc__)
+import typer
+
+from ecgtwin.cli import train as o
+from ecgtwin.cli.errors import refusing
+from ecgtwin.train.device import accelerator_of
+from ecgtwin.train.dry_run import dry_run
+from ecgtwin.train.loop import Training, fit
+from ecgtwin.train.run import Run
+from ecgtwin.training.vae import VAEStage
+
+
+def main(
+    store: o.Stores,
+    output: o.Output,
+    config: o.Configuration = Path("configs/small.yaml"),
+    start: o.Start = None,
+    set_: o.Overrides = [],  # noqa: B006 typer reads it
+    resume: o.Resume = False,
+    dry: o.DryRun = False,
+    seed: o.Seed = None,
+    cpu: o.Cpu = False,
+    as_json: o.Json = False,
+) -> None:
+    with refusing():
+        settings = o.settings_of(config, set_, ("vae",), seed)
+        run, accelerator = Run(output, resume or dry), accelerator_of(cpu)
+        stage = VAEStage(settings, o.recordings_of(store, settings), accelerator, start)
+        training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
+        if dry:
+            return o.needed(dry_run(training, stage), as_json)
+        with run.of(training, stage):
+            for step in fit(training, stage):
+                run.log(step)
+                if stage.plan.due(step.number):
+                    run.keep(run.validate())
+                if stage.plan.saves(step.number) or step.stopping:
+                    run.save()
+        o.told(run.kept, as_json)
+
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)

@@ -15,16 +15,17 @@ from ecgtwin import Condition, ECGTwin
 from ecgtwin.cli import train as options
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.checkpoint import load_tensors
-from ecgtwin.training.base import train_base
-from ecgtwin.training.denoiser import train_twin
-from ecgtwin.training.weights import Where
+from ecgtwin.train.device import accelerator_of
+from ecgtwin.training.base import BaseStage
+from ecgtwin.training.denoiser import DenoiserStage
+from ecgtwin.training.recipe import train
 
 from .tiny_store import write_config, write_store
 from .twin.tiny import STATEMENTS, Letters
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-STAGES = ("vae", "base", "twin")
+STAGES = ("vae", "base", "denoiser")
 
 
 def command(script, *arguments):
@@ -45,7 +46,7 @@ def rows(folder, figure="loss"):
 
 def stage(place, name, *more, output=None, store=None):
     """The arguments of one stage's script, on what the fixture trained before it."""
-    needs = {"vae": (), "base": ("vae",), "twin": ("vae", "base")}[name]
+    needs = {"vae": (), "base": ("vae",), "denoiser": ("vae", "base")}[name]
     given = ["--store", store or place / "store", "--config", place / "tiny.yaml", "--output", output or place / "out" / name]
     given += [] if name == "vae" else ["--statements", place / "statements"]
     for need in needs:
@@ -69,7 +70,7 @@ def place(tmp_path_factory):
 
 def test_the_whole_recipe_takes_less_than_three_minutes_and_ends_in_a_model_that_generates(place):
     assert float((place / "seconds").read_text()) < 180
-    for name, figure in (("vae", "correlation"), ("base", "rank1"), ("twin", "held")):
+    for name, figure in (("vae", "correlation"), ("base", "rank1"), ("denoiser", "held")):
         assert sorted(rows(place / "out" / name, figure)) == [2, 4]
     model = ECGTwin.from_pretrained(place / "out" / "model", device="cpu")
     from ecgtwin.ecg.store import Store
@@ -85,13 +86,13 @@ def test_finished_stages_are_skipped_and_changed_ones_are_not(place):
     again = (place / "tiny.yaml", place / "store", place / "out", "--statements", place / "statements", "--least", 1, "--cpu", "--json")
     found = json.loads(run("train_all.py", *again).stdout)
     assert [found[name]["skipped"] for name in STAGES] == [True, True, True]
-    before = (place / "out" / "twin" / "weights.safetensors").read_bytes()
-    found = json.loads(run("train_all.py", *again, "--set", "train.twin.rate=0.002").stdout)
+    before = (place / "out" / "denoiser" / "weights.safetensors").read_bytes()
+    found = json.loads(run("train_all.py", *again, "--set", "train.denoiser.lr=0.002").stdout)
     assert [found[name]["skipped"] for name in STAGES] == [True, True, False]
-    assert (place / "out" / "twin" / "weights.safetensors").read_bytes() != before
+    assert (place / "out" / "denoiser" / "weights.safetensors").read_bytes() != before
     found = json.loads(run("train_all.py", *again).stdout)
     assert [found[name]["skipped"] for name in STAGES] == [True, True, False]
-    assert (place / "out" / "twin" / "weights.safetensors").read_bytes() == before
+    assert (place / "out" / "denoiser" / "weights.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -130,7 +131,7 @@ def test_two_processes_equal_one(place, name, tmp_path):
     a, b = rows(one), rows(tmp_path / "two")
     assert a.keys() == b.keys() and len(a) == 2
     assert [b[k] for k in a] == pytest.approx([a[k] for k in a], rel=1e-4)
-    figure = {"vae": "correlation", "base": "temperature", "twin": "held"}[name]
+    figure = {"vae": "correlation", "base": "temperature", "denoiser": "held"}[name]
     for k, value in rows(one, figure).items():
         assert rows(tmp_path / "two", figure)[k] == pytest.approx(value, rel=1e-3)
 
@@ -151,7 +152,7 @@ def test_another_text_encoder_is_refused(place, tmp_path):
         name, fingerprint = "other", "1" * 64
 
     StatementTable.build(STATEMENTS, Other()).save(tmp_path / "other")
-    arguments = stage(place, "twin", output=tmp_path / "twin")
+    arguments = stage(place, "denoiser", output=tmp_path / "denoiser")
     arguments[arguments.index("--statements") + 1] = tmp_path / "other"
     assert "encoder: 0000" in run(*arguments, code=2).stderr
 
@@ -160,15 +161,16 @@ def test_a_model_is_fine_tuned_on_other_data(place, tmp_path):
     """All three parts come from a model folder; what it knew stays known, and another start is not resumed."""
     model, store = place / "out" / "model", tmp_path / "mine"
     write_store(store, people=30, each=2)
-    own = ("--store", store, "--config", place / "tiny.yaml", "--output", tmp_path / "twin", "--vae", model, "--base", model, "--cpu")
-    still = ("--set", "train.twin.rate=1.0e-12", "--set", "train.twin.decay=0.0")
-    run("train_twin.py", *own, "--statements", place / "statements", "--start", model, *still)
-    assert (tmp_path / "twin" / "bank" / "bank.json").is_file() and not (model / "bank").exists()
-    tuned, began = load_tensors(tmp_path / "twin" / "weights.safetensors")[0], ECGTwin.from_pretrained(model).network.state_dict()
+    own = ("--store", store, "--config", place / "tiny.yaml", "--output", tmp_path / "denoiser", "--vae", model, "--base", model, "--cpu")
+    still = ("--set", "train.denoiser.lr=1.0e-12", "--set", "train.denoiser.weight_decay=0.0")
+    run("train_denoiser.py", *own, "--statements", place / "statements", "--start", model, *still)
+    assert (tmp_path / "denoiser" / "bank" / "bank.json").is_file() and not (model / "bank").exists()
+    tuned = load_tensors(tmp_path / "denoiser" / "weights.safetensors")[0]
+    began = ECGTwin.from_pretrained(model).parts.denoiser.state_dict()
     assert all((tuned[k] - v).abs().max() < 1e-6 for k, v in began.items())
-    refused = run("train_twin.py", *own, "--statements", place / "statements", *still, "--resume", code=2)
+    refused = run("train_denoiser.py", *own, "--statements", place / "statements", *still, "--resume", code=2)
     assert "start:" in refused.stderr
-    given = ("--store", store, "--vae", model, "--base", model, "--twin", tmp_path / "twin" / "weights.safetensors")
+    given = ("--store", store, "--vae", model, "--base", model, "--denoiser", tmp_path / "denoiser" / "weights.safetensors")
     run("export_model.py", *given, "--statements", place / "statements", "--least", 1, "--output", tmp_path / "model")
     before, after = (json.loads((folder / "config.json").read_text())["facts"] for folder in (model, tmp_path / "model"))
     assert before["statement_counts"].keys() <= after["statement_counts"].keys()
@@ -176,7 +178,7 @@ def test_a_model_is_fine_tuned_on_other_data(place, tmp_path):
 
 
 def test_weights_of_another_shape_are_refused(place, tmp_path):
-    wide = stage(place, "twin", "--start", place / "out" / "model", "--set", "model.denoiser.depth=2", output=tmp_path / "twin")
+    wide = stage(place, "denoiser", "--start", place / "out" / "model", "--set", "model.denoiser.depth=2", output=tmp_path / "denoiser")
     assert "do not fit" in run(*wide, code=2).stderr
 
 
@@ -208,25 +210,28 @@ def test_extractors_are_compared_and_probed(place):
 @pytest.mark.parametrize("inject", ["adax", "adaln", "cross"])
 def test_every_ablation_trains(place, network, inject, tmp_path):
     """One key away each."""
-    more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.twin.steps=2", "train.twin.precision=bf16"]
-    more += ["model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}"]
+    more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.denoiser.steps=2"]
+    more += ["train.denoiser.precision=bf16", "model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}"]
     settings, recordings, weights, table = ready(place, more)
-    figures = train_twin(settings, recordings, *weights, table, Where(tmp_path / "twin"))
+    accelerator, folder = accelerator_of(cpu=True), tmp_path / "denoiser"
+    figures = train(DenoiserStage.of(settings, recordings, *weights, table, folder, accelerator), folder, accelerator)
     assert figures["held"] > 0
-    names = load_tensors(tmp_path / "twin" / "weights.safetensors")[0]
+    names = load_tensors(tmp_path / "denoiser" / "weights.safetensors")[0]
     assert any(k.startswith("unet." if network == "unet" else "dit.") for k in names)
 
 
 @pytest.mark.parametrize("condition", ["add", "none"])
 def test_every_extractor_trains(place, condition, tmp_path):
-    more = [f"model.base.condition={condition}", "train.base.accumulate=2", "train.base.precision=bf16"]
+    more = [f"model.base.condition={condition}", "train.base.grad_accum=2", "train.base.precision=bf16"]
     settings, recordings, weights, table = ready(place, more)
-    figures = train_base(settings, recordings, weights[0], table, Where(tmp_path / "base"))
+    accelerator, folder = accelerator_of(cpu=True), tmp_path / "base"
+    figures = train(BaseStage.of(settings, recordings, weights[0], table, folder, accelerator), folder, accelerator)
     assert 0 <= figures["rank1"] <= 1 and rows(tmp_path / "base")
 
 
 def test_curves_of_trainings_are_drawn(place, tmp_path):
-    printed = run("plot_losses.py", *(place / "out" / name for name in ("vae", "twin")), "--figure", "loss", "--output", tmp_path / "a.png")
+    runs = [place / "out" / name for name in ("vae", "denoiser")]
+    printed = run("plot_losses.py", *runs, "--figure", "loss", "--output", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000 and printed.stdout.startswith("vae: 2:")
     assert "it has" in run("plot_losses.py", place / "out" / "vae", "--figure", "magic", "--output", tmp_path / "b.png", code=2).stderr
 

@@ -9,7 +9,7 @@ from ecgtwin.ecg.store import Store
 
 from .twin.tiny import CONFIG
 
-STAGE = {"steps": 4, "batch": 8, "rate": 1.0e-3, "warmup": 1, "validate_every": 2, "precision": "float32"}
+STAGE = {"steps": 4, "batch": 8, "lr": 1.0e-3, "warmup": 1, "validate_every": 2, "precision": "float32"}
 PAIRS = {"real": 0.0, "same": 0.5, "simulated": 0.5}
 
 
@@ -20,11 +20,11 @@ def write_store(folder: Path, people: int = 24, each: int = 3) -> Store:
 
 
 def tree(**stages: dict) -> dict:
-    """The configuration as a tree; `vae`, `base` and `twin` change settings of that stage."""
+    """The configuration as a tree; `vae`, `base` and `denoiser` change settings of that stage."""
     train = {
         "vae": STAGE | stages.get("vae", {}),
         "base": STAGE | {"pairs": PAIRS} | stages.get("base", {}),
-        "twin": STAGE | {"pairs": PAIRS} | stages.get("twin", {}),
+        "denoiser": STAGE | {"pairs": PAIRS} | stages.get("denoiser", {}),
         "bank": {"targets": 2, "views": 3},
     }
     return {"model": CONFIG, "train": train}

@@ -22,7 +22,7 @@ from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
 from ..text.statements import from_snomed
 from ..twin.condition import Condition
-from ..twin.twin import BASE_GUIDANCE, GUIDANCE, ECGTwin
+from ..twin.twin import ECGTwin
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
 SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz"}
@@ -107,8 +107,9 @@ def run(
     now, was, notes = conditions(model, reference, wish)
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
     notes += [note for note in used.notes if note not in notes]
-    guidance = GUIDANCE if options.guidance is None else options.guidance
-    base_guidance = BASE_GUIDANCE if options.base_guidance is None else options.base_guidance
+    tuned = model.config.sampling
+    guidance = tuned.guidance if options.guidance is None else options.guidance
+    base_guidance = tuned.base_guidance if options.base_guidance is None else options.base_guidance
     begin = time.perf_counter()
     twins = model.generate(
         used,

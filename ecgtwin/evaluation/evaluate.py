@@ -51,7 +51,7 @@ def own_conditions(recordings: Recordings, known: tuple[str, ...]) -> list[Condi
 def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
     """Correlation per lead and RMS error in uV of the auto-encoder: what the latent space can show at best."""
     x = torch.from_numpy(recordings.millivolts())
-    y = torch.cat([model.codec.decode(model.codec.encode(part.to(model.device))).cpu() for part in x.split(64)])
+    y = torch.cat([model.parts.vae.decode(model.parts.vae.encode(part.to(model.device))).cpu() for part in x.split(64)])
     a, b = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
     correlation = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)  # (N, 8)
     error = (x - y).square().mean(-1).sqrt() * 1000
@@ -70,13 +70,13 @@ def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[s
     beats, fitted = median_beats(held.millivolts(), held.rate), median_beats(train.millivolts(), train.rate)
     owners = train.patient
     conditions = own_conditions(held, model.statements)
-    z = [model.codec.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
+    z = [model.parts.vae.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
 
     def base(given: list[Condition]) -> np.ndarray:
         parts = np.array_split(np.arange(len(given)), np.cumsum([len(p) for p in z])[:-1])
         with torch.inference_mode():
             rows = [
-                model.extractor(p, model.conditions([given[i] for i in rows])) for p, rows in zip(z, parts, strict=True)
+                model.parts.base(p, model.conditions([given[i] for i in rows])) for p, rows in zip(z, parts, strict=True)
             ]
         return torch.cat(rows).cpu().numpy()
 

@@ -44,8 +44,8 @@ class Panel:
         conditions = own_conditions(chosen, model.statements)
         self.wanted = np.array([np.nan if c.heart_rate is None else c.heart_rate for c in conditions])
         with torch.inference_mode():
-            z = torch.cat([model.codec.encode(x.to(model.device)) for x in torch.from_numpy(chosen.millivolts()).split(64)])
-            base = model.extractor(z, model.conditions(conditions))
+            z = torch.cat([model.parts.vae.encode(x.to(model.device)) for x in torch.from_numpy(chosen.millivolts()).split(64)])
+            base = model.parts.base(z, model.conditions(conditions))
         self.requests = [Request(b, c, seed + k) for k, (b, c) in enumerate(zip(base, conditions, strict=True))]
         self.shape = tuple(z.shape)
         real = ecg_features(recordings.millivolts(), self.rate)
@@ -58,7 +58,7 @@ class Panel:
             return self.model.denoiser(self.requests, guidance=guidance, base_guidance=base_guidance)
         base = torch.stack([r.base for r in self.requests if r.base is not None])
         c = self.model.conditions([r.condition for r in self.requests], base)
-        return bind(self.model.network, self.model.network.prepare(c), self.model.config.diffusion.prediction)
+        return bind(self.model.parts.denoiser, self.model.parts.denoiser.prepare(c), self.model.config.diffusion.prediction)
 
     @torch.inference_mode()
     def draw(
@@ -71,7 +71,7 @@ class Panel:
 
     @torch.inference_mode()
     def signals(self, z: Tensor) -> np.ndarray:
-        return torch.cat([self.model.codec.decode(part).cpu() for part in z.split(64)]).numpy()
+        return torch.cat([self.model.parts.vae.decode(part).cpu() for part in z.split(64)]).numpy()
 
     def quality(self, z: Tensor, *, draws: int = 50) -> Quality:
         """Figures of latents drawn for this panel."""

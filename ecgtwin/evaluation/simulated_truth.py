@@ -78,7 +78,7 @@ def drawn(
         requests = [Request(b, wanted(t), seed + k) for k, (b, t) in enumerate(zip(bases, truths, strict=True))]
         twins = model.sample_in_parts(requests, batch, **options)
         with torch.inference_mode():
-            best = model.codec.decode(model.codec.encode(model.signals([t.ecg for t in truths])))
+            best = model.parts.vae.decode(model.parts.vae.encode(model.signals([t.ecg for t in truths])))
         clean = model.signals([t.clean for t in truths])
         yield name, Beats(*(median_beats(x.cpu().numpy(), rate) for x in (signals, clean, twins, best)))
 

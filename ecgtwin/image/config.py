@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..train.plan import Plan, Positive, Share
+from ..train.plan import Fraction, Plan, Positive
 from ..train.strict import Strict, parse, read_yaml
 
 
@@ -67,7 +67,7 @@ class UNetConfig(Strict):
     blocks: Positive = 2
     heads: Positive = 4
     groups: Positive = 32
-    dropout: Share = 0.0
+    dropout: Fraction = 0.0
 
 
 class DiTConfig(Strict):
@@ -114,14 +114,14 @@ class ModelConfig(Strict):
 class DataConfig(Strict):
     zoom: Annotated[float, Field(ge=1.0)] = 1.0
     """The shorter side is scaled to zoom x size, then a random size x size corner is cut out."""
-    shrunk: Share = 0.0
+    shrunk: Fraction = 0.0
     """Share of training draws that are first shrunk to half, so that the model learns what original size means."""
     held: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Share of the pictures that training never sees: for validation and evaluation."""
 
 
 class TrainConfig(Plan):
-    drop_caption: Share = 0.1
+    drop_caption: Fraction = 0.1
     kl: float = 1.0e-3
 
 

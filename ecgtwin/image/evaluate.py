@@ -18,7 +18,10 @@ from tqdm import tqdm
 from ..diffusion.solvers import Solver
 from ..metrics.frechet import frechet_distance, kernel_distance
 from ..nets.encoder import Encoder
-from ..train.loop import Plan, Training, fit
+from ..train.batch import Drawn
+from ..train.loop import Training, by_sample, fit
+from ..train.plan import Plan
+from ..train.stage import Backward
 from ..train.strict import parse
 from .config import DataConfig
 from .frame import frame_response
@@ -73,7 +76,7 @@ def train_judge(
     target = torch.tensor([names.index(c) for c in pictures.captions])
     torch.manual_seed(seed)
     judge = Judge(pictures.images[0].shape[0], names)
-    plan = Plan(steps=steps, batch=128, rate=2e-3, warmup=50, decay=0.05, average=0.99, seed=seed)
+    plan = Plan(steps=steps, batch=128, lr=2e-3, warmup=50, weight_decay=0.05, ema_decay=0.99, seed=seed)
     training = Training(judge, plan, accelerator=accelerator)
     for _ in tqdm(fit(training, Naming(pictures, target, plan.batch)), total=steps, desc="judge", disable=not progress):
         pass
@@ -95,6 +98,9 @@ class Naming:
 
     def load(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return batch
+
+    def backward(self, training: Training, batch: Drawn) -> Backward:
+        return by_sample(training, self.losses, batch)
 
     def losses(self, judge: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         x, rows = batch

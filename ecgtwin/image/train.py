@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ..diffusion import loss as losses
 from ..diffusion.schedule import Flow, Schedule
 from ..nets.vae import kl_per_sample, parameters, reconstruction_error
-from ..train.batch import stream
+from ..train.batch import Drawn, stream
 from ..train.checkpoint import load_tensors
-from ..train.loop import Training
+from ..train.loop import Training, by_sample
 from ..train.plan import FREE
-from ..train.run import Run, carry_out
+from ..train.run import Run, complete
+from ..train.stage import Backward, Figures
 from .codec import Latents, Pixels
 from .config import Config, TrainConfig
 from .files import build, build_schedule, build_text
@@ -120,6 +121,9 @@ class Reconstruct:
     def load(self, batch: Rows) -> Rows:
         return batch._replace(batch=self.pictures.cropped(batch.rows, batch.halved, batch.place))
 
+    def backward(self, training: Training, batch: Drawn) -> Backward:
+        return by_sample(training, self.losses, batch)
+
     def losses(self, vae: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         x = batch.batch.pixels
         y, posterior = vae(x, batch.noise)
@@ -205,6 +209,29 @@ def train_denoiser(
     return run_stage(network, stage, config, folder, resume, objective, validate, accelerator)
 
 
+class ImageStage:
+    """An objective as a stage, validated by a function."""
+
+    blocks = ()
+
+    def __init__(
+        self, name: str, network: nn.Module, plan: TrainConfig, objective: Reconstruct, config: Config, inputs: dict[str, str],
+        facts: dict[str, Any], validate: Callable[[nn.Module], Figures],
+    ):  # fmt: skip
+        self.name, self.network, self.plan, self.validate = name, network, plan, validate
+        self.config, self.inputs, self.facts, self.epoch = config.model_dump(), inputs, facts, len(objective.pictures)
+        self.draw, self.load, self.backward, self.names = objective.draw, objective.load, objective.backward, objective.names
+
+    def score(self, figures: Figures) -> None:
+        return None
+
+    def result(self, network: nn.Module) -> dict[str, Tensor]:
+        return network.state_dict()
+
+    def figure(self, network: nn.Module) -> None:
+        return None
+
+
 def run_stage(
     network: nn.Module,
     stage: TrainConfig,
@@ -225,12 +252,12 @@ def run_stage(
     clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
     began = {name: clock() - spent.get(name, 0.0) for name, clock in clocks.items()}
 
-    def timed(network: nn.Module) -> dict[str, float]:
+    inputs = {"model": config.model.model_dump_json(), "data": config.data.model_dump_json(), "train": stage.model_dump_json(exclude=FREE)}
+
+    def timed(network: nn.Module) -> Figures:
         return validate(network) | {name: round(clock() - began[name], 1) for name, clock in clocks.items()}
 
-    inputs = {"model": config.model.model_dump_json(), "data": config.data.model_dump_json(), "train": stage.model_dump_json(exclude=FREE)}
-    shown = {"stage": folder.name, **facts}
-    figures = carry_out(run, training, objective, config=config.model_dump(), inputs=inputs, facts=shown, validate=timed)
+    figures = complete(run, training, ImageStage(folder.name, network, stage, objective, config, inputs, facts, timed))
     network.load_state_dict(training.ema.shadow)
     network.eval()
     return facts | figures

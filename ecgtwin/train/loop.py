@@ -6,53 +6,24 @@ repeats the uninterrupted one.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .batch import ahead, cut, key_seed, stream, to
+from .batch import Drawn, ahead, cut, key_seed, stream, to
 from .checkpoint import load_tensors, pack_training, save_tensors, unpack_training
+from .device import accelerator_of
 from .ema import EMA
 from .plan import Plan
+from .stage import Backward, Batch, Task
 
-
-class Objective(Protocol):
-    """What is trained: samples in, a loss for each of them out."""
-
-    def draw(self, generator: torch.Generator) -> Any:
-        """Everything random of one whole batch, rows, noise, levels: nested tuples of tensors, samples first."""
-
-    def load(self, batch: Any) -> Any:
-        """What is read for a part of it, such as signals; on a thread of its own."""
-
-    def losses(self, network: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """One loss per sample (b,), and figures to log, scalars or per sample. `network` is to be called, nothing else."""
-
-    def names(self, batch: Any) -> list[str]:
-        """Which record each sample is, for messages."""
-
-
-class Contrast(Protocol):
-    """What is trained by comparing all samples of a batch: `embed` in place of `losses`, and `joint`."""
-
-    def draw(self, generator: torch.Generator) -> Any: ...
-
-    def load(self, batch: Any) -> Any: ...
-
-    def embed(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        """One embedding per sample (b, ...), and the parameters of the comparison, such as a temperature."""
-
-    def joint(self, embeddings: Tensor, parameters: Tensor, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss (scalar) of all samples of the whole drawn batch (B, ...)."""
-
-    def names(self, batch: Any) -> list[str]: ...
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Step(NamedTuple):
@@ -69,25 +40,28 @@ class Step(NamedTuple):
 class Training:
     """Network, optimiser, average and step count: what a checkpoint holds; and where all of it runs."""
 
-    def __init__(self, network: nn.Module, plan: Plan, *, blocks: tuple[type, ...] = (), accelerator: Accelerator | None = None):
-        """blocks: kinds of modules that `plan.recompute` computes twice instead of keeping what is inside of them."""
-        self.accelerator = accelerator or Accelerator()
+    def __init__(
+        self, network: nn.Module, plan: Plan, *, blocks: tuple[type[nn.Module], ...] = (), accelerator: "Accelerator | None" = None
+    ):
+        """blocks: kinds of modules that gradient checkpointing computes twice instead of keeping what is inside of them."""
+        self.accelerator = accelerator or accelerator_of(cpu=False)
         self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
-        if plan.batch % (self.processes * plan.accumulate):
+        if plan.batch % (self.processes * plan.grad_accum):
             raise ValueError(
-                f"batch {plan.batch} does not go into {self.processes} processes x {plan.accumulate} parts: choose a multiple of it"
+                f"batch {plan.batch} does not go into {self.processes} processes x {plan.grad_accum} parts: choose a multiple of it"
             )
-        self.network, self.plan, self.done, self.stop = network.to(self.device), plan, 0, False
-        if plan.recompute:
-            recompute(network, blocks)
-        self.ema = EMA(network, plan.average)
+        self.network, self.plan, self.done = network.to(self.device), plan, 0
+        self.stop, self.stopped = False, False  # asked of this process; agreed by all
+        if plan.gradient_checkpointing:
+            checkpointed(network, blocks)
+        self.ema = EMA(network, plan.ema_decay)
         # Norms, biases and learned tokens are not shrunk: decay acts on matrices and kernels only.
         weights = [p for p in network.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in weights if p.ndim >= 2], "weight_decay": plan.decay},
+            {"params": [p for p in weights if p.ndim >= 2], "weight_decay": plan.weight_decay},
             {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99), fused=self.device.type != "mps")
+        self.optimiser = torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.99), fused=self.device.type != "mps")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
         if plan.compile:
             network.compile()
@@ -119,17 +93,17 @@ class Training:
         return meta
 
 
-def recompute(network: nn.Module, blocks: tuple[type, ...]) -> None:
+def checkpointed(network: nn.Module, blocks: tuple[type, ...]) -> None:
     """Gradient checkpointing (Chen et al., arXiv 1604.06174) of all modules of these kinds, in place."""
     found = [module for module in network.modules() if isinstance(module, blocks)]
     if not found:
-        raise ValueError("recompute: this network has no blocks that can be computed twice; set it to false")
+        raise ValueError("gradient_checkpointing: this network has no blocks that can be computed twice; set it to false")
     for module in found:
         inside = module.forward
         module.forward = lambda *a, inside=inside, **k: checkpoint(inside, *a, use_reentrant=False, **k)
 
 
-def fit(training: Training, objective: Objective | Contrast) -> Iterator[Step]:
+def fit(training: Training, task: Task) -> Iterator[Step]:
     """Train from `training.done` to the plan's end, yielding after each step; `training.stop = True` ends it after one more.
 
     A loss or gradient that is not finite raises FloatingPointError, naming step and records, before the weights are touched.
@@ -137,32 +111,32 @@ def fit(training: Training, objective: Objective | Contrast) -> Iterator[Step]:
     plan, network, optimiser = training.plan, training.network, training.optimiser
     weights = [p for g in optimiser.param_groups for p in g["params"]]
     rank = training.accelerator.process_index
-    backward = by_contrast if hasattr(objective, "embed") else by_sample
 
     def draw(step: int):
-        whole = objective.draw(stream(plan.seed, step))
-        return whole, objective.load(cut(whole, rank, training.processes))
+        whole = task.draw(stream(plan.seed, step))
+        return whole, task.load(cut(whole, rank, training.processes))
 
     network.train()
     start = time.perf_counter()
     for batch in ahead(iter(range(training.done, plan.steps)), draw):
         for group in optimiser.param_groups:
-            group["lr"] = plan.rate_at(training.done)
-        value, figures, bad = backward(training, objective, batch.whole, to(batch.own, training.device))
+            group["lr"] = plan.lr_at(training.done)
+        loss, figures, broken = task.backward(training, batch._replace(own=to(batch.own, training.device)))
         training.scaler.unscale_(optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(weights, plan.clip)
-        figures, stopping = agreed(training, {"loss": value, "norm": norm} | figures)
+        norm = torch.nn.utils.clip_grad_norm_(weights, plan.grad_clip)
+        figures, stopping = agreed(training, {"loss": loss, "norm": norm} | figures)
         # In float16 a gradient that overflows is normal: the scaler leaves that step out and scales less from then on.
         healthy = torch.isfinite(torch.tensor([figures["loss"], 0.0 if training.scaler.is_enabled() else figures["norm"]])).all()
         if not healthy:
             optimiser.zero_grad(set_to_none=True)
-            names = objective.names(batch.own)
-            raise FloatingPointError(blame(training, figures, [names[k] for k in bad]))
+            names = task.names(batch.own)
+            raise FloatingPointError(blame(training, figures, [names[k] for k in broken]))
         training.scaler.step(optimiser)
         training.scaler.update()
         optimiser.zero_grad(set_to_none=True)
         training.ema.update(network)
         training.done += 1
+        training.stopped = stopping
         now = time.perf_counter()
         yield Step(training.done, figures, stopping, now - start, batch.waited)
         if stopping:
@@ -171,61 +145,69 @@ def fit(training: Training, objective: Objective | Contrast) -> Iterator[Step]:
         network.train()
 
 
-def by_sample(training: Training, objective: Objective, whole: Any, own: Any) -> tuple[Tensor, dict[str, Tensor], list[int]]:
-    """Gradients of the samples' mean loss, part by part. Returns loss, figures and which samples are not finite."""
-    parts = training.plan.accumulate
+Losses = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
+"""(network, batch) -> one loss per sample (b,), and figures to log, scalars or per sample. The network is to be called, nothing else."""
+Embed = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+"""(network, batch) -> one embedding per sample (b, ...), and the parameters of the comparison, such as a temperature."""
+Compare = Callable[[Tensor, Tensor, Batch], tuple[Tensor, dict[str, Tensor]]]
+"""(embeddings of the whole batch (B, ...), parameters, the whole drawn batch) -> loss (scalar) and figures."""
+
+
+def by_sample(training: Training, losses: Losses, batch: Drawn) -> Backward:
+    """Gradients of the samples' mean loss, part by part."""
+    parts = training.plan.grad_accum
     found, figures = [], []
     for k in range(parts):
         seed_part(training, k)
         with training.unsynchronised(k < parts - 1), training.autocast():
-            values, more = objective.losses(training.wrapped, cut(own, k, parts))
+            values, more = losses(training.wrapped, cut(batch.own, k, parts))
             training.scaler.scale(values.mean() / parts).backward()
         found.append(values.detach().float())
         figures.append({name: v.detach().float().mean() for name, v in more.items()})
     values = torch.cat(found)
     means = {name: torch.stack([f[name] for f in figures]).mean() for name in figures[0]}
-    return values.mean(), means, torch.nonzero(~torch.isfinite(values)).flatten().tolist()
+    return Backward(values.mean(), means, torch.nonzero(~torch.isfinite(values)).flatten().tolist())
 
 
-def by_contrast(training: Training, objective: Contrast, whole: Any, own: Any) -> tuple[Tensor, dict[str, Tensor], list[int]]:
+def by_contrast(training: Training, embed: Embed, compare: Compare, batch: Drawn) -> Backward:
     """Gradients of a loss over the whole batch, with the memory of a part (GradCache, Gao et al., arXiv 2101.06983).
 
     First the embeddings alone, of all parts in all processes; then the loss and its gradient on these; then each part
     again, with that gradient. Exact: the gradient is that of the whole batch at once.
     """
-    parts, processes = training.plan.accumulate, training.processes
-    whole = to(whole, training.device)
+    parts, processes = training.plan.grad_accum, training.processes
+    whole, own = to(batch.whole, training.device), batch.own
     if parts == processes == 1:
         seed_part(training, 0)
         with training.autocast():
-            embeddings, parameters = objective.embed(training.wrapped, own)
-        value, figures = objective.joint(embeddings.float(), parameters.float(), whole)
-        training.scaler.scale(value).backward()
-        return value.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(embeddings)
+            embeddings, parameters = embed(training.wrapped, own)
+        loss, figures = compare(embeddings.float(), parameters.float(), whole)
+        training.scaler.scale(loss).backward()
+        return Backward(loss.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(embeddings))
 
-    def embed(k: int) -> tuple[Tensor, Tensor]:
+    def embedded(k: int) -> tuple[Tensor, Tensor]:
         seed_part(training, k)
         with training.autocast():
-            embeddings, parameters = objective.embed(training.wrapped, cut(own, k, parts))
+            embeddings, parameters = embed(training.wrapped, cut(own, k, parts))
         return embeddings.float(), parameters.float()
 
     with torch.no_grad():
-        pairs = [embed(k) for k in range(parts)]
+        pairs = [embedded(k) for k in range(parts)]
     mine = torch.cat([e for e, _ in pairs])
     everybody = training.accelerator.gather(mine).requires_grad_()  # in the order of the processes, as the batch was cut
     parameters = pairs[0][1].detach().requires_grad_()
-    value, figures = objective.joint(everybody, parameters, whole)
-    slope, slope_parameters = torch.autograd.grad(value, (everybody, parameters))
+    loss, figures = compare(everybody, parameters, whole)
+    slope, slope_parameters = torch.autograd.grad(loss, (everybody, parameters))
     size = len(mine) // parts
     start = training.accelerator.process_index * len(mine)
     for k in range(parts):
         with training.unsynchronised(k < parts - 1):
-            embeddings, parameters = embed(k)
+            embeddings, parameters = embedded(k)
             part = slope[start + k * size : start + (k + 1) * size]
             # Processes are averaged afterwards, but this loss is a sum over their embeddings.
             surrogate = (embeddings * part).sum() * processes + (parameters * slope_parameters).sum() / parts
             training.scaler.scale(surrogate).backward()
-    return value.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(mine)
+    return Backward(loss.detach(), {k: v.detach() for k, v in figures.items()}, not_finite(mine))
 
 
 def not_finite(embeddings: Tensor) -> list[int]:
@@ -248,7 +230,10 @@ def agreed(training: Training, figures: dict[str, Tensor]) -> tuple[dict[str, fl
 
 
 def blame(training: Training, figures: dict[str, float], names: list[str]) -> str:
-    names = gather_object(names) if training.processes > 1 else names
+    if training.processes > 1:
+        from accelerate.utils import gather_object
+
+        names = gather_object(names)
     what = f"loss {figures['loss']:g}, gradient norm {figures['norm']:g} in step {training.done + 1}"
     if names:
         what += f"; not finite: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -256,5 +241,5 @@ def blame(training: Training, figures: dict[str, float], names: list[str]) -> st
         what += "; every sample's own loss is finite"
     return (
         f"{what}. Stopped before the weights were touched; the last checkpoint is intact: "
-        "resume from it with a lower rate, or leave the records out"
+        "resume from it with a lower learning rate, or leave the records out"
     )

@@ -8,10 +8,10 @@ from pydantic import Field
 from .strict import Strict
 
 Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-FREE = {"validate_every", "save_every", "accumulate", "recompute", "compile"}
+FREE = {"validate_every", "save_every", "grad_accum", "gradient_checkpointing", "compile"}
 """Settings that change how a training runs and not what it computes: they may differ when it is resumed."""
 
 
@@ -21,24 +21,24 @@ class Plan(Strict):
     steps: Positive
     batch: Positive
     """Samples in a step, all processes and accumulated parts together."""
-    rate: float
+    lr: float
     """Highest learning rate of AdamW."""
     warmup: int = 100
-    """Steps in which the rate rises linearly; then it falls along a cosine."""
+    """Steps in which the learning rate rises linearly; then it falls along a cosine."""
     floor: float = 0.05
-    """Share of the rate that is left at the end."""
-    decay: float = 0.01
-    """Weight decay of matrices and kernels; norms, biases and learned tokens have none."""
-    clip: float = 1.0
+    """Fraction of the learning rate that is left at the end."""
+    weight_decay: float = 0.01
+    """Of matrices and kernels; norms, biases and learned tokens have none."""
+    grad_clip: float = 1.0
     """Largest norm of the gradient."""
-    average: float = 0.999
-    """Decay of the exponential moving average of the weights, which is what a stage delivers."""
+    ema_decay: float = 0.999
+    """Of the exponential moving average of the weights, which is what a stage delivers."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
-    accumulate: Positive = 1
-    """Parts of a process's share of the batch that are in memory one after the other; the gradient is that of the whole batch,
+    grad_accum: Positive = 1
+    """Parts of a process's own part of the batch that are in memory one after the other; the gradient is that of the whole batch,
     in a contrast as well (gradient caching)."""
-    recompute: bool = False
-    """Gradient checkpointing: keep only the inputs of blocks and compute them again on the way back."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of blocks and compute them again on the way back."""
     compile: bool = False
     """torch.compile; needs a C++ compiler on CPUs."""
     validate_every: Positive = 250
@@ -46,12 +46,12 @@ class Plan(Strict):
     """Steps between checkpoints; null: as often as validation."""
     seed: int = 0
 
-    def rate_at(self, step: int) -> float:
-        """Linear warm-up, then a cosine from `rate` to `floor * rate`."""
+    def lr_at(self, step: int) -> float:
+        """Linear warm-up, then a cosine from `lr` to `floor * lr`."""
         if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
+            return self.lr * (step + 1) / self.warmup
         progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.rate * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+        return self.lr * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def due(self, step: int) -> bool:
         """Whether to validate after this many steps."""

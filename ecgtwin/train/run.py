@@ -3,18 +3,19 @@
 import csv
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from ..atomic import write_file
 from .checkpoint import load_tensors, save_tensors
-from .loop import Contrast, Objective, Step, Training, fit
+from .loop import Step, Training, fit
+from .stage import Figures, Stage
 
 STOPPED = 143
 """Exit code of a training that was asked to stop: 128 + SIGTERM."""
@@ -24,36 +25,49 @@ class Run:
     """Holds `last.safetensors` (to resume), `weights.safetensors` (averaged, to use), `losses.csv` and TensorBoard's files."""
 
     def __init__(self, folder: Path, resume: bool = False):
+        """FileExistsError where the folder holds a run that is not to be resumed."""
         self.folder, self.resume = Path(folder), resume
         self.last, self.weights = self.folder / "last.safetensors", self.folder / "weights.safetensors"
         self.losses = self.folder / "losses.csv"
+        self.best, self.kept = -float("inf"), {}
         if self.last.exists() and not resume:
             raise FileExistsError(f"{self.last} exists: pass --resume to go on, or another --output to start afresh")
 
-    def start(self, training: Training, facts: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Load the last checkpoint where there is one to go on from. Returns what was saved with it.
+    @contextmanager
+    def of(self, training: Training, stage: Stage) -> Iterator["Run"]:
+        """While a stage is trained: begin where the last checkpoint ended, and let SIGTERM end the training after its step.
 
-        inputs: what the training depends on, such as its configuration and the text encoder's fingerprint; ValueError where they
-        differ from the checkpoint's.
+        Then SystemExit is raised with code 143. ValueError where the checkpoint was made from other inputs.
         """
-        self.inputs, meta = inputs, {}
+        self.training, self.stage = training, stage
         if self.resume and self.last.exists():
-            same(load_tensors(self.last)[1].get("inputs", {}), inputs, self.last)
+            same(load_tensors(self.last)[1].get("inputs", {}), stage.inputs, self.last)
             meta = training.load(self.last)
+            self.best, self.kept = meta["best"], meta["figures"]
         if training.main:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._forget(training.done)
         self.bar = tqdm(total=training.plan.steps, initial=training.done, mininterval=2.0, disable=not training.main)
-        self.say(" ".join(f"{k}={v}" for k, v in facts.items()))
-        self.shown: dict[str, float] = {}
+        self.say(f"stage={stage.name} " + " ".join(f"{k}={v}" for k, v in stage.facts.items()))
+        self.shown: Figures = {}
         self.board = board(self.folder / "tensorboard", training.done) if training.main else None
         if training.main and self.board is None:
             self.say("no TensorBoard files: the package tensorboard is not installed")
-        return meta
+        try:
+            with stopping(training):
+                yield self
+        finally:
+            self.bar.close()
+            if self.board is not None:
+                self.board.close()
+        if training.stopped:
+            self.say(f"stopped after step {training.done}; go on with --resume")
+            raise SystemExit(STOPPED)
+        training.accelerator.wait_for_everyone()
 
     def say(self, text: str) -> None:
         """A line on the console, from one process, beside the reports on standard output."""
-        if not self.bar.disable:
+        if self.training.main:
             tqdm.write(text, file=sys.stderr)
 
     def _forget(self, done: int) -> None:
@@ -70,35 +84,60 @@ class Run:
 
         write_file(self.losses, write)
 
-    def log(self, step: Step, figures: dict[str, float] | None = None, every: int = 10) -> None:
-        """Progress on the console; every tenth step, and with validation figures, rows of the losses file and TensorBoard."""
+    def log(self, step: Step, every: int = 10) -> None:
+        """Progress on the console; every tenth step, and with each validation, rows of the losses file and TensorBoard."""
         self.bar.update()
-        self.shown |= step.figures | (figures or {})
+        if step.number % every == 0 or self.training.plan.due(step.number):
+            rates = {"steps_per_second": 1 / max(step.seconds, 1e-9), "waiting": step.waited / max(step.seconds, 1e-9)}
+            self.note(step.figures | rates)
+        self.show(step.figures)
+
+    def show(self, figures: Figures) -> None:
+        self.shown |= figures
         self.bar.set_postfix({k: f"{v:.4g}" for k, v in self.shown.items() if k != "norm"}, refresh=False)
-        if self.board is None and self.bar.disable:
+
+    def note(self, figures: Figures) -> None:
+        """Rows of the losses file and of TensorBoard for the present step."""
+        if not self.training.main:
             return
-        rows = dict(figures or {})
-        if step.number % every == 0 or figures:
-            rows = step.figures | {"steps_per_second": 1 / max(step.seconds, 1e-9), "waiting": step.waited / max(step.seconds, 1e-9)} | rows
-        if not rows:
-            return
+        number = self.training.done
         with self.losses.open("a", newline="") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
                 writer.writerow(["step", "figure", "value"])
-            writer.writerows([step.number, k, f"{v:.9g}"] for k, v in rows.items())
-        if self.board is not None:
-            for name, value in rows.items():
-                self.board.add_scalar(name, value, step.number)
+            writer.writerows([number, k, f"{v:.9g}"] for k, v in figures.items())
+        for name, value in figures.items() if self.board is not None else ():
+            self.board.add_scalar(name, value, number)
 
-    def show(self, name: str, figure, number: int) -> None:
-        """A matplotlib figure on TensorBoard."""
+    def validate(self) -> Figures:
+        """The stage's validation figures of the averaged weights, from the process that writes; nothing from the others."""
+        if not self.training.main:
+            return {}
+        with self.averaged() as network:
+            figures = self.stage.validate(network)
+        self.note(figures)
+        self.show(figures)
+        return figures
+
+    def keep(self, figures: Figures) -> None:
+        """Write the averaged weights with their figures, if no others scored higher; and the stage's figure for TensorBoard."""
+        score = self.stage.score(figures) if self.training.main else None
+        if self.training.main and (score is None or score > self.best):
+            self.best, self.kept = (self.best if score is None else score), figures
+            with self.averaged() as network:
+                tensors = self.stage.result(network)
+            save_tensors(self.weights, tensors, {"config": self.stage.config, "figures": figures, "inputs": self.stage.inputs})
         if self.board is not None:
-            self.board.add_figure(name, figure, number)
+            with self.averaged() as network:
+                figure = self.stage.figure(network)
+            if figure is not None:
+                self.board.add_figure("example", figure, self.training.done)
+        self.training.accelerator.wait_for_everyone()
 
     @contextmanager
-    def averaged(self, training: Training) -> Iterator[nn.Module]:
+    def averaged(self) -> Iterator[nn.Module]:
         """The network with its averaged weights, for validation; the trained ones come back afterwards."""
+        training = self.training
         kept = {k: v.clone() for k, v in training.network.state_dict().items()}
         training.network.load_state_dict(training.ema.shadow)
         training.network.eval()
@@ -109,25 +148,17 @@ class Run:
             training.network.load_state_dict(kept)
             training.network.train()
 
-    def save(self, training: Training, meta: dict[str, Any]) -> None:
+    def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        if training.main:
-            try:
-                training.save(self.last, {**meta, "inputs": self.inputs})
-            except OSError as error:
-                left = f"that of step {load_tensors(self.last)[1]['step']} is intact" if self.last.exists() else "there is none yet"
-                raise OSError(
-                    f"checkpoint of step {training.done} could not be written to {self.last} ({error}); {left}. Make room, then --resume"
-                ) from error
-
-    def keep(self, tensors: dict[str, Tensor], config: dict[str, Any], figures: dict[str, float]) -> None:
-        """Write the run's result so far."""
-        save_tensors(self.weights, tensors, {"config": config, "figures": figures, "inputs": self.inputs})
-
-    def close(self) -> None:
-        self.bar.close()
-        if self.board is not None:
-            self.board.close()
+        if not self.training.main:
+            return
+        try:
+            self.training.save(self.last, {"best": self.best, "figures": self.kept, "inputs": self.stage.inputs})
+        except OSError as error:
+            left = f"that of step {load_tensors(self.last)[1]['step']} is intact" if self.last.exists() else "there is none yet"
+            raise OSError(
+                f"checkpoint of step {self.training.done} could not be written to {self.last} ({error}); {left}. Make room, then --resume"
+            ) from error
 
 
 def same(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
@@ -170,49 +201,13 @@ def stopping(training: Training) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def carry_out(
-    run: Run,
-    training: Training,
-    objective: Objective | Contrast,
-    *,
-    config: dict[str, Any],
-    inputs: dict[str, Any],
-    facts: dict[str, Any],
-    validate: Callable[[nn.Module], dict[str, float]],
-    score: Callable[[dict[str, float]], float] | None = None,
-    picture: Callable[[nn.Module], Any] | None = None,
-    deliver: Callable[[nn.Module], dict[str, Tensor]] | None = None,
-) -> dict[str, float]:
-    """Train a stage to its end: log, validate, save, keep. Returns the figures of the kept weights.
-
-    config: stored with the weights. inputs: see `Run.start`. facts: shown at the start. score: of the validation figures, the best
-    ones' weights are kept; None keeps the last. picture: a matplotlib figure for TensorBoard. deliver: what is kept of the averaged
-    network; None: its weights. On SIGTERM the checkpoint is written and SystemExit raised with code 143.
-    """
-    meta = run.start(training, facts, inputs)
-    best, kept = meta.get("best", -float("inf")), meta.get("figures", {})
-    plan = training.plan
-    with stopping(training):
-        for step in fit(training, objective):
-            figures: dict[str, float] = {}
-            if plan.due(step.number):
-                if training.main:
-                    with run.averaged(training) as network:
-                        figures = validate(network)
-                        if picture is not None and run.board is not None:
-                            run.show("example", picture(network), step.number)
-                        found = best if score is None else score(figures)
-                        if score is None or found > best:
-                            best, kept = found, figures
-                            run.keep(deliver(network) if deliver else network.state_dict(), config, figures)
-                training.accelerator.wait_for_everyone()
-            run.log(step, figures)
-            if plan.saves(step.number) or step.stopping:
-                run.save(training, {"best": best, "figures": kept})
-            if step.stopping:
-                run.say(f"stopped after step {step.number}; go on with --resume")
-                run.close()
-                raise SystemExit(STOPPED)
-    run.close()
-    training.accelerator.wait_for_everyone()
-    return kept
+def complete(run: Run, training: Training, stage: Stage) -> Figures:
+    """Train a stage to its end as the scripts do: log, validate, keep, save. Returns the figures of the kept weights."""
+    with run.of(training, stage):
+        for step in fit(training, stage):
+            run.log(step)
+            if training.plan.due(step.number):
+                run.keep(run.validate())
+            if training.plan.saves(step.number) or step.stopping:
+                run.save()
+    return run.kept

@@ -22,10 +22,10 @@ class Electrodes(NamedTuple):
 
     @staticmethod
     def draw(
-        n: int, generator: torch.Generator, *, angle: float = 9.0, shift: float = 0.33, gain: float = 0.15
+        n: int, generator: torch.Generator, *, angle: float, shift: float, gain: float
     ) -> "Electrodes":
-        """angle: degrees (sd). shift: of all precordial leads along the chest in spacings (sd), of each a third as much.
-        gain: relative (sd) of all leads together, of each half as much."""
+        """Standard deviations. angle: degrees. shift: of all precordial leads along the chest in spacings, of each a third as much.
+        gain: relative, of all leads together, of each half as much."""
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(n, *shape, generator=generator)
@@ -48,8 +48,8 @@ class Electrodes(NamedTuple):
         return torch.cat([limb, chest], 1) * self.gain[..., None]
 
 
-def disturb(x: Tensor, generator: torch.Generator, rate: float) -> Tensor:
-    """Add baseline wander (0.05-0.5 Hz, up to about 0.1 mV) and white noise (up to about 15 uV); x in mV."""
+def disturb(x: Tensor, generator: torch.Generator, rate: float, *, wander: float, noise: float) -> Tensor:
+    """Add baseline wander (0.05-0.5 Hz, up to `wander`) and white noise (standard deviation up to `noise`); all in mV."""
     b, leads, samples = x.shape
     t = torch.arange(samples) / rate
 
@@ -57,6 +57,6 @@ def disturb(x: Tensor, generator: torch.Generator, rate: float) -> Tensor:
         return torch.rand(*shape, generator=generator)
 
     frequency, phase = 0.05 + 0.45 * uniform(b, leads, 1), 2 * math.pi * uniform(b, leads, 1)
-    wander = 0.1 * uniform(b, 1, 1) * uniform(b, leads, 1) * torch.sin(2 * math.pi * frequency * t + phase)
-    white = 0.015 * uniform(b, 1, 1) * torch.randn(b, leads, samples, generator=generator)
-    return x + wander.to(x) + white.to(x)
+    slow = wander * uniform(b, 1, 1) * uniform(b, leads, 1) * torch.sin(2 * math.pi * frequency * t + phase)
+    white = noise * uniform(b, 1, 1) * torch.randn(b, leads, samples, generator=generator)
+    return x + slow.to(x) + white.to(x)

@@ -5,40 +5,45 @@ Shapes: B batch · Z latent channels · T latent samples · E base width.
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..ecg.store.recordings import Recordings
 from ..metrics.identity import identity
 from ..nets.vae import parameters
 from ..text.table import StatementTable
-from ..train.batch import to
-from ..train.loop import Training
-from ..train.run import Run, carry_out
-from ..twin.base import BaseExtractor
+from ..train.batch import Drawn, to
+from ..train.loop import Training, by_contrast
+from ..train.stage import Backward, Figures
+from ..twin.base import BaseExtractor, Layer
 from ..twin.condition import Conditions
 from ..twin.model import build_base
-from .condition_table import Drop, Labels
-from .config import BaseTraining, Config
+from .condition_table import ConditionTable, Drop
+from .config import Config
 from .held_out import validation
 from .latents import Bank, bank_of, third, views
 from .pairing import Pairer
-from .weights import BLOCKS, Where, begin_from, inputs, load_codec
+from .weights import begin_from, load_vae
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Contrasted(nn.Module):
     """An extractor with the temperature of its contrast: (z, condition) -> base vectors (B, E), log of 1 / temperature."""
 
-    def __init__(self, extractor: BaseExtractor, temperature: float = 0.07):
+    def __init__(self, base: BaseExtractor, temperature: float = 0.07):
         super().__init__()
-        self.extractor = extractor
+        self.base = base
         self.scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def forward(self, z: Tensor, c: Conditions) -> tuple[Tensor, Tensor]:
         # A copy: what is returned takes part in the graph wherever gradients are gathered.
-        return self.extractor(z, c), self.scale * 1.0
+        return self.base(z, c), self.scale * 1.0
 
 
 def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
@@ -47,15 +52,18 @@ def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
     a, b (B, E): base vectors of the same patients. patient (B,): integer identities; the other ECGs of a patient are left out
     of the negatives. scale: log of 1 / temperature, at most log 100.
     """
-    a, b = nn.functional.normalize(a.float(), dim=-1), nn.functional.normalize(b.float(), dim=-1)
-    logits = scale.clamp(max=math.log(100.0)).exp() * a @ b.T
+    a, b = F.normalize(a.float(), dim=-1), F.normalize(b.float(), dim=-1)
+    logits = scale.clamp(max=math.log(100.0)).exp() * a @ b.T  # (B, B)
     same = patient[:, None] == patient[None]
     logits = logits.masked_fill(same & ~torch.eye(len(a), dtype=torch.bool, device=a.device), float("-inf"))
     target = torch.arange(len(a), device=a.device)
-    return (nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.T, target)) / 2
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 class Pair(NamedTuple):
+    """Two sides of B pairs, each of one person. rows, kinds (B,): places of the recordings and of their views. patient (B,): who it is.
+    latents (B, Z, T) float16."""
+
     rows: tuple[Tensor, Tensor]
     kinds: tuple[Tensor, Tensor]
     drops: tuple[Drop, Drop]
@@ -64,21 +72,48 @@ class Pair(NamedTuple):
     conditions: tuple[Conditions, Conditions] | None = None
 
 
-class Contrast:
-    """Stage 1: two ECGs of one person are recognised among a batch of people."""
+class BaseStage:
+    """A contrast between people on latents of views; keeps the weights that recognise most validation patients."""
 
-    def __init__(self, recordings: Recordings, bank: Bank, labels: Labels, stage: BaseTraining):
-        """labels: of the bank's views."""
-        self.recordings, self.bank, self.labels, self.stage = recordings, bank, labels, stage
-        self.pairer = Pairer(recordings, "train", stage.pairs)
-        known = torch.from_numpy(recordings.patient)
-        # ECGs of unknown patients are nobody's: each gets a number of its own.
-        self.patient = torch.where(known < 0, -1 - torch.arange(len(known)), known)
+    name, blocks = "base", (Layer,)
+
+    def __init__(
+        self, settings: Config, recordings: Recordings, bank: Bank, table: StatementTable, vae: str, device: torch.device,
+        start: Path | None = None,
+    ):  # fmt: skip
+        """vae: fingerprint of the auto-encoder that the bank's latents are of. start: weights to begin from, for fine-tuning."""
+        self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
+        self.views = ConditionTable.of(recordings, bank.view_rates, table, settings.model.condition)
+        self.targets = ConditionTable.of(recordings, bank.target_rates, table, settings.model.condition)
+        torch.manual_seed(self.plan.seed)
+        self.network = Contrasted(build_base(settings.model))
+        self.config = settings.model_dump()
+        self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, vae=vae)
+        self.inputs |= begin_from(self.network.base, start, self.name)
+        self.pairer = Pairer(recordings, "train", self.plan.pairs)
+        self.owner = torch.from_numpy(recordings.owner)
         parts = torch.tensor([third(k, bank.views) for k in range(bank.views)])
         self.parts = [torch.nonzero(parts == p).flatten() for p in range(3)]
+        self.held = validation(recordings)
+        self.epoch = len(recordings.places("train"))
+        self.facts = {"parameters": parameters(self.network.base), "train": self.epoch, "held": len(self.held)}
+        known = recordings.patient[self.held.numpy()]
+        self.paired = np.unique(known[known >= 0], return_counts=True)[1].max(initial=0) > 1
+        if not self.paired:
+            self.facts["identity"] = "not measured, no validation patient has two ECGs"
+
+    @staticmethod
+    def of(
+        settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+        start: Path | None = None,
+    ) -> "BaseStage":  # fmt: skip
+        """On the latents of the auto-encoder in `vae`, which are made first where they are not there yet. output: of the run."""
+        codec, key = load_vae(vae)
+        bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
+        return BaseStage(settings, recordings, bank, table, key, accelerator.device, start)
 
     def draw(self, generator: torch.Generator) -> Pair:
-        n = self.stage.batch
+        n = self.plan.batch
         a, b = self.pairer.draw(n, generator)
 
         def kind(part: int) -> Tensor:
@@ -92,23 +127,27 @@ class Contrast:
         first = torch.rand(n, generator=generator) < 0.5
         drops = []
         for told in (first | ~alone, ~first | ~alone):
-            drop = Drop.draw(n, generator, condition=self.stage.drop_condition)
+            drop = Drop.draw(n, generator, condition=self.plan.drop_condition, field=self.plan.drop_field)
             drops.append(drop._replace(condition=drop.condition & told))
-        return Pair((a, b), kinds, (drops[0], drops[1]), self.patient[a])
+        return Pair((a, b), kinds, (drops[0], drops[1]), self.owner[a])
 
     def load(self, batch: Pair) -> Pair:
         sides = list(zip(batch.rows, batch.kinds, batch.drops, strict=True))
         latents = [self.bank.view(r, k) for r, k, _ in sides]
-        conditions = [drop.apply(self.labels.conditions(r, k)) for r, k, drop in sides]
+        conditions = [drop.apply(self.views.conditions(r, k)) for r, k, drop in sides]
         return batch._replace(latents=tuple(latents), conditions=tuple(conditions))
 
+    def backward(self, training: Training, batch: Drawn) -> Backward:
+        return by_contrast(training, self.embed, self.compare, batch)
+
     def embed(self, network: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+        """Base vectors of both sides (B, 2, E), and the contrast's scale."""
         assert batch.latents is not None and batch.conditions is not None
-        c = Conditions(*(torch.cat(sides) for sides in zip(*batch.conditions, strict=True)))
-        base, scale = network(torch.cat([z.float() for z in batch.latents]), c)
+        c = Conditions(*(None if a is None else torch.cat([a, b]) for a, b in zip(*batch.conditions, strict=True)))
+        base, scale = network(torch.cat([z.float() for z in batch.latents]), c)  # (2 B, E)
         return torch.stack(base.chunk(2), 1), scale
 
-    def joint(self, embeddings: Tensor, parameters: Tensor, batch: Pair) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, embeddings: Tensor, parameters: Tensor, batch: Pair) -> tuple[Tensor, dict[str, Tensor]]:
         value = contrast(embeddings[:, 0], embeddings[:, 1], batch.patient, parameters)
         return value, {"temperature": (-parameters).exp()}
 
@@ -116,54 +155,39 @@ class Contrast:
         pairs = zip(batch.rows[0].tolist(), batch.rows[1].tolist(), strict=True)
         return [self.recordings.name(a) if a == b else f"{self.recordings.name(a)} or {self.recordings.name(b)}" for a, b in pairs]
 
+    def validate(self, network: nn.Module) -> Figures:
+        """Rank-1 and equal error rate among the recordings as they are, under their own condition and condition-free.
+
+        Nothing where no validation patient has two ECGs; then the last weights are kept.
+        """
+        figures: Figures = {}
+        if not self.paired:
+            return figures
+        for suffix, told in (("", True), ("_free", False)):
+            base = bases(network.base, self.bank, self.targets, self.held, self.device, told=told)
+            found = identity(base.numpy(), self.recordings.patient[self.held.numpy()])
+            figures |= {f"rank1{suffix}": found.rank1, f"eer{suffix}": found.eer}
+        return figures
+
+    def score(self, figures: Figures) -> float | None:
+        return None if not figures else sum(figures[f"rank1{s}"] - figures[f"eer{s}"] for s in ("", "_free"))
+
+    def result(self, network: nn.Module) -> dict[str, Tensor]:
+        return network.state_dict()
+
+    def figure(self, network: nn.Module) -> None:
+        return None
+
 
 @torch.no_grad()
 def bases(
-    extractor: BaseExtractor, made: Bank, labels: Labels, rows: Tensor, device: torch.device, *, told: bool
+    base: BaseExtractor, bank: Bank, conditions: ConditionTable, rows: Tensor, device: torch.device, *, told: bool
 ) -> Tensor:
     """Base vectors (k, E) of recordings as they are, under their own condition or condition-free."""
     found = []
     for r in rows.split(128):
         zero = torch.zeros_like(r)
-        c = labels.conditions(r, zero)
+        c = conditions.conditions(r, zero)
         c = to(c._replace(keep_condition=c.keep_condition & told), device)
-        found.append(extractor(made.target(r, zero).float().to(device), c).float().cpu())
+        found.append(base(bank.target(r, zero).float().to(device), c).float().cpu())
     return torch.cat(found)
-
-
-def train_base(settings: Config, recordings: Recordings, vae: Path, table: StatementTable, where: Where) -> dict[str, Any]:
-    """Stage 1, on the latents of the stage 0 in `vae`; keeps the weights that recognise most validation patients."""
-    stage = settings.train.base
-    codec, codec_key = load_codec(vae)
-    made = views(settings, recordings, codec, codec_key, bank_of(vae, where.output), where.accelerator)
-    labels, targets = (Labels.of(recordings, rates, table.statements, table.vectors) for rates in (made.view_rates, made.target_rates))
-    torch.manual_seed(stage.seed)
-    network = Contrasted(build_base(settings.model))
-    began = begin_from(network.extractor, where.start, "base")
-    training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
-    objective = Contrast(recordings, made, labels, stage)
-    count = len(recordings.places("train"))
-    if where.measure is not None:
-        return where.measure(training, objective, count)
-
-    held = validation(recordings)
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        """Rank-1 and equal error rate among the recordings as they are, under their own condition and condition-free."""
-        figures = {}
-        for suffix, told in (("", True), ("_free", False)):
-            base = bases(network.extractor, made, targets, held, training.device, told=told)
-            found = identity(base.numpy(), recordings.patient[held.numpy()])
-            figures |= {f"rank1{suffix}": found.rank1, f"eer{suffix}": found.eer}
-        return figures
-
-    return carry_out(
-        Run(where.output, where.resume),
-        training,
-        objective,
-        config=settings.model_dump(),
-        inputs=inputs(settings, "base", recordings, table=table, vae=codec_key) | began,
-        facts={"stage": "base", "parameters": parameters(network.extractor), "train": count, "held": len(held)},
-        validate=validate,
-        score=lambda figures: sum(figures[f"rank1{s}"] - figures[f"eer{s}"] for s in ("", "_free")),
-    )

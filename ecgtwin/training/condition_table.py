@@ -1,6 +1,5 @@
 """Conditions of a whole data set as arrays, so that a training batch is a gather."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..ecg.store.recordings import Recordings
-from ..twin.condition import HEART_RATE, STANDARD, Conditions
+from ..text.table import StatementTable
+from ..twin.condition import HEART_RATE, Conditions
+from ..twin.config import ConditionConfig, Standard
 
 SINUS = ("sinus bradycardia", "sinus rhythm", "sinus tachycardia")
 NORMAL = "normal ECG"
@@ -18,7 +19,7 @@ LIMITS, NORMAL_LIMITS = (60.0, 100.0), (50.0, 110.0)
 
 
 @dataclass(frozen=True)
-class Labels:
+class ConditionTable:
     """What is known of N ECGs in V variants, which differ in heart rate.
 
     statements (N, M): rows of `embeddings` (S, W), -1 = none. heart_rate (N, V) beats/min and age (N,) years, NaN = not known. sex
@@ -31,18 +32,20 @@ class Labels:
     sex: Tensor
     names: tuple[str, ...]
     embeddings: Tensor
+    config: ConditionConfig = ConditionConfig()
 
     @staticmethod
-    def of(recordings: Recordings, heart_rate: Tensor, names: Sequence[str], embeddings: np.ndarray) -> "Labels":
-        """Statements that are not among `names` are left out."""
-        place = {name: k for k, name in enumerate(names)}
+    def of(recordings: Recordings, heart_rate: Tensor, statements: StatementTable, config: ConditionConfig) -> "ConditionTable":
+        """heart_rate: (N, V). Statements that are not in the table are left out."""
+        place = {name: k for k, name in enumerate(statements.statements)}
         found = [[place[s] for s in recordings.statements(k) if s in place] for k in range(len(recordings))]
         ids = torch.full((len(found), max([1, *map(len, found)])), -1, dtype=torch.int16)
         for row, known in zip(ids, found, strict=True):
             row[: len(known)] = torch.tensor(known, dtype=torch.int16)
         sex = torch.tensor([0.0, 1.0, -1.0])[torch.from_numpy(recordings.sex.astype(np.int64))]
         age = torch.from_numpy(recordings.age.astype(np.float32))
-        return Labels(ids, heart_rate, age, sex, tuple(names), torch.from_numpy(np.array(embeddings, np.float32)))
+        vectors = torch.from_numpy(np.array(statements.vectors, np.float32))
+        return ConditionTable(ids, heart_rate, age, sex, tuple(statements.statements), vectors, config)
 
     def conditions(self, rows: Tensor, kinds: Tensor, base: Tensor | None = None) -> Conditions:
         """The batch of ECGs `rows` in variants `kinds`, everything kept."""
@@ -52,7 +55,8 @@ class Labels:
         text = self.embeddings[ids.clamp(min=0)] * mask[..., None]
         measured = (rate >= HEART_RATE[0]) & (rate <= HEART_RATE[1])
         known = torch.stack([measured, self.age[rows].isfinite(), self.sex[rows] != 0], -1)
-        values = torch.stack([standard("heart_rate", rate), standard("age", self.age[rows]), self.sex[rows]], -1)
+        c = self.config
+        values = torch.stack([standard(c.heart_rate, rate), standard(c.age, self.age[rows]), self.sex[rows]], -1)
         values = torch.where(known, values, torch.zeros(()))
         tokens = torch.cat([values[:, None].expand(-1, ids.shape[1], -1), text], -1)
         mask = mask.clone()
@@ -78,9 +82,8 @@ class Labels:
         return torch.where(ids == last, -1, ids)
 
 
-def standard(name: str, value: Tensor) -> Tensor:
-    mean, sd = STANDARD[name]
-    return (value - mean) / sd
+def standard(by: Standard, value: Tensor) -> Tensor:
+    return (value - by.mean) / by.std
 
 
 class Drop(NamedTuple):
@@ -96,11 +99,11 @@ class Drop(NamedTuple):
     """(B,) the base."""
 
     @staticmethod
-    def draw(n: int, generator: torch.Generator, *, condition: float, base: float = 0.0, field: float = 0.1) -> "Drop":
-        """Shares of samples, each drawn apart; `field` of each single field, for users who do not know an age or have no report."""
+    def draw(n: int, generator: torch.Generator, *, condition: float, base: float = 0.0, field: float) -> "Drop":
+        """Probabilities, each drawn apart; `field` of each single field, for users who do not know an age or have no report."""
 
-        def kept(share: float, *shape: int) -> Tensor:
-            return torch.rand(n, *shape, generator=generator) >= share
+        def kept(probability: float, *shape: int) -> Tensor:
+            return torch.rand(n, *shape, generator=generator) >= probability
 
         return Drop(kept(field, 3), kept(field, 1), kept(condition), kept(base))
 
@@ -115,7 +118,7 @@ class Drop(NamedTuple):
         return Conditions(tokens, mask, known, c.base, c.keep_condition & self.condition, c.keep_base & self.base)
 
 
-def rarity(statements: Tensor, names: int, floor: int = 30) -> Tensor:
+def rarity(statements: Tensor, names: int, floor: int) -> Tensor:
     """How often to draw each ECG (N,), mean 1: by its rarest statement, 1 / sqrt(count), counts below `floor` as `floor`.
 
     statements (N, M): numbers below `names`, -1 = none.

@@ -4,31 +4,46 @@ Shapes: B batch · Z latent channels · T latent samples.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..diffusion import loss as losses
-from ..diffusion.schedule import Schedule
 from ..ecg.store.recordings import Recordings
+from ..nets.dit import Block
+from ..nets.unet import Stage as UNetStage
 from ..nets.vae import parameters
 from ..text.table import StatementTable
-from ..train.batch import cut, stream, to
-from ..train.loop import Training
-from ..train.run import Run, carry_out
+from ..train.batch import Drawn, cut, stream, to
+from ..train.loop import Training, by_sample
+from ..train.stage import Backward, Figures
 from ..twin.base import BaseExtractor
+from ..twin.codec import Codec
 from ..twin.condition import Conditions
 from ..twin.model import build_denoiser, build_schedule
 from . import pictures
-from .condition_table import Drop, Labels, rarity
-from .config import Config, TwinTraining
+from .condition_table import ConditionTable, Drop, rarity
+from .config import Config
 from .latents import Bank, bank_of, views
 from .pairing import Pairer
-from .weights import BLOCKS, Where, begin_from, inputs, load_codec, load_extractor
+from .weights import begin_from, fingerprint, load_base, load_vae
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from matplotlib.figure import Figure
+
+CHECKED = 256
+"""Samples of the validation batch, each at a level of its own."""
 
 
-class Twin(NamedTuple):
+class Twins(NamedTuple):
+    """B pairs of reference and target: places (B,) of the recordings, of the reference's view and of the target's variant.
+
+    own (B,): whether the extractor is told the reference's own condition. level (B,), noise (B, Z, T): of the diffusion.
+    latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own.
+    """
+
     reference: Tensor
     target: Tensor
     view: Tensor
@@ -41,105 +56,110 @@ class Twin(NamedTuple):
     conditions: tuple[Conditions, Conditions] | None = None
 
 
-class Denoise:
-    """Stage 2: the target's latent from noise, told its condition and the base of the reference."""
+class DenoiserStage:
+    """The denoising loss on real pairs, views of one recording and pairs of simulated people, in the configured fractions."""
+
+    name, blocks = "denoiser", (Block, UNetStage)
 
     def __init__(
-        self, recordings: Recordings, bank: Bank, labels: tuple[Labels, Labels], pairer: Pairer, extractor: BaseExtractor,
-        schedule: Schedule, prediction: Any, stage: TwinTraining,
+        self, settings: Config, recordings: Recordings, bank: Bank, vae: Codec, base: BaseExtractor, table: StatementTable,
+        device: torch.device, start: Path | None = None,
     ):  # fmt: skip
-        """labels: of the bank's targets and of its views."""
-        self.recordings, self.bank, self.labels, self.pairer, self.stage = recordings, bank, labels, pairer, stage
-        self.extractor, self.schedule, self.prediction = extractor, schedule, prediction
+        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning."""
+        model = settings.model
+        self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
+        keys = {"vae": fingerprint(vae.state_dict()), "base": fingerprint(base.state_dict())}
+        self.views = ConditionTable.of(recordings, bank.view_rates, table, model.condition)
+        self.targets = ConditionTable.of(recordings, bank.target_rates, table, model.condition)
+        weight, train = torch.zeros(len(recordings)), torch.from_numpy(recordings.places("train"))
+        weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
+        torch.manual_seed(self.plan.seed)
+        self.schedule, self.prediction, self.network = build_schedule(model), model.diffusion.prediction, build_denoiser(model)
+        self.config = settings.model_dump()
+        self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, **keys)
+        self.inputs |= begin_from(self.network, start, self.name)
+        self.vae, self.base = vae.to(device), base.to(device)
+        self.pairer = Pairer(recordings, "train", self.plan.pairs, weight)
+        self.held = to(self.load(self.held_out()), device)
+        self.epoch = len(train)
+        self.facts = {"parameters": parameters(self.network), "train": self.epoch, "held": len(recordings.places("validation"))}
 
-    def draw(self, generator: torch.Generator, n: int | None = None) -> Twin:
-        n = n or self.stage.batch
-        reference, target = self.pairer.draw(n, generator)
+    @staticmethod
+    def of(
+        settings: Config, recordings: Recordings, vae: Path, base: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+        start: Path | None = None,
+    ) -> "DenoiserStage":  # fmt: skip
+        """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and the bases of that in `base`."""
+        codec, key = load_vae(vae)
+        extractor, _ = load_base(base, table, key)
+        bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
+        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start)
 
-        def chance(share: float) -> Tensor:
-            return torch.rand(n, generator=generator) < share
+    def draw(self, generator: torch.Generator) -> Twins:
+        return self.drawn(self.pairer, self.plan.batch, generator)
 
-        return Twin(
+    def drawn(self, pairer: Pairer, n: int, generator: torch.Generator) -> Twins:
+        reference, target = pairer.draw(n, generator)
+
+        def happens(probability: float) -> Tensor:
+            return torch.rand(n, generator=generator) < probability
+
+        return Twins(
             reference,
             target,
-            torch.randint(self.bank.views, (n,), generator=generator),
-            torch.randint(self.bank.targets, (n,), generator=generator) * ~chance(0.3),
-            ~chance(0.3),  # whether the extractor is told the reference's own condition
-            Drop.draw(n, generator, condition=self.stage.drop_condition, base=self.stage.drop_base),
-            torch.randint(self.schedule.length, (n,), generator=generator),
-            torch.randn(n, *self.bank.latents.shape[2:], generator=generator),
+            view=torch.randint(self.bank.views, (n,), generator=generator),
+            kind=torch.randint(self.bank.targets, (n,), generator=generator) * ~happens(self.plan.as_recorded),
+            own=~happens(self.plan.drop_own),
+            drop=Drop.draw(n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field),
+            level=torch.randint(self.schedule.length, (n,), generator=generator),
+            noise=torch.randn(n, *self.bank.latents.shape[2:], generator=generator),
         )
 
-    def load(self, batch: Twin) -> Twin:
-        targets, views = self.labels
+    def held_out(self) -> Twins:
+        """A batch of validation patients, everything told, evenly over the levels."""
+        pairer = Pairer(self.recordings, "validation", Pairer.available(self.recordings, "validation"))
+        batch = self.drawn(pairer, CHECKED, stream(1, 2, 3))
+        drop = Drop(*(torch.ones_like(kept) for kept in batch.drop))
+        return batch._replace(drop=drop, level=torch.linspace(0, self.schedule.length - 1, CHECKED).long())
+
+    def load(self, batch: Twins) -> Twins:
         latents = self.bank.target(batch.target, batch.kind), self.bank.view(batch.reference, batch.view)
-        own = views.conditions(batch.reference, batch.view)
+        own = self.views.conditions(batch.reference, batch.view)
         own = own._replace(keep_condition=own.keep_condition & batch.own)
-        wanted = batch.drop.apply(targets.conditions(batch.target, batch.kind))
+        wanted = batch.drop.apply(self.targets.conditions(batch.target, batch.kind))
         return batch._replace(latents=latents, conditions=(wanted, own))
 
-    def losses(self, network: nn.Module, batch: Twin) -> tuple[Tensor, dict[str, Tensor]]:
+    def backward(self, training: Training, batch: Drawn) -> Backward:
+        return by_sample(training, self.losses, batch)
+
+    def losses(self, network: nn.Module, batch: Twins) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B,) squared error of the network's prediction from the noised target."""
         assert batch.latents is not None and batch.conditions is not None
         (z, reference), (c, own) = batch.latents, batch.conditions
         with torch.no_grad():
-            base = self.extractor(reference.float(), own).float()
+            base = self.base(reference.float(), own).float()  # (B, E)
         c = c._replace(base=base)
         return losses.simple(network, c, z.float(), batch.level, batch.noise, self.schedule, self.prediction), {}
 
-    def names(self, batch: Twin) -> list[str]:
+    def names(self, batch: Twins) -> list[str]:
         pairs = zip(batch.reference.tolist(), batch.target.tolist(), strict=True)
         return [self.recordings.name(t) if r == t else f"{self.recordings.name(t)} from {self.recordings.name(r)}" for r, t in pairs]
 
-
-def train_twin(
-    settings: Config, recordings: Recordings, vae: Path, base: Path, table: StatementTable, where: Where
-) -> dict[str, Any]:
-    """Stage 2, on the latents of the stage 0 in `vae` and the bases of the stage 1 in `base`."""
-    stage, model = settings.train.twin, settings.model
-    codec, codec_key = load_codec(vae)
-    extractor, base_key = load_extractor(base, table, codec_key)
-    made = views(settings, recordings, codec, codec_key, bank_of(vae, where.output), where.accelerator)
-    targets, seen = (Labels.of(recordings, rates, table.statements, table.vectors) for rates in (made.target_rates, made.view_rates))
-    weight = torch.zeros(len(recordings))
-    train = torch.from_numpy(recordings.places("train"))
-    weight[train] = rarity(targets.statements[train], len(table.statements))
-    torch.manual_seed(stage.seed)
-    schedule, network = build_schedule(model), build_denoiser(model)
-    began = begin_from(network, where.start, "twin")
-    training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
-    extractor.to(training.device)
-    codec.to(training.device)
-
-    def task(split: str, shares, weight=None) -> Denoise:
-        pairer = Pairer(recordings, split, shares, weight)
-        return Denoise(recordings, made, (targets, seen), pairer, extractor, schedule, model.diffusion.prediction, stage)
-
-    objective = task("train", stage.pairs, weight)
-    if where.measure is not None:
-        return where.measure(training, objective, len(train))
-    checked = task("validation", Pairer.available(recordings, "validation"))
-    batch = checked.draw(stream(1, 2, 3), 256)
-    drop = Drop(*(torch.ones_like(kept) for kept in batch.drop))
-    level = torch.linspace(0, schedule.length - 1, 256).long()
-    batch = to(checked.load(batch._replace(drop=drop, level=level)), training.device)
-
-    def validate(network: nn.Module) -> dict[str, float]:
+    def validate(self, network: nn.Module) -> Figures:
         """The loss on held-out patients at fixed levels and noise: with everything, and without condition or base."""
-        figures = {}
+        figures: Figures = {}
         for name, key in (("held", None), ("held_no_condition", "keep_condition"), ("held_no_base", "keep_base")):
-            c, own = batch.conditions
+            c, own = self.held.conditions
             c = c._replace(**{key: torch.zeros_like(c.keep_base)}) if key else c
-            parts = [checked.losses(network, p)[0] for p in (cut(batch._replace(conditions=(c, own)), k, 4) for k in range(4))]
-            figures[name] = float(torch.cat(parts).mean())
+            batch = self.held._replace(conditions=(c, own))
+            figures[name] = float(torch.cat([self.losses(network, cut(batch, k, 4))[0] for k in range(4)]).mean())
         return figures
 
-    return carry_out(
-        Run(where.output, where.resume),
-        training,
-        objective,
-        config=settings.model_dump(),
-        inputs=inputs(settings, "twin", recordings, table=table, vae=codec_key, base=base_key) | began,
-        facts={"stage": "twin", "parameters": parameters(network), "train": len(train), "held": len(recordings.places("validation"))},
-        validate=validate,
-        picture=lambda network: pictures.twins(network, checked, batch, codec),
-    )
+    def score(self, figures: Figures) -> None:
+        return None
+
+    def result(self, network: nn.Module) -> dict[str, Tensor]:
+        return network.state_dict()
+
+    def figure(self, network: nn.Module) -> "Figure":
+        return pictures.twins(network, self)

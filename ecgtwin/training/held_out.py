@@ -22,7 +22,6 @@ def validation(recordings: Recordings) -> Tensor:
     if not len(held):
         raise ValueError("no usable ECG in split validation: prepare a store with such patients")
     if len(held) > HELD:
-        people = np.unique(recordings.patient[held])
-        sizes = np.bincount(np.searchsorted(people, recordings.patient[held]))
-        held = held[np.isin(recordings.patient[held], people[np.cumsum(sizes) <= HELD])]
+        people, counts = np.unique(recordings.owner[held], return_counts=True)
+        held = held[np.isin(recordings.owner[held], people[np.cumsum(counts) <= HELD])]
     return torch.from_numpy(held)

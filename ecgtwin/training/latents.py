@@ -14,10 +14,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,8 +30,11 @@ from ..train.batch import stream
 from ..twin.codec import Codec
 from . import latents as bank
 from .augment import Electrodes, disturb
-from .config import BankConfig, Config
+from .config import BankConfig, Config, HeartRateConfig
 from .weights import digest
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 SHARD = 64
 Encode = Callable[[Tensor], Tensor]
@@ -91,7 +94,7 @@ def fill(
     ready()
     latents = np.load(folder / "latents.npy", mmap_mode="r+")
     rates = np.load(folder / "heart_rate.npy", mmap_mode="r+")
-    starts = [s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not mark(folder, s).exists()]
+    starts = [s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not done_file(folder, s).exists()]
     bar = tqdm(variants(recordings, starts, config, workers), total=len(starts), desc="views", unit="shard", disable=part > 0)
     for start, signals, found in bar:
         rows = slice(start, start + len(signals))
@@ -101,7 +104,7 @@ def fill(
         rates[rows] = found
         latents.flush()
         rates.flush()
-        mark(folder, start).touch()
+        done_file(folder, start).touch()
     ready()
     if part == 0:
         write_text(folder / "bank.json", json.dumps({"key": key, "targets": config.targets}) + "\n")
@@ -131,7 +134,7 @@ def begin(folder: Path, key: str, shape: tuple[int, ...], main: bool) -> None:
     begun.write_text(key)
 
 
-def mark(folder: Path, start: int) -> Path:
+def done_file(folder: Path, start: int) -> Path:
     return folder / "done" / f"{start}"
 
 
@@ -177,12 +180,14 @@ def changed(recordings: Recordings, place: int, config: BankConfig) -> tuple[np.
         if kind >= targets and part < 2 and len(peaks) >= 7:
             chosen = peaks[: middle + 1] if part == 0 else peaks[middle:]
         local = 60 * rate / np.diff(chosen).mean()
-        wanted = draw_rate(generator, local)
+        wanted = draw_rate(generator, local, config.heart_rate)
         warped = at_rate(x, rate, chosen, local, wanted, generator.uniform())
         if warped is not None:
             signals[kind], rates[kind] = warped, wanted
     batch = torch.from_numpy(signals)
-    batch[targets:] = disturb(Electrodes.draw(views, noise).apply(batch[targets:]), noise, rate)
+    e = config.electrodes
+    seen = Electrodes.draw(views, noise, angle=e.angle, shift=e.shift, gain=e.gain).apply(batch[targets:])
+    batch[targets:] = disturb(seen, noise, rate, wander=config.wander, noise=config.noise)
     batch = batch - batch.median(-1, keepdim=True).values
     return (batch * 1000).round().clamp(-32767, 32767).to(torch.int16).numpy(), rates
 
@@ -200,9 +205,9 @@ def at_rate(x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: f
         return None
 
 
-def draw_rate(generator: np.random.Generator, now: float) -> float:
-    """A heart rate within a factor of 1.8 of the recording's, 40-170 beats/min, spread evenly on a log scale."""
-    low, high = max(40.0, now / 1.8), min(170.0, now * 1.8)
+def draw_rate(generator: np.random.Generator, now: float, limits: HeartRateConfig) -> float:
+    """A heart rate within a factor of the recording's and within limits, evenly on a log scale; the recording's where it is outside."""
+    low, high = max(limits.low, now / limits.factor), min(limits.high, now * limits.factor)
     return float(np.exp(generator.uniform(np.log(low), np.log(high)))) if low < high else now
 
 
@@ -212,25 +217,24 @@ def bank_of(vae: Path, output: Path) -> Path:
 
 
 def views(
-    settings: Config, recordings: Recordings, codec: Codec, codec_key: str, folder: Path, accelerator: Accelerator | None
+    settings: Config, recordings: Recordings, vae: Codec, vae_key: str, folder: Path, accelerator: "Accelerator"
 ) -> Bank:
     """The latents of all recordings, kept in a folder; made when they are not there, or of other recordings."""
     config = settings.train.bank
-    key = digest(codec_key, recordings.digest, config.model_dump_json())
+    key = digest(vae_key, recordings.digest, config.model_dump_json())
     found = Bank.open(folder, key)
     if found is not None:
         return found
-    accelerator = accelerator or Accelerator()
     device = accelerator.device
-    codec.to(device)
+    vae.to(device)
 
     @torch.no_grad()
     def encode(signals: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            return codec.encode(signals.to(device)).float()
+            return vae.encode(signals.to(device)).float()
 
     c = settings.model
-    shape = (c.vae.latent, c.signal.samples // codec.vae.factor)
+    shape = (c.vae.latent, c.signal.samples // vae.vae.factor)
     workers = max(1, cores() // accelerator.num_processes - 1)
     return bank.fill(
         folder, key, recordings, encode, config, shape, part=accelerator.process_index, parts=accelerator.num_processes,

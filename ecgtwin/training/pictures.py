@@ -1,6 +1,6 @@
 """What a training shows while it runs: example ECGs beside what they should be. Figures of matplotlib."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +11,11 @@ from ..diffusion.levels import trailing
 from ..diffusion.sample import sample, seeded_noise
 from ..diffusion.solvers import DpmPP
 from ..ecg.leads import INDEPENDENT
-from ..twin.codec import Codec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .denoiser import Denoise
+    from .denoiser import DenoiserStage
 
 SHOWN = ("I", "II", "V1", "V5")
 
@@ -50,14 +49,15 @@ def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, devic
 
 
 @torch.no_grad()
-def twins(network: nn.Module, task: "Denoise", batch: Any, codec: Codec, n: int = 2, steps: int = 20) -> "Figure":
+def twins(network: nn.Module, stage: "DenoiserStage", n: int = 2, steps: int = 20) -> "Figure":
     """The first samples of a validation batch, generated from noise under their target's condition, beside the target."""
+    batch = stage.held
     z, reference = (x[:n].float() for x in batch.latents)
-    c, own = (type(c)(*(t[:n] for t in c)) for c in batch.conditions)
-    c = c._replace(base=task.extractor(reference, own).float())
+    c, own = (c.mapped(lambda t: t[:n]) for c in batch.conditions)
+    c = c._replace(base=stage.base(reference, own).float())
     noise = seeded_noise(range(n))
-    denoise = bind(network, network.prepare(c), task.prediction)
-    made = sample(denoise, noise(torch.empty_like(z)), trailing(task.schedule, min(steps, task.schedule.length)), DpmPP(2), noise)
-    names = [task.recordings.name(r)[:60] for r in batch.target[:n].tolist()]
-    signals = [codec.decode(latent).cpu().numpy() for latent in (z, made)]
+    denoise = bind(network, network.prepare(c), stage.prediction)
+    made = sample(denoise, noise(torch.empty_like(z)), trailing(stage.schedule, min(steps, stage.schedule.length)), DpmPP(2), noise)
+    names = [stage.recordings.name(r)[:60] for r in batch.target[:n].tolist()]
+    signals = [stage.vae.decode(latent).cpu().numpy() for latent in (z, made)]
     return compared(list(zip(names, *signals, strict=True)), ("target", "generated"))

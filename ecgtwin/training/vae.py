@@ -3,78 +3,123 @@
 Shapes: B batch · Z latent channels · T latent samples · L samples.
 """
 
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..ecg.store.recordings import Recordings
+from ..nets.layers import Residual
 from ..nets.vae import kl_per_sample, parameters, reconstruction_error
-from ..train.loop import Training
-from ..train.run import Run, carry_out
+from ..train.batch import Drawn
+from ..train.loop import Training, by_sample
+from ..train.stage import Backward, Figures
 from ..twin.model import build_codec, build_vae
 from . import pictures
 from .augment import Electrodes
-from .config import Config, VAETraining
+from .config import Config
 from .held_out import thinned
-from .weights import BLOCKS, Where, begin_from, inputs
+from .weights import begin_from
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from matplotlib.figure import Figure
+
+CALIBRATION = 4096
+"""Training ECGs at most that mean and standard deviation of the latents are measured on."""
 
 
 class Signals(NamedTuple):
+    """rows (B,): places of the recordings. noise (B, Z, T): of the posterior's sample. signals (B, 8, L) int16 in uV."""
+
     rows: Tensor
     electrodes: Electrodes
     noise: Tensor
     signals: Tensor | None = None
 
 
-class Reconstruct:
-    """Stage 0: signals through the auto-encoder, with another day's electrodes."""
+class VAEStage:
+    """Signals through the auto-encoder, with another day's electrodes. What is kept is a calibrated `Codec`."""
 
-    def __init__(self, recordings: Recordings, stage: VAETraining, scale: float, latent: tuple[int, int]):
-        self.recordings, self.stage, self.scale, self.latent = recordings, stage, scale, latent
+    name, blocks = "vae", (Residual,)
+
+    def __init__(self, settings: Config, recordings: Recordings, accelerator: "Accelerator", start: Path | None = None):
+        """start: weights of an earlier training, or a model, to begin from in place of chance (fine-tuning)."""
+        self.settings, self.recordings, self.plan = settings, recordings, settings.train.vae
+        self.scale, self.device, self.config = settings.model.signal.scale, accelerator.device, settings.model_dump()
+        self.train = recordings.places("train")
         real, simulated = (torch.from_numpy(recordings.places("train", simulated=s)) for s in (False, True))
-        if not len(real):
-            real = simulated
-        if not len(real):
+        if not len(self.train):
             raise ValueError("no usable ECG in split train: prepare a store with training patients")
-        if stage.simulated > 0 and not len(simulated):
-            raise ValueError(f"train.vae.simulated is {stage.simulated:g}, but no store holds simulated ECGs: set it to 0, or add one")
-        self.real, self.made = real, simulated
+        if self.plan.simulated > 0 and not len(simulated):
+            raise ValueError(
+                f"train.vae.simulated is {self.plan.simulated:g}, but no store holds simulated ECGs: set it to 0, or add one"
+            )
+        self.real, self.simulated = real if len(real) else simulated, simulated
+        torch.manual_seed(self.plan.seed)
+        self.network = build_vae(settings.model)
+        self.inputs = settings.inputs(self.name, data=recordings.digest) | begin_from(self.network, start, self.name)
+        self.latent = (settings.model.vae.latent, settings.model.signal.samples // self.network.factor)
+        held = thinned(recordings.places("validation"))
+        self.held = recordings.millivolts(held)
+        self.epoch = len(self.train)
+        self.facts = {"parameters": parameters(self.network), "train": self.epoch, "held": len(held)}
 
     def draw(self, generator: torch.Generator) -> Signals:
-        n = self.stage.batch
+        n, e = self.plan.batch, self.plan.electrodes
         where = torch.rand(2, n, generator=generator)
         rows = self.real[(where[0] * len(self.real)).long()]
-        if self.stage.simulated > 0:
-            other = self.made[(where[0] * len(self.made)).long()]
-            rows = torch.where(where[1] < self.stage.simulated, other, rows)
-        electrodes = Electrodes.draw(n, generator, angle=12.0, shift=0.3, gain=0.2)
+        if self.plan.simulated > 0:
+            other = self.simulated[(where[0] * len(self.simulated)).long()]
+            rows = torch.where(where[1] < self.plan.simulated, other, rows)
+        electrodes = Electrodes.draw(n, generator, angle=e.angle, shift=e.shift, gain=e.gain)
         return Signals(rows, electrodes, torch.randn(n, *self.latent, generator=generator))
 
     def load(self, batch: Signals) -> Signals:
         return batch._replace(signals=torch.from_numpy(self.recordings.read(batch.rows.numpy())))
 
+    def backward(self, training: Training, batch: Drawn) -> Backward:
+        return by_sample(training, self.losses, batch)
+
     def losses(self, network: nn.Module, batch: Signals) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B,) error, relative to each lead's own size, and divergence of the posterior from N(0, 1)."""
         assert batch.signals is not None
         x = batch.electrodes.apply(batch.signals.float() / 1000) / self.scale
         y, posterior = network(x, batch.noise)
-        weight = relative(x)
-        error = reconstruction_error(x * weight, y.float() * weight, self.stage.huber)
+        weight = relative(x, self.plan.quiet)
+        error = reconstruction_error(x * weight, y.float() * weight, self.plan.huber)
         kl = kl_per_sample(posterior)
-        return error + self.stage.kl * kl, {"error": error, "kl": kl}
+        return error + self.plan.kl * kl, {"error": error, "kl": kl}
 
     def names(self, batch: Signals) -> list[str]:
         return [self.recordings.name(r) for r in batch.rows.tolist()]
 
+    def validate(self, network: nn.Module) -> Figures:
+        return reconstruction(network, self.held, self.scale, self.device)
 
-def relative(x: Tensor) -> Tensor:
-    """Weights (B, C, 1): errors count relative to a lead's own spread, so that low voltages are drawn as well."""
-    return (x.var(-1, keepdim=True) + 0.16).rsqrt()
+    def score(self, figures: Figures) -> None:
+        return None
+
+    def result(self, network: nn.Module) -> dict[str, Tensor]:
+        codec = build_codec(self.settings.model).to(self.device)
+        codec.vae.load_state_dict(network.state_dict())
+        signals = self.recordings.millivolts(thinned(self.train, CALIBRATION))
+        codec.eval().calibrate(torch.from_numpy(signals).to(self.device))
+        return codec.state_dict()
+
+    def figure(self, network: nn.Module) -> "Figure":
+        return pictures.reconstructions(network, self.held[:2], self.scale, self.device)
+
+
+def relative(x: Tensor, quiet: float) -> Tensor:
+    """Weights (B, C, 1): errors count relative to a lead's own standard deviation, so that low voltages are drawn as well."""
+    return (x.var(-1, keepdim=True) + quiet).rsqrt()
 
 
 @torch.no_grad()
-def reconstruction(network: nn.Module, signals: np.ndarray, scale: float, device: torch.device) -> dict[str, float]:
+def reconstruction(network: nn.Module, signals: np.ndarray, scale: float, device: torch.device) -> Figures:
     """Per-lead correlation (median over ECGs and leads) and RMS error in uV of the decoded mean."""
     errors, correlations = [], []
     for chunk in torch.from_numpy(signals).split(64):
@@ -87,37 +132,3 @@ def reconstruction(network: nn.Module, signals: np.ndarray, scale: float, device
         "correlation": float(torch.cat(correlations).median()),
         "rms_uv": 1000 * float(torch.cat(errors).mean().sqrt()),
     }
-
-
-def train_vae(settings: Config, recordings: Recordings, where: Where) -> dict[str, Any]:
-    """Stage 0. `where.output`/weights.safetensors becomes a calibrated `Codec`. Returns figures."""
-    model, stage = settings.model, settings.train.vae
-    train = recordings.places("train")
-    held = thinned(recordings.places("validation"))
-    torch.manual_seed(stage.seed)
-    network = build_vae(model)
-    began = begin_from(network, where.start, "vae")
-    training = Training(network, stage, blocks=BLOCKS, accelerator=where.accelerator)
-    latent = (model.vae.latent, model.signal.samples // network.factor)
-    objective = Reconstruct(recordings, stage, model.signal.scale, latent)
-    if where.measure is not None:
-        return where.measure(training, objective, len(train))
-    signals = recordings.millivolts(held)
-
-    def deliver(network: nn.Module) -> dict[str, Tensor]:
-        codec = build_codec(model).to(training.device)
-        codec.vae.load_state_dict(network.state_dict())
-        codec.eval().calibrate(torch.from_numpy(recordings.millivolts(thinned(train, 4096))).to(training.device))
-        return codec.state_dict()
-
-    return carry_out(
-        Run(where.output, where.resume),
-        training,
-        objective,
-        config=settings.model_dump(),
-        inputs=inputs(settings, "vae", recordings) | began,
-        facts={"stage": "vae", "parameters": parameters(network), "train": len(train), "held": len(held)},
-        validate=lambda network: reconstruction(network, signals, model.signal.scale, training.device),
-        picture=lambda network: pictures.reconstructions(network, signals[:2], model.signal.scale, training.device),
-        deliver=deliver,
-    )

@@ -29,7 +29,7 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, signals: Tensor) -> None:
-        """Measure mean and spread of the latents of training signals (N, 8, L) in mV."""
+        """Measure mean and standard deviation of the latents of training signals (N, 8, L) in mV."""
         z = torch.cat([self.vae.encode(chunk / self.scale).mean for chunk in signals.split(64)])
         self.mean.copy_(z.mean((0, 2))[:, None])
         self.std.copy_(z.std((0, 2))[:, None])

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .config import ConditionConfig, ModelConfig
+
 HEART_RATE, AGE = (20.0, 300.0), (0.0, 120.0)
-STANDARD = {"heart_rate": (77.95, 20.37), "age": (64.25, 17.13)}
-"""Mean and standard deviation that standardise, of MIMIC-IV-ECG as published (arXiv 2508.02720)."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +88,24 @@ class Conditions(NamedTuple):
         return Conditions(*(None if t is None else change(t) for t in self))
 
 
-def numbers(condition: Condition) -> tuple[list[float], list[bool]]:
+def numbers(condition: Condition, config: ConditionConfig) -> tuple[list[float], list[bool]]:
     """[heart rate, age, sex], standardised, and which of them are given."""
     values, known = [], []
     for name in ("heart_rate", "age"):
-        value, (mean, sd) = getattr(condition, name), STANDARD[name]
-        values.append(0.0 if value is None else (value - mean) / sd)
+        value, standard = getattr(condition, name), getattr(config, name)
+        values.append(0.0 if value is None else (value - standard.mean) / standard.std)
         known.append(value is not None)
     values.append({"female": 1.0, "male": -1.0, None: 0.0}[condition.sex])
     known.append(condition.sex is not None)
     return values, known
 
 
-def stack(conditions: list[Condition], embed, width: int, longest: int, base: Tensor | None = None) -> Conditions:
+def stack(conditions: list[Condition], embed, config: ModelConfig, base: Tensor | None = None) -> Conditions:
     """Conditions as tensors. `embed(statements) -> (n, width)` array; an ECG with no statement has one token of zeros.
 
     A condition in which nothing is given is marked as not kept: it becomes the learned null.
     """
+    width, longest = config.text.width, config.text.statements
     rows = max([1, *(len(c.reports) for c in conditions)])
     if rows > longest:
         raise ValueError(f"{rows} report statements in one condition: this model knows at most {longest}")
@@ -112,7 +113,7 @@ def stack(conditions: list[Condition], embed, width: int, longest: int, base: Te
     tokens, mask, known = np.zeros((b, rows, 3 + width), np.float32), np.zeros((b, rows), bool), np.zeros((b, 3), bool)
     for i, condition in enumerate(conditions):
         n = max(1, len(condition.reports))
-        tokens[i, :n, :3], known[i] = numbers(condition)
+        tokens[i, :n, :3], known[i] = numbers(condition, config.condition)
         mask[i, :n] = True
         if condition.reports:
             tokens[i, :n, 3:] = embed(condition.reports)

@@ -74,6 +74,32 @@ class TextConfig(Strict):
     """Most report statements of one ECG: the length of the position code."""
 
 
+class Standard(Strict):
+    """What standardises a number: (value - mean) / std."""
+
+    mean: float
+    std: float
+
+
+class ConditionConfig(Strict):
+    """How the numbers of a condition are told to the networks; the defaults are those of MIMIC-IV-ECG as published (arXiv 2508.02720)."""
+
+    heart_rate: Standard = Standard(mean=77.95, std=20.37)
+    """Beats/min."""
+    age: Standard = Standard(mean=64.25, std=17.13)
+    """Years."""
+
+
+class SamplingConfig(Strict):
+    """How the model generates where the user does not say: what it was tuned with. Changing it needs no training."""
+
+    steps: int = 20
+    guidance: float = 2.5
+    """How strongly the condition acts; 1 = as learned."""
+    base_guidance: float = 1.5
+    """How strongly the identity acts; 1 = as learned."""
+
+
 class ModelConfig(Strict):
     """Everything that decides the networks' shapes and what their numbers mean. Stored with the weights."""
 
@@ -83,3 +109,5 @@ class ModelConfig(Strict):
     denoiser: DenoiserConfig = DenoiserConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     text: TextConfig = TextConfig()
+    condition: ConditionConfig = ConditionConfig()
+    sampling: SamplingConfig = SamplingConfig()

@@ -5,7 +5,7 @@ Nothing is ever unpickled.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,13 @@ from .codec import Codec
 from .config import ModelConfig
 from .network import TwinNetwork
 
+PARTS = ("vae", "base", "denoiser")
+"""One name for one part: of its section in a configuration, of its stage, its weights' prefix and its script."""
 LEADS = 8
 """The networks see the independent leads I, II, V1-V6; the other four follow by Einthoven's law."""
-FORMAT = 1
+FORMAT = 2
+EARLIER = {"codec": "vae"}
+"""What format 1 called a part -> its name. It also named the denoiser's validation after its stage, "twin"."""
 DEFAULT = Path(__file__).parent.parent / "default"
 """The model inside the package."""
 
@@ -91,9 +95,9 @@ class Parts:
     """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""
 
     config: ModelConfig
-    codec: Codec
-    extractor: BaseExtractor
-    network: TwinNetwork
+    vae: Codec
+    base: BaseExtractor
+    denoiser: TwinNetwork
     table: StatementTable
     facts: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
@@ -103,8 +107,7 @@ class Parts:
         return build_schedule(self.config)
 
     def tensors(self) -> dict[str, Tensor]:
-        named = {"codec": self.codec, "base": self.extractor, "denoiser": self.network}
-        return {f"{name}.{k}": v for name, module in named.items() for k, v in module.state_dict().items()}
+        return {f"{name}.{k}": v for name in PARTS for k, v in getattr(self, name).state_dict().items()}
 
 
 def build(config: ModelConfig, table: StatementTable, facts: dict[str, Any] | None = None) -> Parts:
@@ -139,15 +142,24 @@ def load(folder: Path) -> Parts:
         tree = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if tree.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads format {FORMAT}")
+    if tree.get("format") not in (1, FORMAT):
+        raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads formats 1 and {FORMAT}")
+    facts = dict(tree.get("facts") or {})
+    if "twin" in facts.get("validation", {}):
+        facts["validation"] = {"denoiser" if name == "twin" else name: found for name, found in facts["validation"].items()}
     weights = folder / "weights.safetensors"
-    tensors, _ = load_tensors(weights)
-    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements"), tree.get("facts"))
-    for name, module in (("codec", parts.codec), ("base", parts.extractor), ("denoiser", parts.network)):
+    tensors = renamed(load_tensors(weights)[0])
+    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements"), facts)
+    for name in PARTS:
         try:
-            module.load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
+            getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
         except RuntimeError as error:
             raise ValueError(f"{weights} does not fit {path}: {error}") from None
     sha = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Parts(parts.config, parts.codec, parts.extractor, parts.network, parts.table, parts.facts, sha)
+    return replace(parts, weights_hash=sha)
+
+
+def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a model under the parts' present names, whatever the format that they were written in."""
+    names = ((k, *k.split(".", 1)) for k in tensors)
+    return {f"{EARLIER.get(part, part)}.{rest}": tensors[k] for k, part, rest in names}

@@ -25,8 +25,6 @@ from .condition import Condition, Conditions, stack
 from .model import DEFAULT, Parts, load, save
 from .rhythm import beat_track, plan
 
-GUIDANCE, BASE_GUIDANCE = 2.5, 1.5
-
 
 class Request(NamedTuple):
     """One wanted ECG: whose (base vector (E,) or None for nobody's), in which state, from which seed.
@@ -47,9 +45,8 @@ class ECGTwin:
 
     def __init__(self, parts: Parts, device: str | torch.device = "cpu"):
         self.parts, self.config, self.device = parts, parts.config, torch.device(device)
-        self.codec = parts.codec.eval().requires_grad_(False).to(self.device)
-        self.extractor = parts.extractor.eval().requires_grad_(False).to(self.device)
-        self.network = parts.network.eval().requires_grad_(False).to(self.device)
+        for network in (parts.vae, parts.base, parts.denoiser):
+            network.eval().requires_grad_(False).to(self.device)
         self.schedule, self.table = parts.schedule, parts.table
         self.vocabulary = parts.table.vocabulary
 
@@ -89,7 +86,7 @@ class ECGTwin:
         """Conditions as tensors; statements outside the vocabulary raise ValueError with the nearest known ones."""
         clean = [Condition(self.normalise(c.reports), c.sex, c.age, c.heart_rate) for c in conditions]
         embed = self.table.lookup
-        return stack(clean, embed, self.config.text.width, self.config.text.statements, base).to(self.device)
+        return stack(clean, embed, self.config, base).to(self.device)
 
     def normalise(self, reports: Sequence[str]) -> tuple[str, ...]:
         """Statements as the model knows them, in the order in which it learned them."""
@@ -112,17 +109,20 @@ class ECGTwin:
     def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
         """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for each; None: unknown of all."""
         own = [Condition()] * len(signals) if conditions is None else conditions
-        return self.extractor(self.codec.encode(signals.to(self.device)), self.conditions(own))
+        return self.parts.base(self.parts.vae.encode(signals.to(self.device)), self.conditions(own))
 
     def denoiser(
-        self, requests: Sequence[Request], *, guidance: float = GUIDANCE, base_guidance: float = BASE_GUIDANCE, rescale: float = 0.0
+        self, requests: Sequence[Request], *, guidance: float | None = None, base_guidance: float | None = None, rescale: float = 0.0
     ) -> Denoiser:
         """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
 
         x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after InstructPix2Pix
         (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity. rescale (0 to 1) takes back how much
-        larger that makes an ECG (arXiv 2305.08891, section 3.4).
+        larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the scale that the model was tuned with.
         """
+        tuned = self.config.sampling
+        guidance = tuned.guidance if guidance is None else guidance
+        base_guidance = tuned.base_guidance if base_guidance is None else base_guidance
         width = self.config.base.base
         base = torch.stack([torch.zeros(width) if r.base is None else r.base.cpu() for r in requests]).to(self.device)
         given = torch.tensor([r.base is not None for r in requests], device=self.device)
@@ -130,7 +130,8 @@ class ECGTwin:
         none = torch.zeros_like(c.keep_base)
 
         def at(c: Conditions) -> Denoiser:
-            return bind(self.network, self.network.prepare(c), self.config.diffusion.prediction)
+            network = self.parts.denoiser
+            return bind(network, network.prepare(c), self.config.diffusion.prediction)
 
         c = self.with_beats(c, requests)
         nothing = c._replace(keep_condition=none, keep_base=none, keep_draft=None if c.draft is None else none)
@@ -145,7 +146,7 @@ class ECGTwin:
         shown = [r.beats is not None and r.heartbeat is not None for r in requests]
         blank = np.zeros((len(INDEPENDENT), samples), np.float32)
         drafts = [lay(r.heartbeat, r.beats, rate, samples) if s else blank for r, s in zip(requests, shown, strict=True)]
-        draft = self.codec.encode(torch.from_numpy(np.stack(drafts)).to(self.device))
+        draft = self.parts.vae.encode(torch.from_numpy(np.stack(drafts)).to(self.device))
         track = torch.stack([beat_track(r.beats, rate, samples) for r in requests]).to(self.device)
         keep = [torch.tensor(flags, device=self.device) for flags in (told, shown)]
         return c._replace(track=track, draft=draft, keep_track=keep[0], keep_draft=keep[1])
@@ -155,24 +156,25 @@ class ECGTwin:
         self,
         requests: Sequence[Request],
         *,
-        steps: int = 20,
-        guidance: float = GUIDANCE,
-        base_guidance: float = BASE_GUIDANCE,
+        steps: int | None = None,
+        guidance: float | None = None,
+        base_guidance: float | None = None,
         rescale: float = 0.0,
         solver: Solver | None = None,
         progress: bool = False,
     ) -> Tensor:
         """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone."""
+        steps = self.config.sampling.steps if steps is None else steps
         if steps < 1:
             raise ValueError(f"steps {steps}: expected 1 or more")
         noise = seeded_noise([r.seed for r in requests])
-        shape = (len(requests), self.config.vae.latent, self.config.signal.samples // self.codec.vae.factor)
+        shape = (len(requests), self.config.vae.latent, self.config.signal.samples // self.parts.vae.vae.factor)
         x = noise(torch.empty(shape, device=self.device))
         denoise = self.denoiser(requests, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
         walk = trajectory(denoise, x, trailing(self.schedule, steps), solver or DpmPP(2), noise)
         for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
             x = moment.x
-        return self.codec.decode(x)
+        return self.parts.vae.decode(x)
 
     def sample_in_parts(self, requests: Sequence[Request], size: int = 16, **options: Any) -> Tensor:
         """`sample`, `size` requests at a time: the same ECGs with less memory."""
@@ -186,9 +188,9 @@ class ECGTwin:
         reference_condition: Condition | None = None,
         n: int = 1,
         beats: Beats | ECG | None = None,
-        steps: int = 20,
-        guidance: float = GUIDANCE,
-        base_guidance: float = BASE_GUIDANCE,
+        steps: int | None = None,
+        guidance: float | None = None,
+        base_guidance: float | None = None,
         rescale: float = 0.0,
         solver: Solver | None = None,
         seed: int = 0,
@@ -198,8 +200,8 @@ class ECGTwin:
 
         reference_condition: the reference's own state, or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose
         rhythm is taken over; None: planned for the condition, from the reference's own rhythm where its kind stays.
-        guidance, base_guidance: how strongly condition and identity act, 1 = as learned; rescale: see `denoiser`. Sample k has
-        seed `seed + k`, so it is the same alone or among n.
+        guidance, base_guidance: how strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where
+        they are None. rescale: see `denoiser`. Sample k has seed `seed + k`, so it is the same alone or among n.
         Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known.
         """
         if n < 1:
@@ -260,14 +262,14 @@ class ECGTwin:
         not touch stays. guidance: how far to go from `was` towards `now`, 1 = as learned (was + guidance (now - was)).
         """
         base = self.base(reference, was)[0]
-        z = self.codec.encode(self.signals([reference]))
+        z = self.parts.vae.encode(self.signals([reference]))
         levels = linspace(self.schedule, steps + 1)[:-1]
         states = was or Condition(), now
         before, after = (self.denoiser([Request(base, c, 0)], guidance=1.0, base_guidance=1.0) for c in states)
         walk = edit(before, guide(after, before, guidance), z, levels, Heun())
         for moment in tqdm(walk, total=steps, disable=not progress):
             z = moment.x
-        return self.as_ecg(self.codec.decode(z)[0], now, reference, "counterfactual")
+        return self.as_ecg(self.parts.vae.decode(z)[0], now, reference, "counterfactual")
 
     def as_ecg(self, signal: Tensor, condition: Condition, reference: ECG, name: str) -> ECG:
         """A generated signal (8, L) as a 12-lead ECG, the limb leads by Einthoven's law."""

@@ -41,7 +41,7 @@ def panel(recordings):
 
 def test_real_latents_are_nearer_than_noise(panel, recordings):
     m = panel.model
-    z = m.codec.encode(torch.from_numpy(recordings.millivolts(slice(0, 8))))
+    z = m.parts.vae.encode(torch.from_numpy(recordings.millivolts(slice(0, 8))))
     x = recordings.millivolts(slice(0, 8))
     panel_signals = panel.signals
     panel.signals = lambda latents: x  # a perfect model

@@ -25,7 +25,7 @@ def test_there_are_configurations():
     [
         ("model.denoiser.widht=3", ["model.denoiser.unet.widht", "did you mean 'width'"]),
         ("model.picture.sise=3", ["did you mean 'size'"]),
-        ("train.denoiser.rate=1e-4", ["1.0e-4"]),
+        ("train.denoiser.lr=1e-4", ["1.0e-4"]),
         ("model.picture.channels=2", ["channels"]),
         ("model.denoiser.kind=unett", ["unett"]),
         ("model.refiner={denoiser: {kind: dit}}", ["train.refiner"]),

@@ -98,7 +98,7 @@ def test_a_refiner_sees_clean_levels_only():
 def test_training_lowers_the_loss_with_its_caption_most(tmp_path):
     """The bright row is where the caption says: knowing it must help."""
     settings = config(DIT)
-    stage = settings.train.denoiser.model_copy(update={"steps": 500, "batch": 64, "rate": 5e-3, "validate_every": 500, "average": 0.95})
+    stage = settings.train.denoiser.model_copy(update={"steps": 500, "batch": 64, "lr": 5e-3, "validate_every": 500, "ema_decay": 0.95})
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"denoiser": stage})})
     facts = train(settings, pictures(80), tmp_path).parts.facts["stages"]["denoiser"]
     assert facts["held"] < 0.9 * facts["held_no_caption"] and facts["seconds"] > 0

@@ -23,7 +23,7 @@ def model_config(denoiser=UNET, **more) -> ModelConfig:
 
 
 def config(denoiser=UNET, data=None, **more) -> Config:
-    stage = {"steps": 2, "batch": 4, "rate": 1.0e-3, "warmup": 1, "validate_every": 1}
+    stage = {"steps": 2, "batch": 4, "lr": 1.0e-3, "warmup": 1, "validate_every": 1}
     stages = {"denoiser": stage} | {name: stage for name, key in (("vae", "codec"), ("refiner", "refiner")) if key in more}
     tree = {"model": model_config(denoiser, **more).model_dump(), "data": data or {"held": 0.25}, "train": stages}
     return parse(Config, tree, "test")

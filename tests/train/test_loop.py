@@ -10,10 +10,10 @@ from ecgtwin.train import batch as batches
 from ecgtwin.train.batch import stream
 from ecgtwin.train.checkpoint import load_tensors, save_tensors
 from ecgtwin.train.ema import EMA
-from ecgtwin.train.loop import Training, fit
+from ecgtwin.train.loop import Training, by_contrast, by_sample, fit
 from ecgtwin.train.plan import Plan
 
-PLAN = {"steps": 12, "batch": 8, "rate": 0.1, "warmup": 3, "average": 0.9}
+PLAN = {"steps": 12, "batch": 8, "lr": 0.1, "warmup": 3, "ema_decay": 0.9}
 
 
 class Points(NamedTuple):
@@ -33,6 +33,9 @@ class Regression:
     def load(self, batch):
         return batch
 
+    def backward(self, training, batch):
+        return by_sample(training, self.losses, batch)
+
     def losses(self, network, batch):
         error = (network(batch.x) - batch.y).square().sum(1)
         return error, {"worst": error.max()}
@@ -44,10 +47,13 @@ class Regression:
 class Likeness(Regression):
     """The second half of the features is to recognise the first among all samples."""
 
+    def backward(self, training, batch):
+        return by_contrast(training, self.embed, self.compare, batch)
+
     def embed(self, network, batch):
         return network(batch.x), network[0].bias
 
-    def joint(self, embeddings, parameters, batch):
+    def compare(self, embeddings, parameters, batch):
         logits = embeddings @ batch.y.T + parameters.sum()
         return nn.functional.cross_entropy(logits * parameters.exp().mean(), torch.arange(len(logits))), {}
 
@@ -86,7 +92,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, precision):
 @pytest.mark.parametrize("parts", [2, 4, 8])
 def test_accumulated_parts_give_the_whole_batch_s_gradient(parts):
     for objective in (Regression(), Likeness()):
-        whole, cut = start(), start(accumulate=parts)
+        whole, cut = start(), start(grad_accum=parts)
         assert losses(cut, objective) == pytest.approx(losses(whole, objective), rel=1e-4)
         for name, value in whole.network.state_dict().items():
             torch.testing.assert_close(cut.network.state_dict()[name], value, rtol=1e-3, atol=1e-5)
@@ -94,19 +100,19 @@ def test_accumulated_parts_give_the_whole_batch_s_gradient(parts):
 
 def test_parts_must_be_equal():
     with pytest.raises(ValueError, match="batch 8 does not go into 1 processes x 3 parts"):
-        start(accumulate=3)
+        start(grad_accum=3)
 
 
-def test_recomputing_changes_nothing_but_memory():
+def test_gradient_checkpointing_changes_nothing_but_memory():
     whole, twice = start(), None
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(0.0), nn.Linear(5, 2))
     calls = []
     network[1].register_forward_hook(lambda *_: calls.append(1))
-    twice = Training(network, Plan(**PLAN | {"recompute": True}), blocks=(nn.Tanh,))
+    twice = Training(network, Plan(**PLAN | {"gradient_checkpointing": True}), blocks=(nn.Tanh,))
     assert losses(twice) == losses(whole) and same(twice, whole)
     with pytest.raises(ValueError, match="no blocks"):
-        Training(nn.Linear(3, 2), Plan(**PLAN | {"recompute": True}), blocks=(nn.Tanh,))
+        Training(nn.Linear(3, 2), Plan(**PLAN | {"gradient_checkpointing": True}), blocks=(nn.Tanh,))
 
 
 def test_a_block_is_computed_twice():
@@ -118,7 +124,7 @@ def test_a_block_is_computed_twice():
             return super().forward(x)
 
     torch.manual_seed(0)
-    plan = Plan(**PLAN | {"recompute": True, "steps": 1})
+    plan = Plan(**PLAN | {"gradient_checkpointing": True, "steps": 1})
     list(fit(Training(nn.Sequential(nn.Linear(3, 2), Counted()), plan, blocks=(Counted,)), Regression()))
     assert Counted.calls == 2
 
@@ -138,7 +144,7 @@ def test_a_loss_that_is_not_finite_names_step_and_sample_and_touches_no_weight(o
             return batch
 
     for parts in (1, 2):
-        training = start(accumulate=parts)
+        training = start(grad_accum=parts)
         seen = []
         with pytest.raises(FloatingPointError, match=r"step \d.*not finite: point 5\."):
             for _ in fit(training, Broken()):
@@ -179,10 +185,10 @@ def test_batches_are_cut_and_mapped():
         batches.cut({"x": torch.ones(2)}, 0, 1)
 
 
-def test_the_rate_warms_up_and_falls_to_its_floor():
-    plan = Plan(steps=100, batch=1, rate=1.0, warmup=10, floor=0.1)
-    assert plan.rate_at(0) == pytest.approx(0.1) and plan.rate_at(9) == 1.0
-    assert plan.rate_at(100) == pytest.approx(0.1) and plan.rate_at(55) == pytest.approx(0.55)
+def test_the_learning_rate_warms_up_and_falls_to_its_floor():
+    plan = Plan(steps=100, batch=1, lr=1.0, warmup=10, floor=0.1)
+    assert plan.lr_at(0) == pytest.approx(0.1) and plan.lr_at(9) == 1.0
+    assert plan.lr_at(100) == pytest.approx(0.1) and plan.lr_at(55) == pytest.approx(0.55)
 
 
 def test_decay_acts_on_matrices_alone():

@@ -11,10 +11,10 @@ from torch import nn
 
 from ecgtwin.train import checkpoint
 from ecgtwin.train.checkpoint import load_tensors
-from ecgtwin.train.dry import dry, flops, summary
+from ecgtwin.train.dry_run import dry_run, flops, summary
 from ecgtwin.train.loop import Training
 from ecgtwin.train.plan import Plan
-from ecgtwin.train.run import STOPPED, Run, carry_out
+from ecgtwin.train.run import STOPPED, Run, complete
 
 from .test_loop import PLAN, Regression
 
@@ -26,15 +26,27 @@ def training(**more):
     return Training(nn.Linear(3, 2), Plan(**PLAN | {"validate_every": 4} | more))
 
 
-def go(folder, *, resume=False, inputs=INPUTS, objective=None, t=None, **options):
-    t = t or training()
+class Small:
+    """A task as a stage of which only score and figure differ from test to test."""
 
-    def validate(network):
+    name, blocks, config, facts, epoch = "small", (), {"a": 1}, {}, 80
+
+    def __init__(self, training, task=None, inputs=INPUTS, score=None, figure=None):
+        self.network, self.plan, self.inputs = training.network, training.plan, inputs
+        self.task = task or Regression()
+        self.draw, self.load, self.backward, self.names = self.task.draw, self.task.load, self.task.backward, self.task.names
+        self.score, self.figure = score or (lambda figures: None), figure or (lambda network: None)
+
+    def validate(self, network):
         return {"held": float(network.weight.norm())}
 
-    return carry_out(
-        Run(folder, resume), t, objective or Regression(), config={"a": 1}, inputs=inputs, facts={}, validate=validate, **options
-    )
+    def result(self, network):
+        return network.state_dict()
+
+
+def go(folder, *, resume=False, t=None, **options):
+    t = t or training()
+    return complete(Run(folder, resume), t, Small(t, **options))
 
 
 def rows(folder, figure="loss"):
@@ -76,7 +88,7 @@ def test_pictures_reach_tensorboard(tmp_path):
     from matplotlib.figure import Figure
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    go(tmp_path, picture=lambda network: Figure())
+    go(tmp_path, figure=lambda network: Figure())
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [e.step for e in events.Images("example")] == [4, 8, 12]
 
@@ -88,7 +100,7 @@ def test_the_best_weights_are_kept_also_after_resuming(tmp_path):
         return next(scores)
 
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, objective=Interrupting(10, interrupt), score=score)
+        go(tmp_path, task=Interrupting(10, interrupt), score=score)
     best = (tmp_path / "weights.safetensors").read_bytes()
     go(tmp_path, resume=True, score=lambda figures: 4.0)
     assert (tmp_path / "weights.safetensors").read_bytes() == best
@@ -98,7 +110,7 @@ def test_the_best_weights_are_kept_also_after_resuming(tmp_path):
 def test_an_interrupted_run_goes_on_and_its_losses_have_no_step_twice(tmp_path):
     go(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "part", objective=Interrupting(11, interrupt))
+        go(tmp_path / "part", task=Interrupting(11, interrupt))
     assert max(rows(tmp_path / "part")) == 10
     assert load_tensors(tmp_path / "part" / "last.safetensors")[1]["step"] == 8
     with pytest.raises(FileExistsError, match="--resume"):
@@ -114,7 +126,7 @@ def test_an_interrupted_run_goes_on_and_its_losses_have_no_step_twice(tmp_path):
 
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        go(tmp_path, objective=Interrupting(6, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        go(tmp_path, task=Interrupting(6, lambda: os.kill(os.getpid(), signal.SIGTERM)))
     assert stopped.value.code == STOPPED == 143
     assert load_tensors(tmp_path / "last.safetensors")[1]["step"] in (6, 7)
     assert "--resume" in capsys.readouterr().err
@@ -153,7 +165,7 @@ def test_other_inputs_are_refused_by_name(tmp_path):
 
 def test_a_dry_run_measures_and_counts():
     t = training()
-    found = dry(t, Regression(), epoch=80)
+    found = dry_run(t, Small(t))
     assert found["parameters"] == 8 and found["steps_per_epoch"] == 10 and found["seconds_per_step"] > 0
     assert found["batch"] == ["(8, 3) float32", "(8, 2) float32"] and found["peak_memory_MiB"] > 1
     assert "8 parameters" in summary(found)

@@ -3,8 +3,9 @@ import math
 import torch
 
 from ecgtwin.train.batch import stream
-from ecgtwin.training.condition_table import Drop, Labels, rarity
+from ecgtwin.training.condition_table import ConditionTable, Drop, rarity
 from ecgtwin.twin.condition import Condition, stack
+from ecgtwin.twin.config import ModelConfig, TextConfig
 
 NAMES = ("atrial fibrillation", "sinus rhythm", "sinus bradycardia", "sinus tachycardia", "normal ECG")
 AF, SR, SB, ST, NORM = range(5)
@@ -16,7 +17,7 @@ def labels(statements, rates=75.0, age=40.0, sex=1.0):
     longest = max(map(len, statements))
     ids = torch.tensor([list(row) + [-1] * (longest - len(row)) for row in statements], dtype=torch.int16)
     rates = torch.full((n, 1), rates) if isinstance(rates, float) else torch.tensor(rates)
-    return Labels(ids, rates, torch.full((n,), age), torch.full((n,), sex), NAMES, EMBEDDINGS)
+    return ConditionTable(ids, rates, torch.full((n,), age), torch.full((n,), sex), NAMES, EMBEDDINGS)
 
 
 def batch(made):
@@ -32,7 +33,8 @@ def test_labels_equal_conditions_stacked_one_by_one():
             Condition((), "female", 40, None),
             Condition((NAMES[SR],), "female", 40, 90),
         ],
-        lambda reports: EMBEDDINGS[[NAMES.index(r) for r in reports]].numpy(), 5, 5,
+        lambda reports: EMBEDDINGS[[NAMES.index(r) for r in reports]].numpy(),
+        ModelConfig(text=TextConfig(width=5, statements=5)),
     )  # fmt: skip
     found = batch(made)
     torch.testing.assert_close(found.tokens * found.mask[..., None], expected.tokens * expected.mask[..., None])

@@ -23,17 +23,17 @@ def test_every_configuration_builds(path):
 
 
 def test_overrides():
-    config = read_config(CONFIGS / "small.yaml", ["train.twin.steps=7", "model.denoiser.inject=cross"])
-    assert config.train.twin.steps == 7 and config.model.denoiser.inject == "cross"
+    config = read_config(CONFIGS / "small.yaml", ["train.denoiser.steps=7", "model.denoiser.inject=cross"])
+    assert config.train.denoiser.steps == 7 and config.model.denoiser.inject == "cross"
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.twin.step=7", "did you mean 'steps'"),
+        ("train.denoiser.step=7", "did you mean 'steps'"),
         ("model.denoiser.dpeth=7", "did you mean 'depth'"),
-        ("train.twin.rate=1e-4", "write 1.0e-4"),
-        ("train.twin.steps=few", "train.twin.steps"),
+        ("train.denoiser.lr=1e-4", "write 1.0e-4"),
+        ("train.denoiser.steps=few", "train.denoiser.steps"),
         ("model.denoiser.inject=magic", "'adax'"),
         ("nonsense", "section.key=value"),
     ],

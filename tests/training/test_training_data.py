@@ -1,4 +1,4 @@
-"""What the stages are trained on: recordings of stores, pairs in stated shares, the bank of latents."""
+"""What the stages are trained on: recordings of stores, pairs in stated fractions, the bank of latents."""
 
 import json
 import math
@@ -14,17 +14,17 @@ from ecgtwin.ecg.store.recordings import Recordings, fitting
 from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
+from ecgtwin.train.checkpoint import load_tensors
+from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.strict import parse
 from ecgtwin.training import latents as bank
-from ecgtwin.training.base import Contrast, train_base
-from ecgtwin.training.condition_table import Labels
+from ecgtwin.training.base import BaseStage
 from ecgtwin.training.config import Config, Pairing
-from ecgtwin.training.denoiser import Denoise
 from ecgtwin.training.held_out import thinned, validation
 from ecgtwin.training.latents import Bank, third
 from ecgtwin.training.pairing import Pairer
-from ecgtwin.training.vae import Reconstruct
-from ecgtwin.training.weights import Where
+from ecgtwin.training.recipe import train
+from ecgtwin.training.vae import VAEStage
 
 from .. import tiny_store
 from ..twin.tiny import STATEMENTS, Letters
@@ -82,21 +82,21 @@ def test_stores_that_do_not_fit_are_refused(stores, tmp_path):
         assert len(found) == 60
 
 
-def test_pairs_come_in_the_stated_shares(recordings):
-    shares = Pairing(real=0.5, same=0.2, simulated=0.3)
-    a, b = Pairer(recordings, "train", shares).draw(4000, stream(0))
+def test_pairs_come_in_the_stated_fractions(recordings):
+    fractions = Pairing(real=0.5, same=0.2, simulated=0.3)
+    a, b = Pairer(recordings, "train", fractions).draw(4000, stream(0))
     simulated = torch.from_numpy(recordings.simulated)[a]
     kinds = {"same": a == b, "simulated": (a != b) & simulated, "real": (a != b) & ~simulated}
     for name, mask in kinds.items():
-        assert abs(mask.float().mean().item() - getattr(shares, name)) < 0.03, name
+        assert abs(mask.float().mean().item() - getattr(fractions, name)) < 0.03, name
     patient, split = torch.from_numpy(recordings.patient), torch.from_numpy(recordings.split.astype(int))
     assert (patient[a] == patient[b]).all() and (split[a] == 0).all() and (split[b] == 0).all()
     assert not simulated[a == b].any()  # real recordings where there are some
-    again = Pairer(recordings, "train", shares).draw(4000, stream(0))
+    again = Pairer(recordings, "train", fractions).draw(4000, stream(0))
     assert torch.equal(a, again[0]) and torch.equal(b, again[1])
 
 
-def test_shares_that_cannot_be_are_refused(stores):
+def test_fractions_that_cannot_be_are_refused(stores):
     with pytest.raises(ValueError, match="sum of 1"):
         Pairing(real=0.5, same=0.2, simulated=0.2)
     alone = Recordings.of(stores[:1])
@@ -104,7 +104,7 @@ def test_shares_that_cannot_be_are_refused(stores):
         Pairer(alone, "train", Pairing(real=0.5, same=0.5))
     assert Pairer.available(alone, "validation").simulated == 0.5
     with pytest.raises(ValueError, match="simulated"):
-        Reconstruct(Recordings.of(stores[1:]), SETTINGS.train.vae.model_copy(update={"simulated": 0.5}), 0.25, (4, 128))
+        VAEStage(changed("vae", simulated=0.5), Recordings.of(stores[1:]), accelerator_of(cpu=True))
 
 
 def test_recording_weights_act_on_same_pairs(recordings):
@@ -157,60 +157,39 @@ def test_workers_and_processes_make_the_same_bank(recordings, filled, tmp_path):
     assert [p.name for p in (tmp_path / "p" / "done").iterdir()] == ["64"]
 
 
-def labelled(recordings, filled):
-    table = StatementTable.build(STATEMENTS, Letters())
-    return tuple(Labels.of(recordings, rates, table.statements, table.vectors) for rates in (filled.target_rates, filled.view_rates))
+def changed(stage, **settings):
+    """The tiny configuration with settings of one stage changed."""
+    return parse(Config, tiny_store.tree(**{stage: settings}), "tiny")
+
+
+TABLE = StatementTable.build(STATEMENTS, Letters())
 
 
 def test_views_of_one_recording_share_no_beat_and_one_condition_is_told(recordings, filled):
-    objective = Contrast(recordings, filled, labelled(recordings, filled)[1], SETTINGS.train.base.model_copy(update={"batch": 400}))
-    batch = objective.draw(stream(3))
+    stage = BaseStage(changed("base", batch=400), recordings, filled, TABLE, "vae", torch.device("cpu"))
+    batch = stage.draw(stream(3))
     alone = batch.rows[0] == batch.rows[1]
     assert alone.any() and not alone.all()
     assert (batch.kinds[0][alone] == 0).all() and (batch.kinds[1][alone] == 1).all() and (batch.kinds[0][~alone] == 2).all()
     told = torch.stack([drop.condition for drop in batch.drops])
     assert told[:, alone].sum(0).max() == 1 and told[:, ~alone].float().mean() > 0.7
-    loaded = objective.load(batch)
-    assert loaded.latents[0].shape == (400, 8, 128) and objective.names(batch)[0].count("row") == 1 + (not alone[0])
+    loaded = stage.load(batch)
+    assert loaded.latents[0].shape == (400, 8, 128) and stage.names(batch)[0].count("row") == 1 + (not alone[0])
 
 
-def test_the_twin_s_batch_is_target_and_reference(recordings, filled):
-    targets, seen = labelled(recordings, filled)
-    pairer = Pairer(recordings, "train", SETTINGS.train.twin.pairs)
-    objective = Denoise(recordings, filled, (targets, seen), pairer, None, type("S", (), {"length": 50}), "v", SETTINGS.train.twin)
-    batch = objective.load(objective.draw(stream(4), 64))
-    for k in range(64):
-        z = torch.from_numpy(filled.latents[batch.target[k], batch.kind[k]].copy())
-        assert torch.equal(batch.latents[0][k], z)
-        z = torch.from_numpy(filled.latents[batch.reference[k], 2 + batch.view[k]].copy())
-        assert torch.equal(batch.latents[1][k], z)
-
-
-def test_a_damaged_latent_stops_the_training_and_is_named(stores, tmp_path):
+def test_a_damaged_latent_stops_the_training_and_is_named(recordings, filled, tmp_path):
     """NaN in the latents of one recording: the message names it and the checkpoint stays."""
-    from ecgtwin.training.vae import train_vae
-
-    recordings = Recordings.of(stores[:1])
-    table = StatementTable.build(STATEMENTS, Letters())
-    vae = tmp_path / "vae" / "weights.safetensors"
-    tree = tiny_store.tree(base={"steps": 60, "validate_every": 1, "pairs": {"real": 0.0, "same": 1.0, "simulated": 0.0}})
-    settings = parse(Config, tree, "tiny")
-    train_vae(settings, recordings, Where(vae.parent))
-    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ecgtwin.train.run.Run.keep", lambda *_: (_ for _ in ()).throw(SystemExit))
-        train_base(settings, recordings, vae, table, Where(tmp_path / "first"))  # makes the bank
-    latents = np.load(tmp_path / "vae" / "bank" / "latents.npy", mmap_mode="r+")
-    bad = recordings.places("train")[5]
+    settings = changed("base", steps=60, validate_every=1, pairs={"real": 0.0, "same": 1.0, "simulated": 0.0})
+    bad = recordings.places("train", simulated=False)[5]
+    latents = np.array(filled.latents)[:, :, :4]
     latents[bad] = math.nan
-    latents.flush()
+    damaged = Bank(latents, filled.heart_rate, filled.targets)
+    accelerator = accelerator_of(cpu=True)
     with pytest.raises(FloatingPointError) as error:
-        train_base(settings, recordings, vae, table, Where(tmp_path / "base"))
+        train(BaseStage(settings, recordings, damaged, TABLE, "vae", accelerator.device), tmp_path, accelerator)
     assert recordings.name(bad) in str(error.value) and "in step" in str(error.value) and "intact" in str(error.value)
-    if (tmp_path / "base" / "last.safetensors").exists():
-        from ecgtwin.train.checkpoint import load_tensors
-
-        tensors, _ = load_tensors(tmp_path / "base" / "last.safetensors")
-        assert all(t.isfinite().all() for t in tensors.values())
+    if (tmp_path / "last.safetensors").exists():
+        assert all(t.isfinite().all() for t in load_tensors(tmp_path / "last.safetensors")[0].values())
 
 
 def test_validation_keeps_patients_whole(recordings):

@@ -18,12 +18,10 @@ from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.ecg.store.collect import collect
 from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.text.table import StatementTable
+from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.strict import parse
-from ecgtwin.training.base import train_base
 from ecgtwin.training.config import Config
-from ecgtwin.training.denoiser import train_twin
-from ecgtwin.training.vae import train_vae
-from ecgtwin.training.weights import Where
+from ecgtwin.training.recipe import train_all
 
 from .tiny import CONFIG, STATEMENTS, Letters
 
@@ -66,14 +64,11 @@ def losses(folder: Path) -> dict[str, np.ndarray]:
     ecgs = [drawn(p, rate, s) for p in range(30) for rate, s in ((66.0, STATEMENTS[1]), (104.0, STATEMENTS[p % 4]))]
     store = collect(ecgs, folder / "store", statements=Statements(lambda line: (line,), STATEMENTS))
     recordings, table = Recordings.of([store]), StatementTable.build(STATEMENTS, Letters())
-    plan = {"steps": 3, "batch": 8, "rate": 1.0e-3, "warmup": 1, "validate_every": 1}
+    plan = {"steps": 3, "batch": 8, "lr": 1.0e-3, "warmup": 1, "validate_every": 1}
     pairs = {"pairs": {"real": 0.5, "same": 0.5, "simulated": 0.0}}
-    train = {"vae": plan, "base": plan | pairs, "twin": plan | pairs, "bank": {"targets": 2, "views": 3}}
+    train = {"vae": plan, "base": plan | pairs, "denoiser": plan | pairs, "bank": {"targets": 2, "views": 3}}
     settings = parse(Config, {"model": CONFIG, "train": train}, "tiny")
-    vae, base = folder / "vae" / "weights.safetensors", folder / "base" / "weights.safetensors"
-    train_vae(settings, recordings, Where(vae.parent))
-    train_base(settings, recordings, vae, table, Where(base.parent))
-    train_twin(settings, recordings, vae, base, table, Where(folder / "denoiser"))
+    train_all(settings, recordings, table, folder, least=1, accelerator=accelerator_of(cpu=True))
     return {f"losses_{name}": logged(folder / name) for name in ("vae", "base", "denoiser")}
 
 

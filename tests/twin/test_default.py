@@ -133,7 +133,7 @@ def test_rescale_takes_back_the_exaggeration_of_guidance(model, patient):
 
 
 def reconstruction(model, ecg):
-    return model.as_ecg(model.codec.decode(model.codec.encode(model.signals([ecg])))[0], WAS, ecg, "reconstruction").signal
+    return model.as_ecg(model.parts.vae.decode(model.parts.vae.encode(model.signals([ecg])))[0], WAS, ecg, "reconstruction").signal
 
 
 def test_the_counterfactual_of_an_unchanged_condition_is_the_reconstruction(model, patient):
@@ -150,7 +150,7 @@ def test_the_counterfactual_of_an_unchanged_condition_is_the_reconstruction(mode
 @torch.inference_mode()
 def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
     """invert and sample with the default second-order solver, from the cleanest level to the noisiest of the schedule."""
-    z = model.codec.encode(model.signals([patient]))
+    z = model.parts.vae.encode(model.signals([patient]))
     denoise = model.denoiser([Request(model.base(patient, WAS)[0], WAS, 0)], guidance=1.0, base_guidance=1.0)
     levels = trailing(model.schedule, 20)[:-1]
     assert levels[0].alpha < 1e-4

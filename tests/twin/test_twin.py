@@ -86,7 +86,7 @@ def test_guidance_of_one_is_the_plain_network(tiny, patient):
     requests = [Request(base, AF, 0)]
     x, level = torch.randn(1, 4, 128), tiny.schedule.level(20)
     guided = tiny.denoiser(requests, guidance=1, base_guidance=1)(x, level).x0
-    plain = bind(tiny.network, tiny.conditions([AF], base[None]), "v")(x, level).x0
+    plain = bind(tiny.parts.denoiser, tiny.conditions([AF], base[None]), "v")(x, level).x0
     torch.testing.assert_close(guided, plain, atol=1e-5, rtol=1e-4)
 
 
@@ -114,7 +114,7 @@ def test_a_synonym_is_the_statement_and_an_unknown_one_is_refused(tiny, patient)
 
 def test_the_same_condition_gives_the_reference_back(tiny, patient):
     """Inverting and regenerating under one condition ends at the auto-encoder's reconstruction."""
-    expected = tiny.codec.decode(tiny.codec.encode(tiny.signals([patient])))[0].numpy()
+    expected = tiny.parts.vae.decode(tiny.parts.vae.encode(tiny.signals([patient])))[0].numpy()
 
     def error(condition):
         twin = tiny.counterfactual(patient, condition, was=AF, steps=20).select(INDEPENDENT)

@@ -43,7 +43,7 @@ class Letters:
 def model() -> ECGTwin:
     torch.manual_seed(0)
     parts = models.build(parse(ModelConfig, CONFIG, "tiny"), StatementTable.build(STATEMENTS, Letters()))
-    for p in parts.network.parameters():
+    for p in parts.denoiser.parameters():
         if not p.abs().sum():
             torch.nn.init.normal_(p, std=0.3)
     return ECGTwin(parts)

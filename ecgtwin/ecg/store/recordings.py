@@ -71,6 +71,11 @@ class Recordings:
     def leads(self) -> tuple[str, ...]:
         return self.stores[0].leads
 
+    @property
+    def owner(self) -> np.ndarray:
+        """(N,) a number for each ECG's person: the patient's, and one of its own for each ECG of an unknown patient."""
+        return np.where(self.patient < 0, -1 - np.arange(len(self)), self.patient)
+
     def where(self, chosen: np.ndarray) -> "Recordings":
         """Those at places, or where a mask is True."""
         names = ("which", "rows", "patient", "split", "sex", "age", "simulated")

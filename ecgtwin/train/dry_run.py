@@ -7,26 +7,27 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .batch import cut, stream, tensors, to
-from .loop import Contrast, Objective, Training, fit
+from .batch import Drawn, cut, stream, tensors, to
+from .loop import Training, fit
+from .stage import Stage, Task
 
 MIB = 2**20
 
 
-def dry(training: Training, objective: Objective | Contrast, epoch: int, steps: int = 4) -> dict[str, Any]:
-    """Shapes, parameters, memory and time. epoch: samples that count as one. Changes the training's weights: throw it away.
+def dry_run(training: Training, stage: Stage, steps: int = 4) -> dict[str, Any]:
+    """Shapes, parameters, memory and time. Changes the training's weights: throw it away.
 
     Memory: of weights, gradients, AdamW's two moments and the average, exactly; and the peak, measured: of the device where it is a
     CUDA GPU, else of the process.
     """
     plan = training.plan
-    batch = objective.load(cut(objective.draw(stream(plan.seed, 0)), 0, training.processes))
+    batch = stage.load(cut(stage.draw(stream(plan.seed, 0)), 0, training.processes))
     count = sum(p.numel() for p in training.network.parameters() if p.requires_grad)
     state = sum(p.numel() * p.element_size() for p in training.network.parameters())
     if training.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(training.device)
     seconds, waited = [], 0.0
-    for step in fit(training, objective):
+    for step in fit(training, stage):
         seconds.append(step.seconds)
         waited += step.waited
         if step.number >= steps or step.number == plan.steps:
@@ -38,8 +39,8 @@ def dry(training: Training, objective: Objective | Contrast, epoch: int, steps: 
         "memory_of_weights_and_optimiser_MiB": round(5 * state / MIB, 1),
         "peak_memory_MiB": round(peak(training) / MIB, 1),
         "seconds_per_step": each,
-        "steps_per_epoch": epoch / plan.batch,
-        "minutes_per_epoch": each * epoch / plan.batch / 60,
+        "steps_per_epoch": stage.epoch / plan.batch,
+        "minutes_per_epoch": each * stage.epoch / plan.batch / 60,
         "minutes_in_all": each * plan.steps / 60,
         "device": str(training.device),
         "processes": training.processes,
@@ -54,14 +55,12 @@ def peak(training: Training) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def flops(training: Training, objective: Objective | Contrast) -> int:
+def flops(training: Training, task: Task) -> int:
     """Floating-point operations of one step's matrix products and convolutions, forward and backward."""
-    from .loop import by_contrast, by_sample
-
-    whole = objective.draw(stream(training.plan.seed, training.done))
-    own = to(objective.load(cut(whole, 0, training.processes)), training.device)
+    whole = task.draw(stream(training.plan.seed, training.done))
+    own = to(task.load(cut(whole, 0, training.processes)), training.device)
     with FlopCounterMode(display=False) as counter:
-        (by_contrast if hasattr(objective, "embed") else by_sample)(training, objective, whole, own)
+        task.backward(training, Drawn(whole, own, 0.0))
     training.optimiser.zero_grad(set_to_none=True)
     return counter.get_total_flops()
 
