@@ -218,13 +218,20 @@ class ECGTwin:
         beats: Beats | ECG | None = None,
     ) -> list[Request]:
         """What `generate` asks for, one request for each seed: whose base and beats, in which state, and when they come."""
-        signal = self.signals([reference])
-        base = self.base_of(signal, [reference_condition or Condition()])[0]
-        if not self.config.denoiser.draft:
-            return [Request(base, condition, seed) for seed in seeds]
-        own, heartbeat = self.taken(signal[0], reference_condition)
         if isinstance(beats, ECG):
             beats = self.taken(self.signals([beats])[0])[0]
+        return self.requests_of(self.signals([reference])[0], condition, seeds, reference_condition, beats)
+
+    def requests_of(
+        self, signal: Tensor | np.ndarray, condition: Condition, seeds: Sequence[int], reference_condition: Condition | None = None,
+        beats: Beats | None = None,
+    ) -> list[Request]:
+        """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it."""
+        signal = torch.as_tensor(signal)
+        base = self.base_of(signal[None], [reference_condition or Condition()])[0]
+        if not self.config.denoiser.draft:
+            return [Request(base, condition, seed) for seed in seeds]
+        own, heartbeat = self.taken(signal, reference_condition)
         found = []
         for seed in seeds:
             planned = beats if beats is not None else self.planned(condition, seed, own, reference_condition)
