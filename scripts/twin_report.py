@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ecgtwin.atomic import write_file
-from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.evaluation import per_state as of
+from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.metrics.judge import load_judge
 from ecgtwin.twin.twin import ECGTwin
 
