@@ -102,8 +102,10 @@ def pure(name: str, codes: tuple[str, ...], table: pd.DataFrame) -> pd.DataFrame
     others = (ROUTES | REBUILT | {"AFIB", "AFLT", "PACE", "PVC", "BIGU"}) - set(codes)
     if codes == ("NORM",):
         return table[table.codes.map(lambda c: c.get("NORM", 0) >= 80)]
-    if name == "normal functioning artificial pacemaker":
-        others -= {"AFIB", "AFLT"}
+    if codes == ("PACE",):
+        others = set()
+    elif codes == ("CRBBB",):  # there are few alone
+        others = {"CLBBB", "PACE", "AFIB", "AFLT", "ASMI", "LAFB"}
     return table[table.codes.map(lambda c: any(code in c for code in codes) and not others & set(c))]
 
 
@@ -119,6 +121,8 @@ def morphology(table: pd.DataFrame, folder: Path, found: list[Fitted], names: li
         rows = rows.iloc[:: max(1, len(rows) // most)]
         atria = name not in ("atrial fibrillation", "normal functioning artificial pacemaker")
         real = [r for path in rows.low if (r := ruler(read(folder / path), 100, atria))]
+        if name == "normal functioning artificial pacemaker":  # of the ventricle: many are paced in the atrium, or not in that strip
+            real = [r for r in real if r["QRS"] > 140]
         made = [r for n, one in enumerate(found) if (r := ruler(construct(one, name, seed=n, rate=100).signal, 100, atria))]
         keys = [k for k in (real or made)[0]]
         result[name] = {"n": (len(real), len(made))} | {k: (three([r[k] for r in real]), three([r[k] for r in made])) for k in keys}

@@ -16,7 +16,7 @@ from .beat import Beat
 from .dipole import Wave
 from .fitted import Fitted
 from .median import RATE
-from .run import beats_of, rate_in, rhythm_in
+from .run import STEP, beats_of, rate_in, rhythm_in
 from .states import INFARCTED, INJURED, State
 from .states import state as named
 
@@ -133,7 +133,7 @@ def construct(
     seen = np.flatnonzero((at >= 0) & (at < seconds))
     beat = beats["normal"]
     return Constructed(
-        signal=signal.astype(np.float32),
+        signal=(np.round(signal / STEP) * STEP).astype(np.float32),
         rate=float(rate),
         peaks=at[seen],
         onsets=rhythm.times[seen],

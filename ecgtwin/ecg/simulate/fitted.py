@@ -29,6 +29,7 @@ from .beat import Beat, Parts, area_within, p_ends, put_together, qrs_ends, t_en
 from .dipole import DOWER, Wave, frontal_axis
 from .median import AFTER, BEFORE, RATE, Ends, MedianBeat, median_beat
 from .person import SIZES, Person, population
+from .timing import CALMER
 
 NOISE = 0.02  # mV: of a median beat, and of what no dipole explains, in each sample at 250 Hz
 FREE = 0.25  # of each trait's variance: what the principal components of the population leave free
@@ -183,7 +184,7 @@ def explained(found: MedianBeat, sex: str | None, age: float | None, seed: int) 
         axis_deg=frontal_axis(area_within(qrs + t.moved(qrs_ms / 1000, jt), qrs_ms), fields["qrs"]),
         resting_rate=rate,
         breaths=float(rng.uniform(11, 19)),
-        variability_ms=float(np.clip(1000 * steps.std() / rr**1.5, 8.0, 120.0)) if len(steps) > 2 else 30.0,
+        variability_ms=float(np.clip(1000 * steps.std() / rr**CALMER, 8.0, 120.0)) if len(steps) > 2 else 30.0,
     )
     here = ends.on + begin * RATE  # the QRS onset in the median beat, in samples
     beat = put_together(parts if ends.p_on is not None else replace(parts, p=None), person, rate, clear=False)
@@ -245,6 +246,8 @@ def most_likely(
         step = np.linalg.solve(normal, design.T @ wanted - pull)
         step *= min(1.0, 3.0 / np.abs(step).max())
         traits, level = traits + step[: len(mean)] * std, level + step[len(mean) :] * LEVEL
+    if not np.isfinite(traits).all():
+        raise ValueError("no waves explain the median beat: it is too noisy, or no ECG")
     waves, fields = {}, {}
     for name, vectors, field in unpacked(traits):
         centres = np.array(known["grid"][name]["centres"])

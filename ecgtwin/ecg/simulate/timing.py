@@ -9,6 +9,7 @@ from .person import Person
 MARGIN = 0.12  # s: no first or last beat closer to the edge of the strip
 HIDDEN = 0.24  # s before the strip: the QRS complex of a beat that begins here is over when the strip begins
 AHEAD = 0.03  # s after the strip: neither the QRS complex nor the pacing spike of a beat that begins here is seen in it
+CALMER = 1.75  # the spread of RR intervals goes with this power of their length
 TYPICAL_FLUTTER = 300.0  # atrial beats/min
 
 
@@ -35,7 +36,7 @@ def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator,
     shape = np.sin(2 * np.pi * person.breaths / 60 * beat + breath)
     shape += 0.5 * np.sin(2 * np.pi * 0.1 * beat + rng.uniform(0, 2 * np.pi))
     shape += 0.4 * rng.standard_normal(n)
-    spread = person.variability_ms / 1000 * 1.15 * (60 / rate) ** 1.5  # s; the sinus node at speed hardly varies
+    spread = person.variability_ms / 1000 * 1.15 * (60 / rate) ** CALMER  # s; the sinus node at speed hardly varies
     factors = 1 + np.clip(spread / (60 / rate) * shape / shape.std(), -0.25, 0.25)
     kinds = _interrupted(factors, premature, person, rate, seconds, rng)
     times, _ = _placed(factors, rate, seconds, rng)
@@ -52,7 +53,7 @@ def _interrupted(
         start = len(factors) // 2 - core // 2
         spots = np.arange(start + 1, start + core - 1, 3)
         for i in rng.choice(spots, min(len(spots), int(rng.choice([1, 1, 2, 3]))), replace=False):
-            early = person.own("coupling of " + premature, 0.54, 0.72)
+            early = person.own("coupling of " + premature, *((0.54, 0.72) if premature == "ventricular" else (0.58, 0.78)))
             early = min(max(early + rng.normal(0, 0.01), 0.42 * rate / 60), 0.85)  # the ventricle is refractory for about 0.42 s
             kinds[i + 1] = premature
             factors[i] = early
@@ -61,10 +62,10 @@ def _interrupted(
 
 
 def fibrillation(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
-    """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation 0.14 to 0.27."""
+    """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation 0.13 to 0.27."""
     n = _how_many(rate, seconds)
-    spread = person.own("irregularity of fibrillation", 0.14, 0.27) ** 2
-    factors = np.clip(rng.gamma(1 / spread, spread, n), max(0.55, 0.29 * rate / 60), 1.8)
+    spread = person.own("irregularity of fibrillation", 0.13, 0.27)
+    factors = np.clip(1 + spread * (rng.gamma(4.0, 1.0, n) - 4) / 2, max(0.55, 0.29 * rate / 60), 1.8)
     kinds = _interrupted(factors, premature, person, rate, seconds, rng)
     times, _ = _placed(factors, rate, seconds, rng)
     return Rhythm(times, kinds)
