@@ -3,8 +3,11 @@
 Shapes: B batch · M statements (padded) · E = 3 + text width · D base width.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from numbers import Real
+from reprlib import repr as brief
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,15 +32,16 @@ class Condition:
     heart_rate: float | None = None
 
     def __post_init__(self):
-        reports = self.reports.split("|") if isinstance(self.reports, str) else self.reports or ()
-        reports = tuple(r.strip() for r in reports)
+        reports = tuple(r.strip() for r in statements(self.reports))
         object.__setattr__(self, "reports", tuple(dict.fromkeys(r for r in reports if r)))
-        if self.sex not in ("female", "male", None):
-            raise ValueError(f"sex {self.sex!r}: expected 'female', 'male' or None (not given)")
+        if not isinstance(self.sex, str | None) or self.sex not in ("female", "male", None):
+            raise ValueError(f"sex {brief(self.sex)}: expected 'female', 'male' or None (not given)")
         for name, (low, high), unit in (("age", AGE, "years"), ("heart_rate", HEART_RATE, "beats/min")):
             value = getattr(self, name)
             if value is None:
                 continue
+            if not isinstance(value, Real) or isinstance(value, bool):
+                raise TypeError(f"{name.replace('_', ' ')} {brief(value)}: expected a number of {unit}, or None if it is not known")
             value = float(value)
             if not low <= value <= high:
                 raise ValueError(
@@ -49,11 +53,45 @@ class Condition:
     def empty(self) -> bool:
         return not self.reports and self.sex is None and self.age is None and self.heart_rate is None
 
+    def or_of(self, *others: Any) -> "Condition":
+        """With sex and age of the first of others (conditions or ECGs) that knows them, where they are not given here."""
+        sex = next((x.sex for x in (self, *others) if x.sex is not None), None)
+        return replace(self, sex=sex, age=next((x.age for x in (self, *others) if x.age is not None), None))
+
     def __str__(self) -> str:
         parts = [*self.reports, self.sex]
         parts += [f"{self.age:g} years" if self.age is not None else None]
         parts += [f"{self.heart_rate:g}/min" if self.heart_rate is not None else None]
         return ", ".join(p for p in parts if p) or "nothing given"
+
+
+def statements(given: Any) -> tuple[str, ...]:
+    """Report statements as given: a text with "|" between them, or several texts. TypeError with what to write instead."""
+    if isinstance(given, str):
+        return tuple(given.split("|"))
+    if given is None:
+        return ()
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, bytes) else (given,)
+    if not all(isinstance(text, str) for text in found):
+        raise TypeError(
+            f"reports, a {type(given).__name__}: expected texts, for instance "
+            "Condition(\"atrial fibrillation\", sex=\"female\", age=63, heart_rate=110)"
+        )
+    return found
+
+
+def expect_condition(given: Any, name: str = "condition") -> None:
+    """TypeError with what to write instead, unless it is a condition."""
+    if isinstance(given, Condition):
+        return
+    shown = brief(given) if isinstance(given, str) else f"a {type(given).__name__}"
+    if given is None:
+        way = "say what is wanted: Condition(\"atrial fibrillation\"), or Condition() for nothing in particular"
+    elif isinstance(given, str):
+        way = f"write Condition({shown})"
+    else:
+        way = "write Condition(\"atrial fibrillation\", sex=\"female\", age=63, heart_rate=110)"
+    raise TypeError(f"{name} {shown}: expected a Condition: {way}")
 
 
 class Conditions(NamedTuple):

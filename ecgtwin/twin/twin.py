@@ -1,8 +1,13 @@
 """The product: a real ECG and a wanted condition in, ECGs of the same person under that condition out."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -19,11 +24,15 @@ from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.beats import Beats, Heartbeat, lay, take
 from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
-from ..ecg.record import ECG
+from ..ecg.record import ECG, wrong_source
 from ..train.device import pick_device
-from .condition import Condition, Conditions, stack
-from .model import DEFAULT, Parts, load, save
-from .rhythm import beat_track, plan
+from .condition import Condition, Conditions, expect_condition, stack
+from .contradictions import Contradiction, allows, contradictions
+from .model import DEFAULT, Parts, load, named, save
+from .rhythm import beat_track, kind_of, plan, same_rhythm
+
+ALIKE = 0.05
+"""Difference from the measured heart rate, relative to it, up to which a counterfactual keeps the reference's own beats."""
 
 
 class Request(NamedTuple):
@@ -50,14 +59,21 @@ class ECGTwin:
         self.schedule, self.table = parts.schedule, parts.table
         self.vocabulary = parts.table.vocabulary
 
+    def __repr__(self) -> str:
+        c, tensors = self.config, self.parts.tensors().values()
+        size = sum(t.numel() for t in tensors) / 1e6
+        reads = ", reads beats" if c.denoiser.draft else ""
+        what = f"{size:.1f} million weights, {len(self.statements)} statements{reads}"
+        return f"<ECGTwin {what}, {c.signal.samples / c.signal.rate:.4g} s at {c.signal.rate:g} Hz, on {self.device}>"
+
     @classmethod
     def from_pretrained(cls, path_or_name: str | Path | None = None, *, device: str = "auto") -> "ECGTwin":
-        """Load a folder that `save_pretrained` wrote; None is the model inside the package. No network is asked.
+        """Load a folder that `save_pretrained` wrote; None or "default" is the model inside the package. No network is asked.
 
         device: "auto" (CUDA, else Apple's MPS, else the CPU) or a torch device. Raises FileNotFoundError where there
         is no model, ValueError where it is of another format.
         """
-        return cls(load(DEFAULT if path_or_name is None else Path(path_or_name)), pick_device(device))
+        return cls(load(DEFAULT if path_or_name is None else named(path_or_name)), pick_device(device))
 
     def save_pretrained(self, path: str | Path, *, half: bool = False) -> Path:
         """Write configuration, weights (safetensors) and statement embeddings into the folder `path`.
@@ -75,7 +91,10 @@ class ECGTwin:
         """Checked, resampled signals (B, 8, L) in mV of references; ValueError where one cannot be used."""
         c = self.config.signal
         rows = []
+        if not len(references):
+            raise ValueError("no references: give one ECG or more")
         for ecg in references:
+            expect_ecg(ecg)
             ecg = prepare(ecg, seconds=c.samples / c.rate, leads=INDEPENDENT)
             x = ecg.resample(c.rate).signal[:, : c.samples]
             x = np.pad(x, ((0, 0), (0, c.samples - x.shape[1])), mode="edge")
@@ -84,6 +103,8 @@ class ECGTwin:
 
     def conditions(self, conditions: Sequence[Condition], base: Tensor | None = None) -> Conditions:
         """Conditions as tensors; statements outside the vocabulary raise ValueError with the nearest known ones."""
+        for one in conditions:
+            expect_condition(one)
         clean = [Condition(self.normalise(c.reports), c.sex, c.age, c.heart_rate) for c in conditions]
         embed = self.table.lookup
         return stack(clean, embed, self.config, base).to(self.device)
@@ -99,11 +120,11 @@ class ECGTwin:
 
         condition: the reference's own; None puts the learned condition-free token in its place.
         """
-        references = [reference] if isinstance(reference, ECG) else list(reference)
-        own = [condition] * len(references) if isinstance(condition, Condition | None) else list(condition)
+        references = list(reference) if isinstance(reference, list | tuple) else [reference]
+        own = list(condition) if isinstance(condition, list | tuple) else [condition] * len(references)
         if len(own) != len(references):
             raise ValueError(f"{len(own)} conditions for {len(references)} references: give one for each, or none")
-        return self.base_of(self.signals(references), [c or Condition() for c in own])
+        return self.base_of(self.signals(references), [Condition() if c is None else c for c in own])
 
     @torch.inference_mode()
     def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
@@ -164,9 +185,12 @@ class ECGTwin:
         progress: bool = False,
     ) -> Tensor:
         """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone."""
+        if not len(requests):
+            raise ValueError("no requests: give one or more")
         steps = self.config.sampling.steps if steps is None else steps
-        if steps < 1:
-            raise ValueError(f"steps {steps}: expected 1 or more")
+        check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
+        for request in requests:
+            check_seed(request.seed)
         noise = seeded_noise([r.seed for r in requests])
         shape = (len(requests), self.config.vae.latent, self.config.signal.samples // self.parts.vae.vae.factor)
         x = noise(torch.empty(shape, device=self.device))
@@ -198,35 +222,53 @@ class ECGTwin:
     ) -> list[ECG]:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
 
-        reference_condition: the reference's own state, or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose
-        rhythm is taken over; None: planned for the condition, from the reference's own rhythm where its kind stays.
-        guidance, base_guidance: how strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where
-        they are None. rescale: see `denoiser`. Sample k has seed `seed + k`, so it is the same alone or among n.
-        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known.
+        condition: sex and age that it leaves out are the reference's. reference_condition: the reference's own state, or None
+        (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None: planned for the condition,
+        from the reference's own rhythm where its kind stays. guidance, base_guidance: how strongly condition and identity act, 1 =
+        as learned; these and `steps` are the model's own where they are None. rescale: see `denoiser`.
+        Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or among n, and under two conditions it is
+        drawn from the same noise, but no two people share noise or beat times.
+        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError for what is
+        no ECG or no condition; warns `Contradiction` where the condition contradicts itself.
         """
-        if n < 1:
-            raise ValueError(f"n {n}: expected 1 or more twins")
-        seeds = [seed + k for k in range(n)]
-        requests = self.requests(reference, condition, seeds, reference_condition=reference_condition, beats=beats)
+        if not isinstance(n, Integral) or n < 1:
+            raise ValueError(f"n {brief(n)}: expected 1 or more twins")
+        check_seed(seed, n)
+        requests = self.requests(
+            reference, condition, [seed + k for k in range(n)], reference_condition=reference_condition, beats=beats
+        )
         signals = self.sample(
             requests, steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale, solver=solver, progress=progress
         )
-        return [self.as_ecg(x, condition, reference, f"seed {seed + k}") for k, x in enumerate(signals)]
+        wanted = self.wanted(reference, condition, reference_condition)[0]
+        return [self.as_ecg(x, wanted, reference, f"seed {seed + k}") for k, x in enumerate(signals)]
+
+    def wanted(self, reference: ECG, condition: Condition, own: Condition | None) -> tuple[Condition, Condition]:
+        """The wanted and the reference's own condition, with sex and age from where they are known; own None stays unknown."""
+        expect_ecg(reference)
+        expect_condition(condition)
+        if own is None:
+            return condition.or_of(reference), Condition()
+        expect_condition(own, "reference_condition")
+        return condition.or_of(own, reference), own if own.empty else own.or_of(reference)
 
     def requests(
         self, reference: ECG, condition: Condition, seeds: Sequence[int], *, reference_condition: Condition | None = None,
         beats: Beats | ECG | None = None,
     ) -> list[Request]:
         """What `generate` asks for, one request for each seed: whose base and beats, in which state, and when they come."""
-        if isinstance(beats, ECG):
-            beats = self.taken(self.signals([beats])[0])[0]
-        return self.requests_of(self.signals([reference])[0], condition, seeds, reference_condition, beats)
+        condition, own = self.wanted(reference, condition, reference_condition)
+        for line in contradictions(self.normalise(condition.reports), condition.heart_rate):
+            warnings.warn(line, Contradiction, stacklevel=3)
+        seeds = [seed_of(seed, fingerprint(reference)) for seed in seeds]
+        own = None if reference_condition is None else own
+        return self.requests_of(self.signals([reference])[0], condition, seeds, own, self.given(beats))
 
     def requests_of(
         self, signal: Tensor | np.ndarray, condition: Condition, seeds: Sequence[int], reference_condition: Condition | None = None,
         beats: Beats | None = None,
     ) -> list[Request]:
-        """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it."""
+        """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it; the seeds are those of the noise itself."""
         signal = torch.as_tensor(signal)
         base = self.base_of(signal[None], [reference_condition or Condition()])[0]
         if not self.config.denoiser.draft:
@@ -235,9 +277,18 @@ class ECGTwin:
         found = []
         for seed in seeds:
             planned = beats if beats is not None else self.planned(condition, seed, own, reference_condition)
-            told = condition if condition.heart_rate is not None else replace(condition, heart_rate=planned.heart_rate)
-            found.append(Request(base, told, seed, planned, heartbeat))
+            found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat))
         return found
+
+    def given(self, beats: Beats | ECG | None) -> Beats | None:
+        """The beats that a user gives."""
+        if beats is None:
+            return None
+        if not isinstance(beats, Beats | ECG):
+            raise TypeError(f"beats {brief(beats)}: expected Beats(times in s, kinds), or an ECG whose rhythm is taken over")
+        if not self.config.denoiser.draft:
+            raise ValueError("beats were given, but this model decides itself when they come: ask for a heart_rate, or take another model")
+        return beats if isinstance(beats, Beats) else self.taken(self.signals([beats])[0])[0]
 
     def taken(self, signal: Tensor, condition: Condition | None = None) -> tuple[Beats, Heartbeat]:
         """Beats and median beats of a signal (8, L) in mV."""
@@ -255,28 +306,80 @@ class ECGTwin:
     def counterfactual(
         self,
         reference: ECG,
-        now: Condition,
+        condition: Condition,
         *,
-        was: Condition | None = None,
+        reference_condition: Condition | None = None,
+        strength: float = 1.0,
+        beats: Beats | ECG | None = None,
         steps: int = 20,
-        guidance: float = 1.0,
+        guidance: float | None = None,
+        base_guidance: float | None = None,
+        rescale: float = 0.0,
+        seed: int = 0,
         progress: bool = False,
     ) -> ECG:
-        """The reference itself under another condition: its noise is found under `was`, then denoised under `now`.
+        """The reference itself under another condition: only what the condition changes changes; rhythm and baseline stay.
 
-        Deterministic: Heun's steps up and down the probability-flow ODE, each step down corrected by what the way up missed
-        (arXiv 2310.01506), so with now = was it returns the reference up to the auto-encoder; what the change of condition does
-        not touch stays. guidance: how far to go from `was` towards `now`, 1 = as learned (was + guidance (now - was)).
+        Its noise is found under its own condition, then denoised under the wanted one, by Heun's steps up and down the
+        probability-flow ODE, each step down corrected by what the way up missed (arXiv 2310.01506). So with the condition unchanged
+        it is the reference up to the auto-encoder, at any guidance and with any number of steps.
+        condition: statements, sex, age and heart rate that it leaves out are the reference's (a heart rate that the new statements
+        exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between them the estimates of every
+        step are mixed. beats: as for `generate`; None: the reference's own, unless another rate or rhythm is asked for. Nothing but
+        the beats of such a new rhythm is drawn by chance, so `seed` matters only there. The other arguments and errors: `generate`.
         """
-        base = self.base(reference, was)[0]
+        check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
+        check_seed(seed)
+        if not isinstance(strength, Real) or not 0 <= strength <= 1:
+            raise ValueError(f"strength {brief(strength)}: expected 0 (nothing changes) to 1 (the whole change)")
+        before, after = self.change(reference, condition, seed, reference_condition=reference_condition, beats=beats)
+        scales = {"guidance": guidance, "base_guidance": base_guidance, "rescale": rescale}
+        up, down = self.denoiser([before], **scales), self.denoiser([after], **scales)
         z = self.parts.vae.encode(self.signals([reference]))
         levels = linspace(self.schedule, steps + 1)[:-1]
-        states = was or Condition(), now
-        before, after = (self.denoiser([Request(base, c, 0)], guidance=1.0, base_guidance=1.0) for c in states)
-        walk = edit(before, guide(after, before, guidance), z, levels, Heun())
-        for moment in tqdm(walk, total=steps, disable=not progress):
+        walk = edit(up, up if same(before, after) else guide(down, up, strength), z, levels, Heun())
+        for moment in tqdm(walk, total=len(levels) - 1, desc="denoising", disable=not progress):
             z = moment.x
-        return self.as_ecg(self.parts.vae.decode(z)[0], now, reference, "counterfactual")
+        return self.as_ecg(self.parts.vae.decode(z)[0], after.condition, reference, "counterfactual")
+
+    def change(
+        self, reference: ECG, condition: Condition, seed: int, *, reference_condition: Condition | None = None,
+        beats: Beats | ECG | None = None,
+    ) -> tuple[Request, Request]:
+        """What `counterfactual` goes up under and comes down under: the reference's own state and the wanted one."""
+        now, was = self.wanted(reference, condition, reference_condition)
+        if condition.empty:
+            now = was
+        now = replace(now, reports=now.reports or was.reports)
+        reports = self.normalise(now.reports)
+        if now.heart_rate is None and allows(reports, was.heart_rate):
+            now = replace(now, heart_rate=was.heart_rate)
+        for line in contradictions(reports, now.heart_rate):
+            warnings.warn(line, Contradiction, stacklevel=4)
+        signal = self.signals([reference])
+        base, beats = self.base_of(signal, [was])[0], self.given(beats)
+        if not self.config.denoiser.draft:
+            return Request(base, was, seed), Request(base, now, seed)
+        own, heartbeat = self.taken(signal[0], was)
+        if beats is None and self.keeps_rhythm(now, was, own):
+            beats = own
+        elif beats is None:
+            beats = self.planned(now, seed_of(seed, fingerprint(reference)), own, reference_condition and was)
+        states = (was, own), (now, beats)
+        before, after = (Request(base, paced_by(state, when), seed, when, heartbeat) for state, when in states)
+        return before, after
+
+    def keeps_rhythm(self, now: Condition, was: Condition, own: Beats) -> bool:
+        """Whether a wanted state can have the reference's own beats."""
+        reports, told = self.normalise(now.reports), now.heart_rate
+        measured = own.heart_rate
+        if told is not None and told != was.heart_rate and (measured is None or abs(told - measured) > ALIKE * measured):
+            return False
+        if set(reports) == set(self.normalise(was.reports)):
+            return True
+        if was.reports:
+            return kind_of(reports) == kind_of(self.normalise(was.reports)) and allows(reports, measured)
+        return same_rhythm(kind_of(reports), own, None) and allows(reports, measured)
 
     def as_ecg(self, signal: Tensor, condition: Condition, reference: ECG, name: str) -> ECG:
         """A generated signal (8, L) as a 12-lead ECG, the limb leads by Einthoven's law."""
@@ -292,3 +395,47 @@ class ECGTwin:
             synthetic=True,
         )
         return ecg.twelve()
+
+
+def expect_ecg(given: Any) -> None:
+    """TypeError with what to write instead, unless it is an ECG."""
+    if not isinstance(given, ECG):
+        raise TypeError(f"reference: {wrong_source(given)}")
+
+
+def check_options(*, steps: int, guidance: float | None, base_guidance: float | None, rescale: float) -> None:
+    """ValueError for what no run can follow."""
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"steps {brief(steps)}: expected 1 or more")
+    for name, value in (("guidance", guidance), ("base_guidance", base_guidance)):
+        if value is not None and not (isinstance(value, Real) and isfinite(value)):
+            raise ValueError(f"{name} {brief(value)}: expected a finite number; 1 is as learned")
+    if not isinstance(rescale, Real) or not 0 <= rescale <= 1:
+        raise ValueError(f"rescale {brief(rescale)}: expected 0 (off) to 1")
+
+
+def check_seed(seed: int, n: int = 1) -> None:
+    """ValueError unless seeds `seed` to `seed + n - 1` are ones of 64 bits."""
+    if not isinstance(seed, Integral) or not 0 <= seed <= 2**64 - n:
+        raise ValueError(f"seed {brief(seed)}: expected a whole number from 0 to {2**64 - n}")
+
+
+def fingerprint(reference: ECG) -> str:
+    """What a reference's signal is known by: a hash of its 10 s as they were recorded, the same on every machine."""
+    ecg = prepare(reference, leads=INDEPENDENT)
+    return blake2b(ecg.signal.tobytes() + np.float64(ecg.rate).tobytes(), digest_size=16).hexdigest()
+
+
+def seed_of(seed: int, fingerprint: str) -> int:
+    """The seed, of 63 bits, of a reference's sample."""
+    return int.from_bytes(blake2b(f"{seed} {fingerprint}".encode(), digest_size=8).digest(), "big") >> 1
+
+
+def paced_by(condition: Condition, beats: Beats) -> Condition:
+    """A condition at the rate of beats, where it names none."""
+    return condition if condition.heart_rate is not None else replace(condition, heart_rate=beats.heart_rate)
+
+
+def same(a: Request, b: Request) -> bool:
+    """Whether two requests of one person ask for the same."""
+    return a.condition == b.condition and a.beats is b.beats

@@ -22,6 +22,7 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.strict import parse
 from ecgtwin.training.config import Config
 from ecgtwin.training.recipe import train_all
+from ecgtwin.twin.twin import Request
 
 from .tiny import CONFIG, STATEMENTS, Letters
 
@@ -51,7 +52,8 @@ def twins() -> dict[str, np.ndarray]:
     now, was = Condition("atrial fibrillation", "female", 63, 110), Condition("sinus rhythm", "female", 63, 72)
     reference = drawn(1, 72.0)
     found = {"base": model.base(reference, was)[0].numpy(), "base_free": model.base(reference)[0].numpy()}
-    ecgs = model.generate(reference, now, reference_condition=was, n=2, steps=6, seed=3)
+    requests = [Request(model.base(reference, was)[0], now, seed) for seed in (3, 4)]
+    ecgs = [model.as_ecg(x, now, reference, "") for x in model.sample(requests, steps=6)]
     return found | {"twins": np.stack([e.signal[:, ::32] for e in ecgs]), "weights": np.array(model.parts.weights_hash)}
 
 

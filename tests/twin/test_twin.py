@@ -1,12 +1,20 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pandas
 import pytest
 import torch
 
+from ecgtwin.ecg.beats import Beats
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.twin.condition import Condition
+from ecgtwin.twin.contradictions import Contradiction
+from ecgtwin.twin.rhythm import variation
 from ecgtwin.twin.twin import ECGTwin
 
-from .tiny import model, reference
+from .tiny import CONFIG, model, reference
 
 AF = Condition("atrial fibrillation", "female", 63, 110)
 
@@ -14,6 +22,17 @@ AF = Condition("atrial fibrillation", "female", 63, 110)
 @pytest.fixture(scope="module")
 def tiny():
     return model()
+
+
+@pytest.fixture(scope="module")
+def drafting():
+    """A model that reads beats and drafts."""
+    return model(CONFIG | {"denoiser": CONFIG["denoiser"] | {"draft": True}})
+
+
+@pytest.fixture(params=["plain", "drafting"])
+def either(request, tiny, drafting):
+    return {"plain": tiny, "drafting": drafting}[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -112,24 +131,153 @@ def test_a_synonym_is_the_statement_and_an_unknown_one_is_refused(tiny, patient)
         tiny.generate(patient, Condition("atrial fibrilation"), steps=2)
 
 
-def test_the_same_condition_gives_the_reference_back(tiny, patient):
-    """Inverting and regenerating under one condition ends at the auto-encoder's reconstruction."""
-    expected = tiny.parts.vae.decode(tiny.parts.vae.encode(tiny.signals([patient])))[0].numpy()
+def reconstruction(model, ecg):
+    return model.parts.vae.decode(model.parts.vae.encode(model.signals([ecg])))[0].numpy()
 
-    def error(condition):
-        twin = tiny.counterfactual(patient, condition, was=AF, steps=20).select(INDEPENDENT)
-        return np.abs(twin.signal - expected).mean() / np.abs(expected).mean()
 
-    same, changed = error(AF), error(Condition("sinus rhythm"))
-    assert same < 1e-4 and changed > 2e-4
+def difference(model, ecg, *asked, **options):
+    """Of a counterfactual from the reconstruction, relative to it."""
+    expected = reconstruction(model, ecg)
+    twin = model.counterfactual(ecg, *asked, **options).select(INDEPENDENT)
+    return np.abs(twin.signal - expected).mean() / np.abs(expected).mean()
+
+
+def test_the_same_condition_gives_the_reference_back(either, patient):
+    """Inverting and regenerating under one condition ends at the auto-encoder's reconstruction, whatever the scales."""
+    for options in ({}, {"steps": 5, "guidance": 4.0, "rescale": 0.5}, {"base_guidance": 1.0, "guidance": 1.0, "steps": 1}):
+        assert difference(either, patient, AF, reference_condition=AF, **options) < 1e-4
+    assert difference(either, patient, Condition(), steps=3) < 1e-4  # nothing asked for
+    assert difference(either, patient, Condition(), reference_condition=AF, steps=3) < 1e-4
+    assert difference(either, patient, Condition("AF"), reference_condition=AF, steps=3) < 1e-4  # the rest stays
+    assert difference(either, patient, Condition("sinus rhythm"), reference_condition=AF, steps=3) > 2e-4
+
+
+def test_strength_goes_from_the_reconstruction_to_the_whole_change(tiny, patient):
+    ask = Condition("complete left bundle branch block"), {"reference_condition": AF, "steps": 4}
+    nothing, half, whole = (difference(tiny, patient, ask[0], strength=s, **ask[1]) for s in (0, 0.5, 1.0))
+    assert nothing < 1e-4 < half < whole
+
+
+def test_a_counterfactual_calls_no_scale_that_was_not_asked_for(tiny, patient, monkeypatch):
+    asked = []
+    plain = tiny.denoiser
+    monkeypatch.setattr(tiny, "denoiser", lambda r, **scales: asked.append(scales) or plain(r, **scales))
+    tiny.counterfactual(patient, AF, steps=2, guidance=1.0, base_guidance=1.0)
+    assert asked == [{"guidance": 1.0, "base_guidance": 1.0, "rescale": 0.0}] * 2
+
+
+def test_a_counterfactual_keeps_the_beats_unless_another_rhythm_is_asked_for(drafting, patient):
+    own = drafting.taken(drafting.signals([patient])[0])[0]
+    was = Condition("sinus rhythm", heart_rate=own.heart_rate)
+
+    def beats(condition, was=was, **options):
+        before, after = drafting.change(patient, condition, 0, reference_condition=was, **options)
+        np.testing.assert_allclose(before.beats.times, own.times)
+        return after.beats
+
+    for kept in (was, Condition("complete left bundle branch block"), Condition("sinus rhythm"), Condition(sex="male"), Condition()):
+        np.testing.assert_array_equal(beats(kept).times, own.times)
+        np.testing.assert_array_equal(beats(kept, None).times, own.times)
+    assert abs(beats(Condition(heart_rate=120)).heart_rate - 120) < 1
+    assert variation(beats(Condition("atrial fibrillation"))) > 0.1
+    assert variation(beats(Condition("atrial fibrillation"), None)) > 0.1
+    given = Beats(np.arange(0.3, 10, 0.7), np.zeros(14))
+    assert beats(Condition("sinus rhythm"), beats=given) is given
+
+
+def test_beats_are_refused_where_the_model_plans_none(tiny, patient):
+    with pytest.raises(ValueError, match="decides itself"):
+        tiny.generate(patient, AF, beats=patient, steps=1)
+    with pytest.raises(TypeError, match="Beats"):
+        tiny.generate(patient, AF, beats=[0.5, 1.5], steps=1)
+
+
+def test_people_share_neither_noise_nor_beats_but_conditions_of_one_person_do(either, patient):
+    other = reference(2)
+
+    def asked(ecg, condition, *seeds):
+        return either.requests(ecg, condition, seeds)
+
+    one = asked(patient, AF, 0, 1)
+    assert one[0].seed != one[1].seed != asked(other, AF, 1)[0].seed
+    again = asked(replace(patient, name="somebody", patient="else"), Condition("atrial fibrillation", "male", 20, 60), 1)[0]
+    assert again.seed == one[1].seed
+    if one[0].beats is not None:
+        strangers = asked(other, AF, 0)[0]
+        assert len(one[0].beats) != len(strangers.beats) or np.abs(one[0].beats.times - strangers.beats.times).max() > 0.05
+        np.testing.assert_array_equal(asked(patient, AF, 0)[0].beats.times, one[0].beats.times)
+
+
+def test_sex_and_age_of_the_reference_are_kept(tiny, patient):
+    known = replace(patient, sex="female", age=71.0)
+    twin = tiny.generate(known, Condition("AF"), steps=1)[0]
+    assert (twin.sex, twin.age) == ("female", 71.0)
+    twin = tiny.generate(known, Condition("AF", sex="male"), reference_condition=Condition("sinus rhythm", age=70), steps=1)[0]
+    assert (twin.sex, twin.age) == ("male", 70.0)
+
+
+@pytest.mark.parametrize("wrong", ["AF", Path("p.hea"), np.zeros((12, 5000)), pandas.DataFrame({"I": [0.0]}), None, 5])
+def test_wrong_types_are_told_what_to_do(tiny, patient, wrong):
+    for call in (tiny.generate, tiny.counterfactual):
+        with pytest.raises(TypeError, match="ECG|file"):
+            call(wrong, AF)
+        with pytest.raises(TypeError, match=r"condition.*Condition\("):
+            call(patient, wrong)
+    with pytest.raises(TypeError, match="ECG|file"):
+        tiny.base(wrong)
+    if wrong is not None:
+        with pytest.raises(TypeError, match=r"condition.*Condition\("):
+            tiny.generate(patient, AF, reference_condition=wrong)
+        with pytest.raises(TypeError, match=r"condition.*Condition\("):
+            tiny.base(patient, wrong)
+
+
+def test_contradictions_are_told(tiny, patient):
+    with pytest.warns(Contradiction, match="one rhythm at a time"):
+        tiny.generate(patient, Condition("sinus rhythm|atrial fibrillation"), steps=1)
+    with pytest.warns(Contradiction, match="20/min"):
+        tiny.counterfactual(patient, Condition("AF", heart_rate=20), steps=1)
+
+
+def test_a_model_is_one_line(tiny):
+    assert re.fullmatch(r"<ECGTwin 0\.\d million weights, 4 statements, 10 s at 102\.4 Hz, on cpu>", repr(tiny))
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"n": 0}, "n 0"), ({"steps": 0}, "steps 0"), ({"n": 1, "steps": -3}, "steps -3")]
+    ("options", "message"),
+    [
+        ({"n": 0}, "n 0"),
+        ({"n": 1.5}, "n 1.5"),
+        ({"steps": 0}, "steps 0"),
+        ({"n": 1, "steps": -3}, "steps -3"),
+        ({"guidance": float("nan")}, "guidance nan"),
+        ({"base_guidance": float("inf")}, "base_guidance inf"),
+        ({"rescale": float("nan")}, "rescale nan"),
+        ({"seed": 2**64}, "seed 184"),
+        ({"seed": 2**64 - 1, "n": 2}, "seed 184"),
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 0.5}, "seed 0.5"),
+    ],
 )
 def test_impossible_options_are_refused(tiny, patient, options, message):
     with pytest.raises(ValueError, match=message):
         tiny.generate(patient, AF, **options)
+    if "n" not in options:
+        with pytest.raises(ValueError, match=message):
+            tiny.counterfactual(patient, AF, **options)
+
+
+def test_the_largest_seed_and_the_ends_of_strength(tiny, patient):
+    assert np.isfinite(tiny.generate(patient, AF, seed=2**64 - 1, steps=1)[0].signal).all()
+    for strength in (-0.1, 1.1, float("nan"), None):
+        with pytest.raises(ValueError, match="strength"):
+            tiny.counterfactual(patient, AF, strength=strength)
+
+
+def test_nothing_is_refused(tiny):
+    for call in (tiny.base, tiny.sample, tiny.signals):
+        with pytest.raises(ValueError, match="no re"):
+            call([])
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

@@ -40,9 +40,9 @@ class Letters:
         )
 
 
-def model() -> ECGTwin:
+def model(config: dict = CONFIG) -> ECGTwin:
     torch.manual_seed(0)
-    parts = models.build(parse(ModelConfig, CONFIG, "tiny"), StatementTable.build(STATEMENTS, Letters()))
+    parts = models.build(parse(ModelConfig, config, "tiny"), StatementTable.build(STATEMENTS, Letters()))
     for p in parts.denoiser.parameters():
         if not p.abs().sum():
             torch.nn.init.normal_(p, std=0.3)
