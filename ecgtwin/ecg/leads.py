@@ -3,6 +3,7 @@ them (Einthoven, Goldberger)."""
 
 import re
 from collections.abc import Mapping
+from reprlib import repr as brief
 
 import numpy as np
 
@@ -26,9 +27,9 @@ def canonical(name: str) -> str:
     text = re.sub(r"^(lead|ecg|derivation)[\s_:-]*", "", str(name).strip().lower())
     found = _KNOWN.get(re.sub(r"[\s_.-]+", "", text))
     if found and text[0] in "-−":
-        raise ValueError(f"lead {name!r} is inverted: change its sign and call it {found}")
+        raise ValueError(f"lead {brief(name)} is inverted: change its sign and call it {found}")
     if found is None:
-        raise ValueError(f"lead {name!r}: expected one of {', '.join(LEADS)} in any spelling")
+        raise ValueError(f"lead {brief(name)}: expected one of {', '.join(LEADS)} in any spelling")
     return found
 
 

@@ -1,4 +1,7 @@
 import csv
+import importlib.util
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +9,8 @@ import wfdb
 
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.simulate import Person, simulate, simulate_truth
+
+from . import ptbxl_files
 
 
 @pytest.mark.parametrize("rate", [100.0, 102.4, 500.0, 1000.0])
@@ -104,3 +109,39 @@ def test_premature_ventricular_beats_are_still_counted():
     for seed in range(25):
         truth = simulate_truth(Person.draw(seed), "ventricular premature complex", seed=seed)
         assert len(r_peaks(truth.ecg.signal, truth.ecg.rate)) == len(truth.beats), seed
+
+
+@pytest.fixture(scope="module")
+def bench():
+    path = Path(__file__).resolve().parents[2] / "scripts" / "bench_rhythm.py"
+    spec = importlib.util.spec_from_file_location("bench_rhythm", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_agreement_of_marks_is_counted(bench):
+    one = np.array([0.1, 1.0, 2.0, 3.0, 4.9])
+    assert bench.agreement([one], [one + 0.05], [5.0]) == 1
+    assert bench.matched(one, one + 0.2) == 0 and bench.matched(one, one[1:]) == 4
+    assert bench.agreement([one], [np.delete(one, 2)], [5.0]) == pytest.approx(4 / 5)  # 2 of 3 and 2 of 2 inner marks
+    assert bench.heart_rate(one) == pytest.approx(60) and np.isnan(bench.heart_rate(one[:2]))
+
+
+def test_the_comparison_with_other_detectors_runs(bench, tmp_path):
+    folder = ptbxl_files.make(tmp_path / "ptb-xl", high=(1, 2))
+    bench.main(folder, records=2, people=0, output=tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["500 Hz"]["records"] == report["100 Hz"]["records"] == 2
+    assert report["500 Hz"]["detectors"]["ours, 12 leads"]["more than 5/min off the middle of the three"] == 0
+    assert report["500 Hz"]["agreement"]["ours, 12 leads | ours, lead II"] > 0.95
+
+
+def test_real_beats_agree_with_other_detectors(bench, ptbxl, tmp_path):
+    """Where ours, XQRS and openecg differ about a heart rate, ours is not the one that stands alone (docs/rhythm.md)."""
+    pytest.importorskip("openecg")
+    bench.main(ptbxl, records=40, people=0, output=tmp_path / "r.json")
+    for part in json.loads((tmp_path / "r.json").read_text()).values():
+        off = {name: row["more than 5/min off the middle of the three"] for name, row in part["detectors"].items()}
+        assert off["ours, 12 leads"] <= min(2, *off.values()), off
+        assert part["agreement"]["ours, 12 leads | openecg, lead II"] > 0.97

@@ -217,7 +217,7 @@ def read_chunks(path: Path, needed: Sequence[str], rows: int) -> Iterator[pd.Dat
         raise
     except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
         raise ValueError(
-            f"{path} is not a readable CSV table ({type(error).__name__}: {error}); copy it again"
+            f"{path} is not a readable CSV table ({type(error).__name__}: {str(error)[:150]}); copy it again"
         ) from None
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from reprlib import repr as brief
 
 from ..files.channels import factor
 from ..files.fields import age_of, clean_text, comment_fields, joined, patient_of, sex_of, statements_of
@@ -54,7 +55,7 @@ def scan(
         pattern = re.compile(patient) if patient is not None else None
         factor(units or "mV", "option units")
     except re.error as error:
-        raise ValueError(f"patient pattern {patient!r}: {error}") from None
+        raise ValueError(f"patient pattern {brief(patient)}: {error}") from None
     rows = Rows(statements)
     for record in records(folder):
         header = rows.header(folder, record)

@@ -77,7 +77,7 @@ def read_header(path: str | Path) -> Header:
     try:
         rate, samples = float(first["rate"] or 250), int(first["samples"] or 0)
         if not 0 < rate < 1e6 or samples > 2**40:
-            raise ValueError(f"rate {rate} Hz, {samples} samples")
+            raise ValueError(f"rate {rate:g} Hz, {float(samples):g} samples")
         channels = () if first["segments"] else tuple(map(_channel, lines[1 : 1 + int(first["signals"])]))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: not a WFDB header: {error}") from None
