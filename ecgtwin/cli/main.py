@@ -2,9 +2,11 @@
 
 import json
 import sys
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from .data import app as data_app
 from .errors import refusing
 from .evaluate import evaluate
@@ -18,6 +20,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What would this patient's ECG look like if their heart were in another state? Research use only, not for clinical diagnosis.",
 )
+
+
+
+def shown(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ecgtwin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version and leave", callback=shown, is_eager=True)] = False,
+) -> None: ...
+
 
 app.command()(generate)
 app.command()(demo)

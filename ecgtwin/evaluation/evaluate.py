@@ -18,6 +18,7 @@ import torch
 from ..ecg.datasets import ptbxl
 from ..ecg.datasets.source import Statements
 from ..ecg.rhythm import heart_rate
+from ..ecg.store import SPLITS
 from ..ecg.store.prepare import prepare
 from ..ecg.store.recordings import Recordings, fitting
 from ..metrics.identity import identity, median_beats, whitening
@@ -65,30 +66,38 @@ def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
 
 
 def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[str, Any]:
-    """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`."""
+    """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`.
+
+    Baselines that are fitted on `train` are left out where it holds nothing to fit them on. ValueError where no patient in `held` has two
+    ECGs.
+    """
     patients = held.patient
-    beats, fitted = median_beats(held.millivolts(), held.rate), median_beats(train.millivolts(), train.rate)
-    owners = train.patient
-    conditions = own_conditions(held, model.statements)
-    z = [model.parts.vae.encode(part.to(model.device)) for part in torch.from_numpy(held.millivolts()).split(64)]
-
-    def base(given: list[Condition]) -> np.ndarray:
-        parts = np.array_split(np.arange(len(given)), np.cumsum([len(p) for p in z])[:-1])
-        with torch.inference_mode():
-            rows = [
-                model.parts.base(p, model.conditions([given[i] for i in rows])) for p, rows in zip(z, parts, strict=True)
-            ]
-        return torch.cat(rows).cpu().numpy()
-
+    if not repeated(patients):
+        raise ValueError("no patient in this split has two ECGs, so that nobody can be recognised")
+    beats = median_beats(held.millivolts(), held.rate)
     rows = {
-        "base, own condition": base(conditions),
-        "base, condition-free": base([Condition()] * len(held)),
+        "base, own condition": bases(model, held, own_conditions(held, model.statements)),
+        "base, condition-free": bases(model, held, [Condition()] * len(held)),
         "median beat": beats,
-        "median beat, centred": beats - fitted.mean(0),
-        "median beat, PCA(100) whitened": whitening(fitted)(beats),
-        "median beat, PCA(100) whitened within patients": whitening(fitted, owners)(beats),
     }
+    if len(train) > 1:
+        fitted = median_beats(train.millivolts(), train.rate)
+        rows |= {"median beat, centred": beats - fitted.mean(0), "median beat, PCA(100) whitened": whitening(fitted)(beats)}
+        if repeated(train.patient):
+            rows["median beat, PCA(100) whitened within patients"] = whitening(fitted, train.patient)(beats)
     return {name: asdict(identity(features, patients)) for name, features in rows.items()}
+
+
+def bases(model: ECGTwin, held: Recordings, conditions: list[Condition], size: int = 64) -> np.ndarray:
+    """Base vectors (N, E) of recordings, each under its condition."""
+    starts = range(0, len(held), size)
+    rows = [model.base_of(torch.from_numpy(held.millivolts(slice(k, k + size))), conditions[k : k + size]) for k in starts]
+    return torch.cat(rows).cpu().numpy()
+
+
+def repeated(patients: np.ndarray) -> bool:
+    """Whether a known patient has two ECGs."""
+    return bool(np.unique(patients[patients >= 0], return_counts=True)[1].max(initial=0) > 1)
 
 
 def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed: int = 0, **options) -> dict[str, Any]:
@@ -104,13 +113,16 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
         requests.append(Request(bases[k], Condition(said, held.sexes(row), held.years(row), float(rate)), seed + k))
     measured = [heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()]
     found = np.array([np.nan if m is None else m for m in measured])
+    there = ~np.isnan(found)
+    if there.sum() < 2:
+        raise ValueError(f"a heart rate could be measured in {there.sum()} of {len(rows)} twins: expected 2 or more")
     errors = np.abs(found - wanted)
     return {
         "n": len(rows),
         "not_measurable": int(np.isnan(found).sum()),
         "mean_absolute_error": float(np.nanmean(errors)),
         "median_absolute_error": float(np.nanmedian(errors)),
-        "correlation": float(np.corrcoef(wanted[~np.isnan(found)], found[~np.isnan(found)])[0, 1]),
+        "correlation": float(np.corrcoef(wanted[there], found[there])[0, 1]),
         "requested": [round(float(w), 1) for w in wanted],
         "measured": [None if np.isnan(f) else round(float(f), 1) for f in found],
     }
@@ -139,39 +151,46 @@ def opened(folder: Path, rate: float, samples: int) -> Iterator[Recordings]:
         yield Recordings.of([prepare(source, Path(place) / "store", rate=rate, seconds=samples / rate, progress=True)])
 
 
-def evaluate(model: ECGTwin, folder: Path, *, people: int = 16, seed: int = 0, report: Report = lambda _: None) -> dict[str, Any]:
-    """All figures on the validation patients of a store, or of a PTB-XL folder (fold 9). people: simulated ones, whose
-    counterfactuals are known; 0 leaves them out."""
+def evaluate(
+    model: ECGTwin, folder: Path, *, split: str = "validation", people: int = 16, seed: int = 0, report: Report = lambda _: None
+) -> dict[str, Any]:
+    """All figures on the patients of one split of a store, or of a PTB-XL folder (validation: fold 9, test: fold 10).
+
+    people: simulated ones, whose counterfactuals are known; 0 leaves them out. What cannot be measured on this data is skipped:
+    `skipped` in the result says what and why, and so does `report`. ValueError where the split is empty, or shares patients with
+    training.
+    """
     c = model.config.signal
     with opened(folder, c.rate, c.samples) as recordings:
-        train, held = recordings.only("train"), recordings.only("validation")
+        train, held = recordings.only("train"), recordings.only(split)
         if not len(held):
-            raise ValueError(f"{folder} holds no record of the validation patients (fold 9 of PTB-XL): they are needed")
+            there = ", ".join(f"{name} {len(recordings.places(name))}" for name in SPLITS)
+            raise ValueError(f"{folder} holds no usable ECG of split {split} ({there}): choose another one with --split")
         shared = set(train.patient.tolist()) & set(held.patient.tolist()) - {-1}
-        if shared:
-            raise ValueError(f"{len(shared)} patients are in both training and validation: {sorted(shared)[:3]} …")
+        if shared and split != "train":
+            raise ValueError(f"{len(shared)} patients are in both training and {split}: {sorted(shared)[:3]} …")
         figures: dict[str, Any] = {
             "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
-            "data": {"train": len(train), "validation": len(held), "digest": held.digest},
+            "data": {"split": split, "train": len(train), split: len(held), "digest": held.digest},
             "software": {"python": platform.python_version(), "torch": torch.__version__},
             "seed": seed,
+            "skipped": {},
         }
-        for name, measure in (
-            ("reconstruction", lambda: reconstruction(model, held)),
-            ("identity", lambda: identity_rows(model, train, held)),
-            ("heart_rate", lambda: heart_rates(model, held, seed=seed)),
-            ("speed", lambda: seconds(model, held)),
-        ):
+        measures: dict[str, Callable[[], dict[str, Any]]] = {
+            "reconstruction": lambda: reconstruction(model, held),
+            "identity": lambda: identity_rows(model, train, held),
+            "heart_rate": lambda: heart_rates(model, held, seed=seed),
+            "speed": lambda: seconds(model, held),
+            "counterfactuals": lambda: counterfactuals(model, people=people, seed=seed),
+            "judgement": lambda: followed(model, held, load_judge(), seed=seed),
+        }
+        if not people:
+            del measures["counterfactuals"]
+        for name, measure in measures.items():
             report(name)
-            figures[name] = measure()
-        if people:
-            report("counterfactuals")
-            figures["counterfactuals"] = counterfactuals(model, people=people, seed=seed)
-        try:
-            judge = load_judge()
-        except ImportError as error:
-            report(f"no judgement of the states: {error}")
-        else:
-            report("judgement")
-            figures["judgement"] = followed(model, held, judge, seed=seed)
+            try:
+                figures[name] = measure()
+            except (ValueError, ImportError) as why:
+                figures["skipped"][name] = str(why)
+                report(f"{name} is not measured: {why}")
     return figures

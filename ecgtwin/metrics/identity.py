@@ -1,6 +1,6 @@
 """Does an encoder recognise the person? Rank-1 retrieval, equal error rate and the median-beat baselines.
 
-Features are (N, D) arrays, patients (N,) identities. Cosine similarity throughout.
+Features are (N, D) arrays, patients (N,) identities; negative codes are unknown patients, nobody's twin. Cosine similarity throughout.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ GRID = np.linspace(-BEFORE, AFTER, POINTS)
 
 @dataclass(frozen=True)
 class Identity:
-    """rank1: share of ECGs (of patients with several) whose nearest other ECG is the same patient's.
+    """rank1: fraction of ECGs (of patients with several) whose nearest other ECG is the same patient's.
     eer: error rate where false matches are as frequent as false non-matches. within, between: mean cosines."""
 
     rank1: float
@@ -33,9 +33,20 @@ def cosines(features: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
-    """Retrieval and verification among all ECGs; raises ValueError where no patient has two."""
+def owners(patients: np.ndarray) -> np.ndarray:
+    """Identities (N,) in which each unknown patient is a person apart: two unknown ECGs are not known to be one person's."""
     patients = np.asarray(patients)
+    if patients.dtype.kind not in "iu":
+        return patients
+    return np.where(patients < 0, -1 - np.arange(len(patients)), patients)
+
+
+def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
+    """Retrieval and verification among all ECGs; raises ValueError where no known patient has two.
+
+    ECGs of unknown patients stand in the gallery, and no pair of them is one person's.
+    """
+    patients = owners(patients)
     similarity = cosines(np.asarray(features, np.float64))
     same = patients[:, None] == patients[None]
     np.fill_diagonal(same, False)
@@ -58,7 +69,7 @@ def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
 
 
 def equal_error_rate(within: np.ndarray, between: np.ndarray) -> float:
-    """The error where the share of `within` below the threshold equals the share of `between` at or above it."""
+    """The error where the fraction of `within` below the threshold equals that of `between` at or above it."""
     within, between = np.sort(within), np.sort(between)
     thresholds = np.concatenate([within, between])
     missed = np.searchsorted(within, thresholds, side="left") / len(within)
@@ -107,15 +118,15 @@ def whitening(
     if patients is None:
         turn = np.diag(1 / (scores.std(0) + 1e-9))
     else:
-        patients = np.asarray(patients)
+        patients = owners(patients)
         names, group, counts = np.unique(patients, return_inverse=True, return_counts=True)
         sums = np.zeros((len(names), scores.shape[1]))
         np.add.at(sums, group, scores)
         several = counts[group] > 1
         if not several.any():
             raise ValueError("within-patient whitening needs patients with two ECGs or more")
-        spread = (scores - (sums / counts[:, None])[group])[several]
-        covariance = spread.T @ spread / (several.sum() - (counts > 1).sum())
+        within = (scores - (sums / counts[:, None])[group])[several]
+        covariance = within.T @ within / (several.sum() - (counts > 1).sum())
         level = np.trace(covariance) / len(covariance)
         covariance = (1 - shrinkage) * covariance + shrinkage * level * np.eye(len(covariance))
         values, vectors = np.linalg.eigh(covariance)

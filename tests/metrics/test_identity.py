@@ -66,3 +66,16 @@ def test_median_beat_ignores_offset_and_needs_beats():
     assert one is not None
     np.testing.assert_allclose(one, two, atol=1e-6)
     assert median_beat(np.zeros((2, 1000)), rate) is None
+
+
+def test_unknown_patients_are_nobody_s_and_each_a_person_of_their_own():
+    rng = np.random.default_rng(0)
+    twice = np.repeat(rng.standard_normal((4, 8)), 2, 0)
+    strangers = np.repeat(rng.standard_normal((1, 8)), 2, 0)  # alike, but nobody knows whether they are one person
+    known = np.repeat(np.arange(4), 2)
+    found = identity(np.concatenate([twice, strangers]), np.concatenate([known, [-1, -1]]))
+    assert found.queries == 8 and found.gallery == 10 and found.rank1 == 1.0
+    with pytest.raises(ValueError, match="needs a patient with two"):
+        identity(strangers, np.array([-1, -1]))
+    with pytest.raises(ValueError, match="two ECGs or more"):
+        whitening(strangers, np.array([-1, -1]))
