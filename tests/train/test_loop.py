@@ -1,5 +1,6 @@
 import math
 import shutil
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgtwin.train import batch as batches
-from ecgtwin.train.batch import stream
+from ecgtwin.train.batch import Drawn, stream
 from ecgtwin.train.checkpoint import load_tensors, save_tensors
 from ecgtwin.train.ema import EMA
 from ecgtwin.train.loop import Training, by_contrast, by_sample, fit
@@ -58,9 +59,10 @@ class Likeness(Regression):
         return nn.functional.cross_entropy(logits * parameters.exp().mean(), torch.arange(len(logits))), {}
 
 
-def start(dropout=0.0, **more):
+def start(dropout=0.0, accelerator=None, **more):
     torch.manual_seed(0)
-    return Training(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(dropout), nn.Linear(5, 2)), Plan(**PLAN | more))
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(dropout), nn.Linear(5, 2))
+    return Training(network, Plan(**PLAN | more), accelerator=accelerator)
 
 
 def losses(training, objective=None):
@@ -223,3 +225,58 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     tensors, meta = load_tensors(path)
     assert tensors["x"].tolist() == [1, 1] and meta == {"step": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+class Together:
+    """What accelerate does for one of two processes, played one after the other."""
+
+    device, num_processes, is_main_process = torch.device("cpu"), 2, True
+
+    def __init__(self, rank, embeddings):
+        self.process_index, self.embeddings = rank, embeddings
+
+    def prepare_model(self, network):
+        return network
+
+    def no_sync(self, network):
+        return nullcontext()
+
+    def gather(self, mine):
+        size = len(mine)
+        torch.testing.assert_close(mine, self.embeddings[self.process_index * size : (self.process_index + 1) * size])
+        return self.embeddings.clone()
+
+
+def gradients(training):
+    return {name: p.grad.clone() for name, p in training.network.named_parameters()}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_mean_gradient_of_two_processes_is_that_of_the_whole_batch(parts):
+    """A comparison of all samples is a sum over the processes' embeddings, while their gradients are averaged."""
+    objective = Likeness()
+    batch = objective.draw(stream(7))
+    whole = start()
+    objective.backward(whole, Drawn(batch, batch, 0.0))
+    with torch.no_grad():
+        embeddings = whole.network(batch.x)
+    found = []
+    for rank in range(2):
+        one = start(grad_accum=parts, accelerator=Together(rank, embeddings))
+        objective.backward(one, Drawn(batch, batches.cut(batch, rank, 2), 0.0))
+        found.append(gradients(one))
+    for name, expected in gradients(whole).items():
+        torch.testing.assert_close((found[0][name] + found[1][name]) / 2, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_gradient_that_acts_is_clipped():
+    training, norms = start(grad_clip=0.01), []
+    step = training.optimiser.step
+
+    def watched(*arguments, **options):
+        norms.append(torch.stack([p.grad.norm() for p in training.network.parameters()]).norm().item())
+        return step(*arguments, **options)
+
+    training.optimiser.step = watched
+    before = [s.figures["norm"] for s in fit(training, Regression())]
+    assert min(before) > 0.1 and norms == pytest.approx([0.01] * len(before), rel=1e-3)

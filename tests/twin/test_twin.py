@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from ecgtwin.ecg.beats import Beats
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
+from ecgtwin.train.checkpoint import load_tensors, save_tensors
 from ecgtwin.twin.condition import Condition
 from ecgtwin.twin.contradictions import Contradiction
 from ecgtwin.twin.rhythm import variation
@@ -286,3 +288,33 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="format None"):
         ECGTwin.from_pretrained(tmp_path)
+
+
+def test_a_model_folder_of_the_earlier_format_still_loads(tiny, patient, tmp_path):
+    """Format 1 called the auto-encoder `codec` and the denoiser's validation `twin`, and had the tuned values in the code."""
+    tiny.save_pretrained(tmp_path)
+    tensors, _ = load_tensors(tmp_path / "weights.safetensors")
+    assert {name.split(".")[0] for name in tensors} == {"vae", "base", "denoiser"}
+    earlier = {f"codec.{k.removeprefix('vae.')}" if k.startswith("vae.") else k: v for k, v in tensors.items()}
+    save_tensors(tmp_path / "weights.safetensors", earlier)
+    tree = json.loads((tmp_path / "config.json").read_text())
+    tree |= {"format": 1, "facts": {"validation": {"twin": {"held": 0.4}}}}
+    del tree["model"]["sampling"], tree["model"]["condition"]
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    again = ECGTwin.from_pretrained(tmp_path, device="cpu")
+    assert again.parts.facts["validation"] == {"denoiser": {"held": 0.4}}
+    assert (again.config.sampling.guidance, again.config.sampling.base_guidance, again.config.sampling.steps) == (2.5, 1.5, 20)
+    assert np.array_equal(again.generate(patient, AF, steps=2)[0].signal, tiny.generate(patient, AF, steps=2)[0].signal)
+
+
+def test_what_a_model_was_tuned_with_is_what_it_uses(tiny, patient, tmp_path):
+    tiny.save_pretrained(tmp_path)
+    tree = json.loads((tmp_path / "config.json").read_text())
+    tree["model"]["sampling"] = {"steps": 2, "guidance": 1.0, "base_guidance": 0.5}
+    tree["model"]["condition"]["heart_rate"] = {"mean": 100.0, "std": 10.0}
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    tuned = ECGTwin.from_pretrained(tmp_path, device="cpu")
+    assert tuned.conditions([AF]).tokens[0, 0, 0] == pytest.approx((AF.heart_rate - 100) / 10)
+    given = tuned.generate(patient, AF, steps=2, guidance=1.0, base_guidance=0.5)[0].signal
+    assert np.array_equal(tuned.generate(patient, AF)[0].signal, given)
+    assert not np.allclose(tuned.generate(patient, AF, guidance=3.0)[0].signal, given, atol=1e-4)

@@ -1,0 +1,134 @@
+"""A training batch of the denoiser, read back into words, numbers and people, as the network receives it.
+
+The auto-encoder is replaced by a fold without loss, so that what is in a latent can be measured as an ECG; the people are drawn by
+formula, so that it is known of each what they look like.
+"""
+
+import numpy as np
+import pytest
+import torch
+from einops import rearrange
+from torch import nn
+
+from ecgtwin.ecg.datasets.source import Statements
+from ecgtwin.ecg.rhythm import heart_rate, r_peaks
+from ecgtwin.ecg.store.collect import collect
+from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.text.table import StatementTable
+from ecgtwin.train.batch import stream
+from ecgtwin.train.strict import parse
+from ecgtwin.training import latents
+from ecgtwin.training.config import Config
+from ecgtwin.training.denoiser import DenoiserStage
+from ecgtwin.twin.condition import Condition, stack
+from ecgtwin.twin.model import build_base, build_codec
+
+from .. import tiny_store
+from ..twin.test_before_move import drawn
+from ..twin.tiny import CONFIG, STATEMENTS, Letters
+
+FOLD, RATE, N = 8, 102.4, 48
+QUIET = {"angle": 0.0, "shift": 0.0, "gain": 0.0}
+TOLD = {"drop_condition": 0.0, "drop_base": 0.0, "drop_field": 0.0, "drop_own": 0.0}
+
+
+def encode(signals):
+    return rearrange(signals, "b l (t f) -> b (l f) t", f=FOLD)
+
+
+def decoded(latent):
+    return rearrange(latent.float(), "(l f) t -> l (t f)", f=FOLD).numpy()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("batch")
+    tree = tiny_store.tree(denoiser=TOLD | {"pairs": {"real": 0.5, "same": 0.5, "simulated": 0.0}})
+    tree["model"] = CONFIG | {"vae": CONFIG["vae"] | {"latent": 8 * FOLD}}
+    tree["train"]["bank"] |= {"electrodes": QUIET, "wander": 0.0, "noise": 0.0, "targets": 3}
+    settings = parse(Config, tree, "tiny")
+    rates = ((66.0, STATEMENTS[1]), (84.0, STATEMENTS[0]))
+    ecgs = [drawn(person, rate, said) for person in range(20) for rate, said in rates]
+    store = collect(ecgs, folder / "store", statements=Statements(lambda line: (line,), STATEMENTS))
+    recordings = Recordings.of([store])
+    bank = latents.fill(folder / "bank", "key", recordings, encode, settings.train.bank, (8 * FOLD, 1024 // FOLD))
+    table = StatementTable.build(STATEMENTS, Letters())
+    torch.manual_seed(0)
+    vae, base = build_codec(settings.model), build_base(settings.model).eval()
+    return DenoiserStage(settings, recordings, bank, vae, base, table, torch.device("cpu"))
+
+
+class Seen(nn.Module):
+    """Remembers what a denoiser is given."""
+
+    def forward(self, x, t, condition):
+        self.condition = condition
+        return torch.zeros_like(x)
+
+
+@pytest.fixture(scope="module")
+def batch(stage):
+    return stage.load(stage.drawn(stage.pairer, N, stream(11)))
+
+
+@pytest.fixture(scope="module")
+def given(stage, batch):
+    network = Seen()
+    stage.losses(network, batch)
+    return network.condition
+
+
+def person(stage, place):
+    """Who a recording is of, by its name alone."""
+    return int(stage.recordings.name(int(place)).split()[0].removeprefix("p"))
+
+
+def test_the_heart_rate_told_is_that_of_the_target_and_the_words_fit_it(stage, batch, given):
+    c, vectors = stage.targets.config, torch.from_numpy(stage.targets.embeddings.numpy())
+    told = given.tokens[:, 0, 0] * c.heart_rate.std + c.heart_rate.mean
+    measured = torch.tensor([heart_rate(decoded(z), RATE) or np.nan for z in batch.latents[0]])
+    assert measured.isfinite().all() and (batch.kind > 0).sum() > N / 4
+    assert ((told - measured).abs() / measured).max() < 0.05
+    for k in range(N):
+        said = {STATEMENTS[int((vectors - t).abs().sum(-1).argmin())] for t in given.tokens[k, given.mask[k], 3:] if t.any()}
+        expected = set(stage.recordings.statements(int(batch.target[k])))
+        if not 60 <= told[k] <= 100:
+            expected -= {"sinus rhythm"}  # it would be called otherwise, by a statement that this table does not have
+        assert said == expected
+
+
+def test_sex_and_age_are_those_of_the_person_whose_ecg_is_the_target(stage, batch, given):
+    c = stage.targets.config
+    for k in range(N):
+        who = person(stage, batch.target[k])
+        assert who == person(stage, batch.reference[k])
+        assert given.tokens[k, 0, 2] == (1.0 if drawn(who, 60.0).sex == "female" else -1.0)
+        assert float(given.tokens[k, 0, 1]) * c.age.std + c.age.mean == pytest.approx(30 + who, abs=1e-3)
+    assert given.known.all() and given.keep_condition.all() and given.keep_base.all()
+
+
+def test_the_base_is_that_of_the_reference_under_its_own_condition(stage, batch, given):
+    table = stage.targets
+    place = {name: k for k, name in enumerate(STATEMENTS)}
+    own = []
+    for k in range(N):
+        who, rate = person(stage, batch.reference[k]), float(stage.bank.view_rates[batch.reference[k], batch.view[k]])
+        reports = stage.recordings.statements(int(batch.reference[k]))
+        reports = [r for r in sorted(reports, key=place.__getitem__) if r != "sinus rhythm" or 60 <= rate <= 100]
+        own.append(Condition(tuple(reports), drawn(who, 60.0).sex, 30 + who, rate))
+    config = parse(Config, tiny_store.tree(), "tiny").model
+    own = stack(own, lambda names: table.embeddings[[place[n] for n in names]].numpy(), config)
+    with torch.no_grad():
+        expected = stage.base(batch.latents[1].float(), own)
+    torch.testing.assert_close(given.base, expected, atol=1e-4, rtol=1e-4)
+    assert given.base.std(0).min() > 1e-4, "all references have one base"
+
+
+def test_target_and_reference_look_like_the_person_they_are_of(stage, batch):
+    def size(signal):
+        return signal[:, r_peaks(signal, RATE)].mean(1)  # of R in each lead
+
+    for k in range(0, N, 4):
+        expected = size(drawn(person(stage, batch.target[k]), 60.0).resample(RATE).signal)
+        for z in (batch.latents[0][k], batch.latents[1][k]):
+            assert np.corrcoef(size(decoded(z)), expected)[0, 1] > 0.9
