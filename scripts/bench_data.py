@@ -7,16 +7,18 @@ with all the calls and copies of real data. Each worker is a process that reads 
 ECGs per second of all workers together, by the clock, and by the processor time that they used (what as many free cores give).
 """
 
-import argparse
 import json
 import multiprocessing
 import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
+from ecgtwin.atomic import write_text
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.store import FORMAT, GAIN, Store
 from ecgtwin.ecg.store.columns import Texts
@@ -119,29 +121,35 @@ def pairs(store: Store) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", type=Path, help="a prepared store")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the sparse store")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="where to put the sparse store; a temporary folder if left out")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        large = sparse(Path(folder) / "sparse", options.rows)
-        stores = {"given": Store.open(options.store)} if options.store else {}
-        stores[f"sparse, {options.rows} rows"] = large
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    store: Annotated[Path | None, typer.Option(help="a prepared store")] = None,
+    rows: Annotated[int, typer.Option(help="rows of the sparse store", min=1)] = 1_000_000,
+    seconds: Annotated[float, typer.Option(help="of each measurement")] = 5.0,
+    workers: Annotated[int, typer.Option(help="processes that read", min=1)] = 2,
+    folder: Annotated[Path | None, typer.Option(help="where to put the sparse store; a temporary folder if left out")] = None,
+    output: Annotated[Path | None, typer.Option(help="write the report here as JSON")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        large = sparse(Path(place) / "sparse", rows)
+        stores = {"given": Store.open(store)} if store else {}
+        stores[f"sparse, {rows} rows"] = large
         report = {
             name: {
-                "ecgs": len(store),
-                "int16": measure(store, options.seconds, options.workers, False),
-                "float32 mV": measure(store, options.seconds, options.workers, True),
+                "ecgs": len(one),
+                "int16": measure(one, seconds, workers, False),
+                "float32 mV": measure(one, seconds, workers, True),
             }
-            for name, store in stores.items()
+            for name, one in stores.items()
         }
         report["pairs of the sparse store"] = pairs(large)
-    if options.json:
+    if output is not None:
+        write_text(output, json.dumps(report, indent=2) + "\n")
+    if as_json:
         print(json.dumps(report, indent=2))
         return
     for name, figures in report.items():
@@ -151,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app()

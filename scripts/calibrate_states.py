@@ -6,14 +6,16 @@ Printed are medians and quartiles, real | constructed, amplitudes in mV from the
 --rhythm prints the same of RR intervals.
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 import wfdb
 
+from ecgtwin.atomic import write_text
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
@@ -156,31 +158,36 @@ def intervals(peaks: np.ndarray) -> dict[str, float] | None:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--people", type=int, default=100)
-    parser.add_argument("--most", type=int, default=150, help="real recordings of a state")
-    parser.add_argument("--state", action="append", choices=list(MORPHOLOGY), help="these states alone")
-    parser.add_argument("--rhythm", action="store_true", help="RR intervals instead of waves")
-    parser.add_argument("--output", type=Path, help="also write JSON here")
-    options = parser.parse_args()
-    table = read_table(options.folder)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    folder: Annotated[Path, typer.Argument(help="PTB-XL")],
+    number: Annotated[int, typer.Option("--people", help="real people who are shown in other states", min=1)] = 100,
+    most: Annotated[int, typer.Option(help="real recordings of a state", min=1)] = 150,
+    state: Annotated[list[str], typer.Option(help="these states alone; repeat")] = [],  # noqa: B006 typer reads it
+    beats: Annotated[bool, typer.Option("--rhythm", help="RR intervals instead of waves")] = False,
+    output: Annotated[Path | None, typer.Option(help="also write JSON here")] = None,
+) -> None:
+    if unknown := [name for name in state if name not in MORPHOLOGY]:
+        raise typer.BadParameter(f"state {', '.join(unknown)}: expected of {', '.join(MORPHOLOGY)}")
+    table = read_table(folder)
     table = table[table.fold.between(1, 8)]
-    found = people(table, options.folder, options.people)
-    if options.rhythm:
-        result = rhythm(table, options.folder, found, options.most)
+    found = people(table, folder, number)
+    if beats:
+        result = rhythm(table, folder, found, most)
     else:
-        result = morphology(table, options.folder, found, options.state or list(MORPHOLOGY), options.most)
+        result = morphology(table, folder, found, state or list(MORPHOLOGY), most)
     for name, rows in result.items():
         print(f"\n{name}: {rows['n'][0]} real, {rows['n'][1]} constructed")
         for key, value in rows.items():
             if key != "n":
                 (a, b, c), (d, e, f) = value
                 print(f"  {key:14} {a:8.3f} [{b:.3f}, {c:.3f}] | {d:8.3f} [{e:.3f}, {f:.3f}]")
-    if options.output:
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
+    if output is not None:
+        write_text(output, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    app()

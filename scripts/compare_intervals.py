@@ -5,11 +5,12 @@
 openecg (Apache-2.0, extra `judge`) reads lead II alone, at 500 Hz. The tables are those of docs/measurements.md.
 """
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import openecg
+import typer
 
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.intervals import Measurements
@@ -38,21 +39,24 @@ def line(name: str, a: list, b: list) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--records", type=int, default=200)
-    options = parser.parse_args()
-    table = read_table(options.folder)
-    there = [(options.folder / row.high).with_suffix(".hea").exists() for _, row in table.iterrows()]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    folder: Annotated[Path, typer.Argument(help="PTB-XL")],
+    records: Annotated[int, typer.Option(help="compared with openecg's intervals", min=1)] = 200,
+) -> None:
+    table = read_table(folder)
+    there = [(folder / row.high).with_suffix(".hea").exists() for _, row in table.iterrows()]
     table = table[there]
-    compared = set(table.sample(min(options.records, len(table)), random_state=0).index)
+    compared = set(table.sample(min(records, len(table)), random_state=0).index)
     fine: list[Measurements] = []
     coarse: list[Measurements] = []
     reports: list[dict] = []
     rhythm: dict[str, list[Measurements]] = {name: [] for name in RHYTHMS}
     for index, row in table.iterrows():
-        ecg = ECG.read(options.folder / row.high).crop(0, 9.88)  # the last samples of PTB-XL's 500 Hz files are constant
+        ecg = ECG.read(folder / row.high).crop(0, 9.88)  # the last samples of PTB-XL's 500 Hz files are constant
         found = ecg.measured()
         for name in set(row.codes) & set(RHYTHMS):
             rhythm[name].append(found)
@@ -76,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app()

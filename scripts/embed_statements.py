@@ -3,48 +3,65 @@
 Writes OUTPUT/statements.safetensors and OUTPUT/statements.json, which `StatementTable.load("OUTPUT/statements")` reads.
 """
 
-import argparse
+import json
 import time
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from ecgtwin.cli.errors import refusing
 from ecgtwin.text import CachedEncoder, NomicEncoder, SentenceTransformerEncoder, StatementTable
 from ecgtwin.text.statements import SCP, STATEMENTS
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", required=True, metavar="PATH", help="folder of a sentence encoder (safetensors)")
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="where the table goes")
-    parser.add_argument("--kind", choices=("sentence-transformers", "nomic"), default="sentence-transformers")
-    parser.add_argument("--name", help="what to call the encoder (default: its folder's name)")
-    parser.add_argument("--width", type=int, help="keep only the first so many coordinates (Matryoshka models)")
-    parser.add_argument("--vocabulary", choices=("scp", "all"), default="scp", help="71 of PTB-XL (default), or all")
-    parser.add_argument("--statements", type=Path, metavar="FILE", help="one statement a line, not --vocabulary")
-    parser.add_argument("--shrinkage", type=float, default=0.05, help="of the whitening, in (0, 1] (default 0.05)")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep raw vectors here for the next time")
-    return parser.parse_args()
+class Kind(StrEnum):
+    sentence_transformers = "sentence-transformers"
+    nomic = "nomic"
 
 
-def main() -> None:
-    given = arguments()
-    if given.statements:
-        lines = given.statements.read_text(encoding="utf-8").splitlines()
-        statements = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    else:
-        statements = tuple(SCP.values()) if given.vocabulary == "scp" else tuple(s.name for s in STATEMENTS)
-    if given.kind == "nomic":
-        encoder = NomicEncoder(given.encoder, given.width or 768, name=given.name)
-    else:
-        encoder = SentenceTransformerEncoder(given.encoder, matryoshka=given.width, name=given.name)
-    start = time.perf_counter()
-    source = CachedEncoder(encoder, given.cache) if given.cache else encoder
-    table = StatementTable.build(statements, source, shrinkage=given.shrinkage)
-    given.output.mkdir(parents=True, exist_ok=True)
-    table.save(given.output / "statements")
-    seconds = time.perf_counter() - start
-    print(f"{len(table)} statements x {table.width} by {table.encoder} ({table.fingerprint[:12]}) in {seconds:.1f} s")
-    print(f"wrote {given.output / 'statements'}.safetensors and .json")
+class Vocabulary(StrEnum):
+    scp = "scp"
+    all = "all"
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    folder: Annotated[Path, typer.Option("--encoder", help="folder of a sentence encoder (safetensors)")],
+    output: Annotated[Path, typer.Option(help="folder where the table goes")],
+    kind: Kind = Kind.sentence_transformers,
+    name: Annotated[str | None, typer.Option(help="what to call the encoder; its folder's name if left out")] = None,
+    width: Annotated[int | None, typer.Option(help="keep only the first so many coordinates (Matryoshka models)", min=1)] = None,
+    vocabulary: Annotated[Vocabulary, typer.Option(help="71 statements of PTB-XL, or all")] = Vocabulary.scp,
+    given: Annotated[Path | None, typer.Option("--statements", help="file with one statement a line, not --vocabulary")] = None,
+    shrinkage: Annotated[float, typer.Option(help="of the whitening, in (0, 1]")] = 0.05,
+    cache: Annotated[Path | None, typer.Option(help="folder that keeps raw vectors for the next time")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    with refusing():
+        if given is not None:
+            lines = given.read_text(encoding="utf-8").splitlines()
+            statements = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        else:
+            statements = tuple(SCP.values()) if vocabulary is Vocabulary.scp else tuple(s.name for s in STATEMENTS)
+        if kind is Kind.nomic:
+            encoder = NomicEncoder(folder, width or 768, name=name)
+        else:
+            encoder = SentenceTransformerEncoder(folder, matryoshka=width, name=name)
+        start = time.perf_counter()
+        source = CachedEncoder(encoder, cache) if cache else encoder
+        table = StatementTable.build(statements, source, shrinkage=shrinkage)
+        output.mkdir(parents=True, exist_ok=True)
+        table.save(output / "statements")
+        seconds = time.perf_counter() - start
+        report = {"statements": len(table), "width": table.width, "encoder": table.encoder, "fingerprint": table.fingerprint}
+        report |= {"seconds": round(seconds, 1), "files": [f"{output / 'statements'}.{ending}" for ending in ("safetensors", "json")]}
+        typer.echo(json.dumps(report, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items()))
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -5,15 +5,17 @@ ST-T in three dimensions, a lead field, intervals, gains. What is written (means
 are figures of the population; no recording can be got back from them.
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 import wfdb
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
+from ecgtwin.atomic import write_text
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
@@ -144,18 +146,21 @@ def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
     return np.concatenate([np.log([gains[k] for k in ("p", "qrs", "t")]), *shapes, *bends, intervals])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, default=OUT)
-    parser.add_argument("--components", type=int, default=60)
-    options = parser.parse_args()
-    table = read_table(options.folder)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    folder: Annotated[Path, typer.Argument(help="PTB-XL")],
+    output: Annotated[Path, typer.Option(help="the file to write")] = OUT,
+    components: Annotated[int, typer.Option(help="principal components that are kept", min=1)] = 60,
+) -> None:
+    table = read_table(folder)
     normal = table.codes.map(lambda codes: codes.get("NORM", 0) >= 80)
     table = table[normal & (table.fold <= 8) & table.age.notna() & table.sex.notna()]
     rows, about = [], []
     for _, row in table.iterrows():
-        path = options.folder / row.high
+        path = folder / row.high
         if not path.with_suffix(".hea").exists() or (found := median_beat(read(path))) is None:
             continue
         if (at := delineate(found[0])) is not None:
@@ -164,12 +169,12 @@ def main() -> None:
     data, design = np.array(rows), np.array(about)
     slopes = np.linalg.lstsq(design, data, rcond=None)[0]
     rest = data - design @ slopes
-    spread = rest.std(0)
-    rest = np.clip(rest, -3 * spread, 3 * spread)
-    _, size, parts = np.linalg.svd(rest / spread, full_matrices=False)
-    kept = parts[: options.components] * (size[: options.components, None] / np.sqrt(len(data))) * spread
+    std = rest.std(0)
+    rest = np.clip(rest, -3 * std, 3 * std)
+    _, size, parts = np.linalg.svd(rest / std, full_matrices=False)
+    kept = parts[: components] * (size[: components, None] / np.sqrt(len(data))) * std
     kept *= rest.std(0) / np.linalg.norm(kept, axis=0)  # what the other components held is given back to each trait
-    share = float(np.sum(size[: options.components] ** 2) / np.sum(size**2))
+    held = float(np.sum(size[: components] ** 2) / np.sum(size**2))
     content = {
         "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); scripts/fit_population.py",
         "grid": {k: {"centres": np.round(c, 4).tolist(), "width": w} for k, (c, w) in GRID.items()},
@@ -178,9 +183,9 @@ def main() -> None:
         "per_20_years_over_50": np.round(slopes[2], 4).tolist(),
         "components": np.round(kept, 4).tolist(),
     }
-    options.output.write_text(json.dumps(content, separators=(",", ":")) + "\n")
-    print(f"{len(data)} ECGs, {options.components} components hold {share:.1%} of the spread -> {options.output}")
+    write_text(output, json.dumps(content, separators=(",", ":")) + "\n")
+    print(f"{len(data)} ECGs, {components} components hold {held:.1%} of the variance -> {output}")
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -4,16 +4,18 @@ Prints one JSON object: what an independent judge says (if `ecgtwin[judge]` is i
 alike than one state of two people, and how well the asked heart rate is found. Pictures show ten simulated states above real ones.
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import rankdata
 
+from ecgtwin.atomic import write_text
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, WIDTH, draw, paper, rows_of
@@ -179,25 +181,31 @@ def pictures(table, folder: Path, out: Path) -> list[str]:
     return [*written, path.name]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--people", type=int, default=200, help="how many people are simulated, at least 16")
-    parser.add_argument("--pictures", type=Path, help="folder for the pictures; none are drawn without it")
-    options = parser.parse_args()
-    table = read_table(options.folder)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    folder: Annotated[Path, typer.Argument(help="PTB-XL")],
+    people: Annotated[int, typer.Option(help="how many people are simulated", min=16)] = 200,
+    drawn: Annotated[Path | None, typer.Option("--pictures", help="folder for the pictures; none are drawn without it")] = None,
+    output: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
+) -> None:
+    table = read_table(folder)
     table = table[table.fold <= 9]
     assert set(TEN) <= set(STATES) and len(COLUMNS) == 4
-    report = {"heart rate": heart_rates(options.people)}
-    if options.pictures:
-        report["pictures"] = pictures(table, options.folder, options.pictures)
+    report = {"heart rate": heart_rates(people)}
+    if drawn is not None:
+        report["pictures"] = pictures(table, folder, drawn)
     try:
-        report["judge"] = judged(load_judge(), table, options.folder, options.people // 4)
+        report["judge"] = judged(load_judge(), table, folder, people // 4)
     except ImportError as error:
         report["judge"] = str(error)
-    report["alike"] = alikeness(table, options.folder, options.people)
+    report["alike"] = alikeness(table, folder, people)
+    if output is not None:
+        write_text(output, json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    main()
+    app()

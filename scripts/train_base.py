@@ -15,7 +15,10 @@ from ecgtwin.train.loop import Training, fit
 from ecgtwin.train.run import Run
 from ecgtwin.training.base import BaseStage
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command(help=__doc__)
 def main(
     store: o.Stores,
     vae: o.Vae,
@@ -49,4 +52,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -16,7 +16,10 @@ from ecgtwin.train.loop import Training, fit
 from ecgtwin.train.run import Run
 from ecgtwin.training.denoiser import DenoiserStage
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command(help=__doc__)
 def main(
     store: o.Stores,
     vae: o.Vae,
@@ -51,4 +54,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
