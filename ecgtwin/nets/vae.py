@@ -90,7 +90,11 @@ class VAE(nn.Module):
                 f"input of shape {tuple(x.shape)}: expected (B, {self.channels}, ...) "
                 f"with lengths divisible by {self.factor}"
             )
-        mean, logvar = self.encoder(x).float().chunk(2, dim=1)
+        stem = self.encoder[0]
+        # Always at full precision: CPUs with AMX get this convolution (few channels, long stride) wrong in bfloat16, by most of its size.
+        with torch.autocast(x.device.type, enabled=False):
+            x = stem(x.to(stem.weight.dtype))
+        mean, logvar = self.encoder[1:](x).float().chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
     def decode(self, z: Tensor) -> Tensor:
