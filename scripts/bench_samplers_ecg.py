@@ -74,7 +74,7 @@ def main(
             row = {"sampler": name, "calls": evaluations, "seconds": time.perf_counter() - start, **vars(panel.quality(z))}
             row["latent"] = None if not rows else float((z - latents).square().mean().sqrt())
             rows.append(row)
-            say(f"{name}, {evaluations} calls: {row['distance']:.3f} +- {row['spread']:.3f}, {row['seconds']:.0f} s")
+            say(f"{name}, {evaluations} calls: {row['distance']:.3f} +- {row['std']:.3f}, {row['seconds']:.0f} s")
             return z
 
         # The reference runs end like all others: the last level of the schedule, then clean.
@@ -111,7 +111,7 @@ def table(found: dict[str, Any], budgets: list[int]) -> str:
     for r in rows:
         latent = "" if r["latent"] is None else f"{r['latent']:.3f}"
         lines.append(
-            f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['spread']:.2f} | {r['distance'] / reference:.2f} "
+            f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['std']:.2f} | {r['distance'] / reference:.2f} "
             f"| {r['rate_error']:.1f} | {latent} |"
         )
     return "\n".join(lines)

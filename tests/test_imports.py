@@ -17,7 +17,7 @@ def python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, env=environment)
 
 
-HEAVY = ("torch", "scipy", "pandas", "matplotlib", "pydantic")
+HEAVY = ("torch", "scipy", "pandas", "matplotlib")
 
 
 @pytest.mark.parametrize("line", ["", "--help", "generate --help", "evaluate --help", "data --help", "image --help", "--version"])

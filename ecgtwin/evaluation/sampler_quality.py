@@ -21,12 +21,12 @@ from .evaluate import own_conditions
 
 @dataclass(frozen=True)
 class Quality:
-    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). spread: its standard deviation over random halves of the
+    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). std: its standard deviation over random halves of the
     generated ECGs, drawn without replacement, which vary about as much as the whole set does from seed to seed. rate_error: median of
     |measured - asked| in beats/min. unmeasured: ECGs without a measurable rate."""
 
     distance: float
-    spread: float
+    std: float
     rate_error: float
     unmeasured: int
 
@@ -78,14 +78,14 @@ class Panel:
         x = self.signals(z)
         made = self.map(ecg_features(x, self.rate))
         rng = np.random.default_rng(0)
-        spread = np.std([kernel_distance(made[rng.permutation(len(made))[: len(made) // 2]], self.real) for _ in range(draws)])
+        std = np.std([kernel_distance(made[rng.permutation(len(made))[: len(made) // 2]], self.real) for _ in range(draws)])
         found = [heart_rate(signal, self.rate) for signal in x]
         measured = np.array([np.nan if f is None else f for f in found])
         error = np.abs(measured - self.wanted)
         error = error[~np.isnan(error)]
         return Quality(
             1000 * kernel_distance(made, self.real),
-            1000 * float(spread),
+            1000 * float(std),
             float(np.median(error)) if len(error) else float("nan"),
             int(np.isnan(measured).sum()),
         )

@@ -12,7 +12,7 @@ def accelerator_of(cpu: bool):
     try:
         from accelerate import Accelerator
     except ImportError:
-        raise ValueError('training needs the package accelerate: pip install "ecgtwin[train]"') from None
+        raise ValueError('training needs the package accelerate: in a clone of the project, pip install -e ".[train]"') from None
     return Accelerator(cpu=cpu)
 
 
