@@ -166,9 +166,11 @@ class Vocabulary:
 
     def __post_init__(self):
         object.__setattr__(self, "statements", tuple(self.statements))
-        twice = [name for name in self.statements if self.statements.count(name) > 1]
-        if twice:
-            raise ValueError(f"statement {twice[0]!r} is in the vocabulary twice: give each once")
+        seen: set[str] = set()
+        for name in self.statements:
+            if name in seen:
+                raise ValueError(f"statement {name!r} is in the vocabulary twice: give each once")
+            seen.add(name)
 
     def __len__(self) -> int:
         return len(self.statements)

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from reprlib import repr as brief
 from uuid import uuid4
 
 import numpy as np
@@ -27,6 +28,8 @@ from .encoder import ReportEncoder, unit
 from .statements import Vocabulary
 
 FORMAT = 1
+MOST = 10_000
+"""Statements of a table that is read, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class StatementTable:
     shrinkage: float
 
     def __post_init__(self):
-        n, width = len(self.statements), self.raw.shape[-1]
+        n, width = len(self.statements), self.raw.shape[-1] if np.ndim(self.raw) else 0
         object.__setattr__(self, "statements", tuple(self.statements))
         for name, shape in (("raw", (n, width)), ("centre", (width,)), ("whitening", (width, width))):
             array = np.ascontiguousarray(getattr(self, name), np.float32)
@@ -126,12 +129,14 @@ class StatementTable:
     @classmethod
     def restore(cls, arrays: Mapping[str, np.ndarray], description: Mapping) -> "StatementTable":
         """The inverse of `arrays()` and `description()`."""
-        if description.get("format") != FORMAT:
-            raise ValueError(f"statement table of format {description.get('format')!r}: this version reads {FORMAT}")
+        if not isinstance(description, Mapping) or description.get("format") != FORMAT:
+            found = description.get("format") if isinstance(description, Mapping) else type(description).__name__
+            raise ValueError(f"statement table of format {brief(found)}: this version reads {FORMAT}")
         absent = [k for k in ("raw", "centre", "whitening") if k not in arrays]
         absent += [k for k in ("statements", "encoder", "fingerprint", "shrinkage") if k not in description]
         if absent:
             raise ValueError(f"statement table lacks {', '.join(absent)}: the file is not whole")
+        refuse_odd(description)
         return cls(
             tuple(description["statements"]),
             arrays["raw"],
@@ -153,13 +158,36 @@ class StatementTable:
     @classmethod
     def load(cls, path: str | Path) -> "StatementTable":
         """Read what `save` wrote, bit for bit."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         description, arrays = with_ending(path, ".json"), with_ending(path, ".safetensors")
         for file in (description, arrays):
             if not file.is_file():
                 raise FileNotFoundError(f"no {file}: a statement table is PATH.safetensors with PATH.json beside it")
-        return cls.restore(load_file(arrays), json.loads(description.read_text(encoding="utf-8")))
+        try:
+            said = json.loads(description.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{description} is damaged, or no JSON ({str(error)[:200]}): copy it again") from None
+        try:
+            found = load_file(arrays)
+        except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{arrays} is damaged, or no safetensors file ({str(error)[:200]}): copy it again") from None
+        return cls.restore(found, said)
+
+
+def refuse_odd(description: Mapping) -> None:
+    """ValueError where a field of a description is of another kind than `description()` makes it."""
+    names, shrinkage = description["statements"], description["shrinkage"]
+    if not isinstance(names, list) or not 0 < len(names) <= MOST or not all(isinstance(n, str) and n.strip() for n in names):
+        raise ValueError(f"statement table: statements {brief(names)}: expected a list of 1 to {MOST} texts")
+    if len(set(names)) < len(names):
+        raise ValueError("statement table: a statement is in it twice: expected each once")
+    for key in ("encoder", "fingerprint"):
+        if not isinstance(description[key], str):
+            raise ValueError(f"statement table: {key} {brief(description[key])}: expected a text")
+    if not isinstance(shrinkage, int | float) or not 0 < shrinkage <= 1:
+        raise ValueError(f"statement table: shrinkage {brief(shrinkage)}: expected more than 0 and at most 1")
 
 
 def whiten(raw: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,8 +21,15 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    with safe_open(path, framework="pt") as file:
-        return {k: file.get_tensor(k) for k in file.keys()}, json.loads((file.metadata() or {}).get("json", "{}"))
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("json", "{}"))
+            tensors = {k: file.get_tensor(k) for k in file.keys()}
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file ({str(error)[:200]}): copy it again") from None
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path} is damaged: its JSON is a {type(meta).__name__}, expected an object")
+    return tensors, meta
 
 
 def pack_training(network: nn.Module, optimiser: torch.optim.Optimizer, ema: dict[str, Tensor]) -> dict[str, Tensor]:

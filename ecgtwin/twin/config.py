@@ -1,36 +1,48 @@
 """Typed, strict configuration of a model: what decides its networks' shapes and what their numbers mean. It is stored with the weights."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..train.strict import Strict
 
+Size = Annotated[int, Field(ge=1, le=65_536)]
+Count = Annotated[int, Field(ge=0, le=200)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+Samples = Annotated[int, Field(ge=1, le=10_000_000)]
+Widths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)]
+Levels = Annotated[tuple[Count, ...], Field(max_length=16)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Limits far beyond any sensible model: a tampered configuration must not keep a machine busy for ever."""
+
 
 class SignalConfig(Strict):
-    rate: float = 102.4
+    rate: Positive = 102.4
     """Hz."""
-    samples: int = 1024
-    scale: float = 0.25
+    samples: Samples = 1024
+    scale: Positive = 0.25
     """mV that the networks see as 1."""
 
 
 class VAEConfig(Strict):
-    latent: int = 4
-    widths: tuple[int, ...] = (128, 256, 512)
-    blocks: int = 2
-    middle: int = 3
-    stem: int = 1
-    groups: int = 32
+    latent: Size = 4
+    widths: Widths = (128, 256, 512)
+    blocks: Count = 2
+    middle: Count = 3
+    stem: Size = 1
+    groups: Size = 32
 
 
 class ExtractorConfig(Strict):
     """The individual base extractor."""
 
-    width: int = 256
-    depth: int = 3
-    heads: int = 8
-    patch: int = 1
-    hidden: int = 1024
-    base: int = 256
+    width: Size = 256
+    depth: Count = 3
+    heads: Size = 8
+    patch: Size = 1
+    hidden: Size = 1024
+    base: Size = 256
     condition: Literal["subtract", "add", "none"] = "subtract"
     """What happens with the ECG's own condition: what it explains is taken away (the paper), plain cross-attention, or nothing."""
 
@@ -38,21 +50,21 @@ class ExtractorConfig(Strict):
 class UNetConfig(Strict):
     """Where `network: unet`; width, heads and inject are those of the denoiser."""
 
-    widths: tuple[int, ...] = (192, 256)
-    attention: tuple[int, ...] = (1,)
+    widths: Widths = (192, 256)
+    attention: Levels = (1,)
     """Levels that attend, 0 = full resolution."""
-    blocks: int = 1
-    groups: int = 16
+    blocks: Count = 1
+    groups: Size = 16
     dropout: float = 0.0
 
 
 class DenoiserConfig(Strict):
     network: Literal["dit", "unet"] = "dit"
-    width: int = 256
-    depth: int = 7
-    heads: int = 8
-    patch: int = 1
-    mlp: int = 4
+    width: Size = 256
+    depth: Count = 7
+    heads: Size = 8
+    patch: Size = 1
+    mlp: Size = 4
     inject: Literal["adax", "adaln", "cross"] = "adax"
     """How base and statements come in: see `TwinNetwork`."""
     unet: UNetConfig = UNetConfig()
@@ -62,23 +74,23 @@ class DenoiserConfig(Strict):
 
 class DiffusionConfig(Strict):
     schedule: Literal["linear", "scaled_linear", "cosine"] = "linear"
-    steps: int = 1000
+    steps: Steps = 1000
     start: float = 0.00085
     end: float = 0.012
     prediction: Literal["eps", "v", "x0"] = "eps"
 
 
 class TextConfig(Strict):
-    width: int = 768
-    statements: int = 18
+    width: Size = 768
+    statements: Size = 18
     """Most report statements of one ECG: the length of the position code."""
 
 
 class Standard(Strict):
     """What standardises a number: (value - mean) / std."""
 
-    mean: float
-    std: float
+    mean: Number
+    std: Positive
 
 
 class ConditionConfig(Strict):
@@ -93,10 +105,10 @@ class ConditionConfig(Strict):
 class SamplingConfig(Strict):
     """How the model generates where the user does not say: what it was tuned with. Changing it needs no training."""
 
-    steps: int = 20
-    guidance: float = 2.5
+    steps: Steps = 20
+    guidance: Number = 2.5
     """How strongly the condition acts; 1 = as learned."""
-    base_guidance: float = 1.5
+    base_guidance: Number = 1.5
     """How strongly the identity acts; 1 = as learned."""
 
 

@@ -7,9 +7,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -139,27 +141,45 @@ def load(folder: Path) -> Parts:
     if not path.is_file():
         raise FileNotFoundError(f"no model at {folder}: a model folder holds config.json and weights.safetensors")
     try:
-        tree = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if tree.get("format") not in (1, FORMAT):
-        raise ValueError(f"{path} has format {tree.get('format')}: this version of ecgtwin reads formats 1 and {FORMAT}")
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {str(error)[:200]}") from None
+    if not isinstance(tree, dict) or tree.get("format") not in (1, FORMAT):
+        found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
+        raise ValueError(f"{path} has format {brief(found)}: this version of ecgtwin reads formats 1 and {FORMAT}")
+    if not isinstance(tree.get("model"), dict) or not isinstance(tree.get("facts") or {}, dict):
+        raise ValueError(f"{path} is damaged: expected sections 'model' and 'facts'")
     facts = dict(tree.get("facts") or {})
-    if "twin" in facts.get("validation", {}):
+    if isinstance(facts.get("validation"), dict) and "twin" in facts["validation"]:
         facts["validation"] = {"denoiser" if name == "twin" else name: found for name, found in facts["validation"].items()}
     weights = folder / "weights.safetensors"
     tensors = renamed(load_tensors(weights)[0])
-    parts = build(parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements"), facts)
+    config, table = parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements")
+    try:
+        with torch.device("meta"):  # takes no memory and no time, whatever sizes a damaged configuration asks for
+            expected = {name: tuple(tensor.shape) for name, tensor in build(config, table).tensors().items()}
+    except (RuntimeError, AssertionError, ZeroDivisionError, IndexError, TypeError) as error:
+        raise ValueError(f"{path}: these sizes make no network: {str(error)[:200]}") from None
+    refuse_misfit(tensors, expected, f"{weights} does not fit {path}")
+    parts = build(config, table, facts)
     for name in PARTS:
-        try:
-            getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
-        except RuntimeError as error:
-            raise ValueError(f"{weights} does not fit {path}: {error}") from None
+        getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
     sha = hashlib.sha256(weights.read_bytes()).hexdigest()
     return replace(parts, weights_hash=sha)
 
 
+def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:
+    """ValueError that names the first tensor which is missing, too many, of another shape or not of finite real numbers."""
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            raise ValueError(f"{what}: {brief(name)} is {'missing' if name in expected else 'not part of the model'}")
+        if tuple(tensors[name].shape) != expected[name]:
+            raise ValueError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {expected[name]}")
+        if tensors[name].is_complex() or not torch.isfinite(tensors[name].float()).all():
+            raise ValueError(f"{what}: {name} holds numbers that are not finite: the file is damaged")
+
+
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a model under the parts' present names, whatever the format that they were written in."""
-    names = ((k, *k.split(".", 1)) for k in tensors)
-    return {f"{EARLIER.get(part, part)}.{rest}": tensors[k] for k, part, rest in names}
+    names = ((k, *k.partition(".")) for k in tensors)
+    return {f"{EARLIER.get(part, part)}{dot}{rest}": tensors[k] for k, part, dot, rest in names}

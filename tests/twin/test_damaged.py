@@ -1,0 +1,146 @@
+"""A model folder that was cut, changed or made up is refused with a short ValueError, quickly; nothing else ever comes out of it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ecgtwin.twin.model import load
+
+from .tiny import model
+
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([10**9, 2**70, -1, 0.5, float("nan"), float("inf"), 1e300]),
+    st.text(max_size=5), st.lists(st.integers(), max_size=3), st.just({"x": 1}), st.just("y" * 5000), st.just(list(range(3000))),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return model().save_pretrained(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    def fresh():
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        return shutil.copytree(whole, folder)
+
+    return fresh
+
+
+def refused_or_read(folder):
+    """Whether it loads; what it raises is one kind of error, and short."""
+    try:
+        load(folder)
+    except (ValueError, FileNotFoundError) as error:
+        assert len(str(error)) < 600 + len(str(folder)) * 2, str(error)[:1000]
+        return False
+    return True
+
+
+def places(tree, path=()):
+    """Paths to every value of a JSON tree."""
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree[:2]) if isinstance(tree, list) else ()
+    return [path, *(found for key, value in inner for found in places(value, (*path, key)))]
+
+
+def changed(tree, path, value):
+    if not path:
+        return value
+    tree = list(tree) if isinstance(tree, list) else dict(tree)
+    tree[path[0]] = changed(tree[path[0]], path[1:], value)
+    return tree
+
+
+@pytest.mark.parametrize("name", ["config.json", "statements.json"])
+@QUICK
+@given(data=st.data())
+def test_changed_json(name, copy, data):
+    folder = copy()
+    tree = json.loads((folder / name).read_text())
+    path = data.draw(st.sampled_from(places(tree)))
+    (folder / name).write_text(json.dumps(changed(tree, path, data.draw(ODD))))
+    refused_or_read(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "statements.safetensors"])
+@QUICK
+@given(data=st.data())
+def test_cut_and_changed_tensors(name, copy, data):
+    folder = copy()
+    content = bytearray((folder / name).read_bytes())
+    if data.draw(st.booleans()):
+        (folder / name).write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        assert not refused_or_read(folder)
+        return
+    for _ in range(3):
+        content[data.draw(st.integers(0, min(2000, len(content) - 1)))] = data.draw(st.integers(0, 255))  # the header, mostly
+    (folder / name).write_bytes(content)
+    refused_or_read(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "statements.json", "weights.safetensors", "statements.safetensors"])
+def test_a_missing_or_empty_file_is_refused(name, copy):
+    folder = copy()
+    (folder / name).write_text("")
+    assert not refused_or_read(folder)
+    (folder / name).unlink()
+    assert not refused_or_read(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "statements.json"])
+def test_deep_json_is_refused(name, copy):
+    folder = copy()
+    (folder / name).write_text("[" * 200_000)
+    assert not refused_or_read(folder)
+    (folder / name).write_text('{"a":' * 5_000 + "1" + "}" * 5_000)
+    assert not refused_or_read(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("denoiser", "depth"), 10**9),
+        (("denoiser", "depth"), 1000),
+        (("denoiser", "width"), 65_536),
+        (("vae", "widths"), [8] * 100_000),
+        (("vae", "groups"), 3),
+        (("denoiser", "heads"), 5),
+        (("diffusion", "steps"), 10**12),
+        (("signal", "rate"), 0.0),
+        (("text", "statements"), 0),
+    ],
+)
+def test_sizes_that_no_machine_has_are_refused_at_once(path, value, copy):
+    folder = copy()
+    tree = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(changed(tree, ("model", *path), value)))
+    assert not refused_or_read(folder)
+
+
+def test_very_many_statements_are_refused_at_once(copy):
+    folder = copy()
+    tree = json.loads((folder / "statements.json").read_text())
+    (folder / "statements.json").write_text(json.dumps(tree | {"statements": [f"s{k}" for k in range(200_000)]}))
+    assert not refused_or_read(folder)
+
+
+def test_weights_that_are_not_finite_are_refused(copy):
+    from safetensors.numpy import load_file, save_file
+
+    folder = copy()
+    tensors = load_file(folder / "weights.safetensors")
+    name = sorted(tensors)[0]
+    save_file(tensors | {name: np.full_like(tensors[name], np.nan)}, folder / "weights.safetensors", metadata={"json": "{}"})
+    with pytest.raises(ValueError, match="not finite"):
+        load(folder)
+
+
+def test_a_whole_folder_loads(copy):
+    assert refused_or_read(copy())
