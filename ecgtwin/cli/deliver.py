@@ -1,11 +1,13 @@
-"""From a reference and a wish to a folder of files: records, one picture, one sidecar. All of them or none."""
+"""From a reference and a wish to a folder of files: records, a sheet for each, one sidecar. All of them or none."""
 
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,12 +22,17 @@ from ..ecg.plot import plot
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
-from ..text.statements import from_snomed
+from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
+from ..twin.contradictions import Contradiction, contradictions
 from ..twin.twin import ECGTwin
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
 SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz"}
+OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|png)|twins\.(json|png)")
+"""Names of the files of a run."""
+FAR = 0.10
+"""Difference of the measured heart rate from the asked one, relative to it, from which on it is told."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Options:
     base_guidance: float | None
     format: str
     rescale: float = 0.0
+    keep: bool = False
+    strength: float = 1.0
 
 
 def example() -> ECG:
@@ -73,21 +82,56 @@ def known_reports(model: ECGTwin, reports: tuple[str, ...]) -> tuple[tuple[str, 
 
 
 def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, Condition, list[str]]:
-    """The wanted condition, the reference's own, and notes on what came from where."""
+    """The wanted condition, the own one of a reference (the window that is used), and notes on what was assumed."""
     notes = []
-    if wish.reference_reports:
-        reports = model.normalise(wish.reference_reports)
-    else:
-        reports, unknown = known_reports(model, reference.reports)
-        if unknown:
-            notes.append(f"header statements that the model does not know, left out: {', '.join(unknown)}")
-        if not reports:
-            notes.append("no known report statement of the reference: its own state counts as unknown")
-    rate = reference.heart_rate()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", Assumption)
+        if wish.reference_reports:
+            reports = model.normalise(wish.reference_reports)
+        else:
+            reports, unknown = known_reports(model, reference.reports)
+            if unknown:
+                notes.append(f"header statements that the model does not know, left out: {', '.join(unknown)}")
+            if not reports:
+                notes.append("no known report statement of the reference: its own state counts as unknown")
+        wanted = model.normalise(wish.reports)
+    notes += dict.fromkeys(str(one.message) for one in told if issubclass(one.category, Assumption))
     # The numbers alone would not be the reference's state: without a statement the condition-free token is used.
-    was = Condition(reports, reference.sex, reference.age, rate) if reports else Condition()
-    sex, age = wish.sex or reference.sex, reference.age if wish.age is None else wish.age
-    return Condition(model.normalise(wish.reports), sex, age, wish.heart_rate), was, notes
+    was = Condition(reports, reference.sex, reference.age, reference.heart_rate()) if reports else Condition()
+    return Condition(wanted, wish.sex, wish.age, wish.heart_rate), was, notes
+
+
+def refuse_used(output: Path, overwrite: bool) -> None:
+    """ValueError where the folder holds the files of another run, which would stand beside a sidecar that does not list them."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file: give the name of a folder as --output")
+    found = sorted(p.name for p in output.iterdir() if OURS.fullmatch(p.name)) if output.is_dir() else []
+    if found and not overwrite:
+        raise ValueError(f"{output} holds another run ({found[0]} …): give another folder as --output, or --overwrite to replace that run")
+
+
+def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Options) -> tuple[list[ECG], Condition]:
+    """The twins, and what they were asked to be, with what is taken over from the reference."""
+    own = None if was.empty else was
+    scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale, "steps": options.steps}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Contradiction)  # told by `run`
+        if not options.keep:
+            twins = model.generate(used, now, reference_condition=own, n=options.n, seed=options.seed, progress=True, **scales)
+            return twins, model.wanted(used, now, own)[0]
+        before, after = model.change(used, now, options.seed, reference_condition=own)
+        if options.n > 1 and after.beats is before.beats:
+            raise ValueError(f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are alike; leave -n out")
+        keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
+        return [model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)], after.condition
+
+
+def far_off(name: str, asked: float | None, measured: float | None) -> str | None:
+    """A warning where a twin does not beat as fast as was asked."""
+    if asked is None or measured is not None and abs(measured - asked) <= FAR * asked:
+        return None
+    found = "cannot be measured" if measured is None else f"is {measured:.0f}/min"
+    return f"{name}: the heart rate {found}, asked for were {asked:.0f}/min"
 
 
 def run(
@@ -99,32 +143,31 @@ def run(
     model: ECGTwin,
     say: Callable[[str], None],
     as_json: bool,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Generate and write; returns the sidecar. Raises ValueError or OSError before anything is written."""
+    """Generate and write; returns the sidecar. Raises ValueError or OSError before anything is written.
+
+    overwrite: replaces another run in the same folder, all of its files.
+    """
     if options.format not in SUFFIX:
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
+    refuse_used(output, overwrite)
     c = model.config.signal
-    now, was, notes = conditions(model, reference, wish)
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
-    notes += [note for note in used.notes if note not in notes]
+    now, was, notes = conditions(model, used, wish)
+    notes = [*dict.fromkeys((*notes, *used.notes))]
     tuned = model.config.sampling
-    guidance = tuned.guidance if options.guidance is None else options.guidance
-    base_guidance = tuned.base_guidance if options.base_guidance is None else options.base_guidance
+    scales = {
+        "guidance": tuned.guidance if options.guidance is None else options.guidance,
+        "base_guidance": tuned.base_guidance if options.base_guidance is None else options.base_guidance,
+    }
     begin = time.perf_counter()
-    twins = model.generate(
-        used,
-        now,
-        reference_condition=None if was.empty else was,
-        n=options.n,
-        steps=options.steps,
-        guidance=guidance,
-        base_guidance=base_guidance,
-        rescale=options.rescale,
-        seed=options.seed,
-        progress=True,
-    )
+    twins, wanted = drawn(model, used, now, was, options)
     seconds = time.perf_counter() - begin
     names = [f"twin_{k:03d}" for k in range(len(twins))]
+    asked, measured = wanted.heart_rate, [twin.heart_rate() for twin in twins]
+    contrary = list(contradictions(model.normalise(wanted.reports), asked))
+    far = [line for line in (far_off(name, asked, rate) for name, rate in zip(names, measured, strict=True)) if line]
     sidecar = {
         "notice": NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,36 +175,48 @@ def run(
         "model": {"weights_sha256": model.parts.weights_hash, "text_encoder": model.table.fingerprint},
         "device": str(model.device),
         "threads": torch.get_num_threads(),
-        "reference": {"name": reference.name, "condition": asdict(was), "heart_rate": reference.heart_rate()},
-        "condition": asdict(now),
-        "options": asdict(options) | {"guidance": guidance, "base_guidance": base_guidance},
+        "reference": {"name": reference.name, "condition": asdict(was), "heart_rate": used.heart_rate()},
+        "condition": asdict(wanted),
+        "options": asdict(options) | scales,
         "seconds": round(seconds, 3),
         "notes": notes,
+        "contradictions": contrary,
+        "warnings": far,
         "twins": [
-            {"file": name + SUFFIX[options.format], "seed": options.seed + k, "heart_rate": twin.heart_rate()}
-            for k, (name, twin) in enumerate(zip(names, twins, strict=True))
+            {
+                "file": name + SUFFIX[options.format],
+                "picture": f"{name}.png",
+                "seed": options.seed + k,
+                "heart_rate": rate,
+                "heart_rate_asked": asked,
+            }
+            for k, (name, rate) in enumerate(zip(names, measured, strict=True))
         ],
-        "picture": "twins.png",
     }
     text = json.dumps(sidecar, indent=2)
     output.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".ecgtwin-", dir=output))
     try:
-        for name, twin in zip(names, twins, strict=True):
+        for name, twin, rate in zip(names, twins, measured, strict=True):
             twin.write(part / (name + SUFFIX[options.format]), format=options.format)
-        plot(twins[0], part / "twins.png", reference=used, layout="stacked", title=f"{now}  ·  reference: {reference.name}")
+            found = "" if asked is None or rate is None else f"  ·  measured {rate:.0f}/min"
+            plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=f"asked for: {wanted}{found}")
         (part / "twins.json").write_text(text + "\n")
+        for old in (p for p in output.iterdir() if overwrite and OURS.fullmatch(p.name)):
+            old.unlink()
         for path in sorted(part.iterdir()):
             os.replace(path, output / path.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    for note in notes:
-        say(f"note: {note}")
+    for word, lines in (("note", notes), ("contradiction", contrary), ("warning", far)):
+        for line in lines:
+            say(f"{word}: {line}")
     if as_json:
         print(text)
-    else:
-        for twin in sidecar["twins"]:
-            beats = "not measurable" if twin["heart_rate"] is None else f"{twin['heart_rate']:.0f}/min"
-            say(f"{output / twin['file']}  seed {twin['seed']}  heart rate {beats}")
-        say(f"{output / 'twins.png'}\n{seconds:.1f} s. {NOTICE}")
+        return sidecar
+    for twin in sidecar["twins"]:
+        beats = "not measurable" if twin["heart_rate"] is None else f"{twin['heart_rate']:.0f}/min"
+        beats += "" if asked is None else f" ({asked:.0f}/min asked for)"
+        say(f"{output / twin['file']}  {twin['picture']}  seed {twin['seed']}  heart rate {beats}")
+    say(f"{seconds:.1f} s. {NOTICE}")
     return sidecar

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from .errors import refusing, say
-from .options import Device, Json, Model, Reports, Seed, Steps
+from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps
 
 
 def generate(
-    record: Annotated[Path, typer.Argument(help="WFDB record (with or without .hea), CSV or NPZ: 10 s, 12 leads")],
+    record: Annotated[Path, typer.Argument(help="WFDB record (with or without .hea), CSV or NPZ: 10 s or more, 12 leads")],
     report: Reports = None,
     heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male; from the header if left out")] = None,
@@ -21,7 +21,11 @@ def generate(
     ] = None,
     n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
     seed: Seed = 0,
-    output: Annotated[Path, typer.Option(help="folder for records, picture and sidecar")] = Path("twins"),
+    output: Annotated[Path, typer.Option(help="folder for records, pictures and sidecar")] = Path("twins"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="change the recording itself: rhythm, baseline and all that was not asked for stay")
+    ] = False,
+    strength: Annotated[float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)")] = 1.0,
     steps: Steps = 20,
     guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
     base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
@@ -29,9 +33,12 @@ def generate(
     start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
     units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
     rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
+    leads: Annotated[str | None, typer.Option(help="names of the columns in their order, with commas, for files that do not say")] = None,
+    gain: Annotated[float | None, typer.Option(help="steps of the converter per mV, for tables of its bare counts")] = None,
     format: Annotated[str, typer.Option(help="wfdb, csv or npz")] = "wfdb",
     model: Model = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write N ECGs of the person in RECORD under another condition."""
@@ -40,26 +47,31 @@ def generate(
         from ..twin.twin import ECGTwin
         from . import deliver
 
-        reference = ECG.read(record, units=units, rate=rate)
+        if strength != 1.0 and not keep:
+            raise ValueError("--strength is for --keep: it says how far the recording itself is changed")
+        names = leads.split(",") if leads else None
+        reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
         deliver.run(
             reference,
             deliver.Wish(tuple(report or ()), sex, age, heart_rate, tuple(reference_report or ()), start),
-            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale),
+            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength),
             output,
             model=ECGTwin.from_pretrained(model, device=device),
             say=say,
             as_json=as_json,
+            overwrite=overwrite,
         )
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="folder for records, picture and sidecar")] = Path("demo"),
+    output: Annotated[Path, typer.Option(help="folder for records, pictures and sidecar")] = Path("demo"),
     report: Reports = None,
     heart_rate: Annotated[float, typer.Option(help="beats/min, 20-300")] = 110.0,
     n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
     seed: Seed = 0,
     steps: Steps = 20,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """The same on an example that the package makes itself: a simulated person in sinus rhythm at 66 beats/min."""
@@ -69,4 +81,5 @@ def demo(
 
         wish = deliver.Wish(tuple(report or ("atrial fibrillation",)), None, None, heart_rate, ("sinus rhythm",), None)
         options = deliver.Options(n, seed, steps, None, None, "wfdb")
-        deliver.run(deliver.example(), wish, options, output, model=ECGTwin.from_pretrained(device=device), say=say, as_json=as_json)
+        model = ECGTwin.from_pretrained(device=device)
+        deliver.run(deliver.example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite)

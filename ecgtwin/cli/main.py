@@ -22,7 +22,6 @@ app = typer.Typer(
 )
 
 
-
 def shown(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ecgtwin {__version__}")
@@ -45,9 +44,9 @@ def statements(model: Model = None, as_json: Json = False) -> None:
     """List the report statements that a model knows."""
     with refusing():
         from ..text.table import StatementTable
-        from ..twin.model import DEFAULT
+        from ..twin.model import DEFAULT, named
 
-        names = list(StatementTable.load((model or DEFAULT) / "statements").statements)
+        names = list(StatementTable.load((named(model) if model else DEFAULT) / "statements").statements)
         typer.echo(json.dumps(names, indent=2) if as_json else "\n".join(sorted(names)))
 
 

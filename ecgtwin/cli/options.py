@@ -7,7 +7,8 @@ import typer
 
 Reports = Annotated[list[str] | None, typer.Option("--report", help="statement of the wanted state; may be repeated")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
-Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
+Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the reference")]
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
 Steps = Annotated[int, typer.Option(help="denoising steps")]
-Model = Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")]
+Model = Annotated[Path | None, typer.Option(help="model folder; 'default', the model inside the package, if left out")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace another run in the output folder")]

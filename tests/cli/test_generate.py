@@ -1,14 +1,17 @@
 """The command line as a user types it, on a tiny model and a simulated reference."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ecgtwin import ECG
-from ecgtwin.cli import app
-from ecgtwin.ecg.leads import LEADS
+from ecgtwin.cli import app, deliver
+from ecgtwin.ecg.leads import INDEPENDENT, LEADS
+from ecgtwin.ecg.simulate import Person, simulate
 
 from ..twin.tiny import model, reference
 
@@ -45,12 +48,78 @@ def test_records_picture_and_sidecar(record, folder, tmp_path):
     assert sidecar["condition"]["age"] == reference().age
     assert [t["seed"] for t in sidecar["twins"]] == [0, 1, 2]
     assert sorted(p.name for p in out.iterdir()) == sorted(
-        ["twins.json", "twins.png", *(f"twin_00{k}.{e}" for k in range(3) for e in ("hea", "dat"))]
+        ["twins.json", *(f"twin_00{k}.{e}" for k in range(3) for e in ("hea", "dat", "png"))]
     )
     twin = ECG.read(out / "twin_001.hea")
     assert twin.leads == LEADS and twin.synthetic and np.isfinite(twin.signal).all()
     i, ii, iii = twin.signal[:3]
     assert np.abs(iii - (ii - i)).max() <= 0.0011
+
+
+def test_the_heart_rate_told_and_kept_is_that_of_the_window(folder, tmp_path):
+    slow, fast = (simulate(Person.draw(3), "sinus rhythm", rate, seed=1) for rate in (55.0, 110.0))
+    record = replace(fast, signal=np.concatenate([slow.signal, slow.signal, fast.signal], 1)).write(tmp_path / "long.hea")
+    for start, rate in ((0, 55), (2 * slow.seconds, 110)):
+        out = tmp_path / f"from{start:.0f}"
+        result = generate(record, folder, out, "--report", "AF", "--start", start, "--reference-report", "sinus rhythm", "--keep")
+        assert result.exit_code == 0, result.output
+        kept = json.loads((out / "twins.json").read_text())["reference"]
+        assert abs(kept["heart_rate"] - rate) < 4 and abs(kept["condition"]["heart_rate"] - rate) < 4
+
+
+def test_a_folder_with_another_run_is_refused_and_replaced_when_asked(record, folder, tmp_path):
+    out = tmp_path / "out"
+    assert generate(record, folder, out, "--report", "AF", "-n", 3).exit_code == 0
+    (out / "notes.txt").write_text("mine")
+    before = sorted(p.name for p in out.iterdir())
+    refused = generate(record, folder, out, "--report", "AF")
+    assert refused.exit_code == 2 and "--overwrite" in refused.output
+    assert sorted(p.name for p in out.iterdir()) == before
+    assert generate(record, folder, out, "--report", "AF", "--format", "csv", "--overwrite").exit_code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["notes.txt", "twin_000.csv", "twin_000.png", "twins.json"]
+    into_file = generate(record, folder, out / "notes.txt", "--report", "AF")
+    assert into_file.exit_code == 2 and "is a file" in into_file.output
+
+
+def test_keep_changes_the_recording_itself(record, folder, tmp_path):
+    same = generate(record, folder, tmp_path / "same", "--keep")
+    assert same.exit_code == 0, same.output
+    kept = ECG.read(tmp_path / "same" / "twin_000.hea").select(INDEPENDENT).signal
+    tiny = model()
+    np.testing.assert_allclose(kept, tiny.parts.vae.decode(tiny.parts.vae.encode(tiny.signals([reference()])))[0], atol=2e-3)
+    changed = generate(record, folder, tmp_path / "changed", "--keep", "--report", "LBBB", "--reference-report", "sinus rhythm")
+    assert changed.exit_code == 0, changed.output
+    sidecar = json.loads((tmp_path / "changed" / "twins.json").read_text())
+    assert sidecar["options"]["keep"] and sidecar["condition"]["age"] == reference().age
+    many = generate(record, folder, tmp_path / "many", "--keep", "--report", "LBBB", "-n", 2)
+    assert many.exit_code == 2 and "-n 2 with --keep" in many.output
+    without = generate(record, folder, tmp_path / "w", "--report", "LBBB", "--strength", 0.5)
+    assert without.exit_code == 2 and "--strength" in without.output
+
+
+def test_contradictions_and_far_heart_rates_are_told_and_kept(record, folder, tmp_path):
+    out = tmp_path / "out"
+    result = generate(record, folder, out, "--report", "sinus rhythm", "--report", "AF", "--heart-rate", 20)
+    assert result.exit_code == 0, result.output
+    sidecar = json.loads((out / "twins.json").read_text())
+    assert len(sidecar["contradictions"]) == 2 and all(f"contradiction: {line}" in result.output for line in sidecar["contradictions"])
+    twin = sidecar["twins"][0]
+    assert twin["heart_rate_asked"] == 20 and "20/min asked for" in result.output
+    (line,) = sidecar["warnings"]
+    assert "asked for were 20/min" in line and line in result.output
+
+
+@pytest.mark.parametrize(("asked", "found", "told"), [(100, 95, False), (100, 111, True), (100, None, True), (None, 50, False)])
+def test_more_than_a_tenth_off_is_told(asked, found, told):
+    assert bool(deliver.far_off("twin_000", asked, found)) == told
+
+
+def test_what_was_assumed_is_one_plain_line(record, tmp_path):
+    result = run("generate", record, "--report", "bradycardia", "--steps", 1, "--output", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.output.splitlines() if "is taken as" in line]
+    assert line.startswith("note: 'bradycardia' is taken as 'sinus bradycardia'")
+    assert line.removeprefix("note: ") in json.loads((tmp_path / "out" / "twins.json").read_text())["notes"]
 
 
 def test_the_same_seed_writes_the_same_bytes(record, folder, tmp_path):
@@ -127,7 +196,19 @@ def test_a_bad_reference_is_refused(kind, words, folder, tmp_path):
         ("--heart-rate", -5, "20-300"),
         ("--sex", "F", "female"),
         ("--format", "xml", "wfdb"),
-        ("--steps", 0, "steps"),
+        ("--steps", 0, "--steps"),
+        ("--guidance", "nan", "--guidance"),
+        ("--base-guidance", "inf", "--base-guidance"),
+        ("--rescale", "nan", "--rescale"),
+        ("--seed", 2**64, "--seed"),
+        ("--seed", -1, "--seed"),
+        ("-n", 0, "-n"),
+        ("--heart-rate", "nan", "--heart-rate"),
+        ("--start", "nan", "nan"),
+        ("--report", "", "empty statement"),
+        ("--units", "furlong", "--units"),
+        ("--rate", -3, "--rate"),
+        ("--report", "x" * 5000, "unknown statement"),
         ("--device", "quantum", "quantum"),
     ],
 )
@@ -135,7 +216,7 @@ def test_a_bad_wish_is_refused(option, value, word, record, folder, tmp_path):
     out = tmp_path / "out"
     result = generate(record, folder, out, option, value)
     assert result.exit_code == 2, result.output
-    assert word in result.output and not out.exists()
+    assert word in result.output and not out.exists() and len(result.output) < 900
 
 
 def test_a_failure_while_writing_leaves_nothing(record, folder, tmp_path, monkeypatch):
@@ -147,6 +228,40 @@ def test_a_failure_while_writing_leaves_nothing(record, folder, tmp_path, monkey
     result = generate(record, folder, out, "--report", "AF")
     assert result.exit_code == 2 and "disk full" in result.output
     assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "words"),
+    [
+        (["I,II", "0.1,0.2"], (), "--rate"),
+        (["# rate: 500", "1,2", "3,4"], (), "--leads"),
+        (["# rate: 500", "I,II", *["900,1000", "-900,-1000"] * 50], (), "--units or --gain"),
+        (["# rate: 500", "I,II", *["900,1000", "-900,-1000"] * 50], ("--gain", 1000), "10 s"),
+    ],
+)
+def test_what_a_file_does_not_say_is_asked_for_by_the_option(lines, options, words, folder, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines) + "\n")
+    result = generate(path, folder, tmp_path / "out", "--report", "AF", *options)
+    assert result.exit_code == 2 and words in result.output, result.output
+
+
+def test_a_missing_package_or_device_is_a_message(record, folder, tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        result = generate(record, folder, tmp_path / "out", "--report", "AF", "--device", "cuda")
+        assert result.exit_code == 2 and "ecgtwin: --device 'cuda'" in result.output and "--device cpu" in result.output
+
+    def absent(*_, **__):
+        raise ImportError("scikit-learn is not installed")
+
+    monkeypatch.setattr("ecgtwin.cli.deliver.run", absent)
+    result = generate(record, folder, tmp_path / "out", "--report", "AF")
+    assert result.exit_code == 2 and "ecgtwin: scikit-learn is not installed" in result.output
+
+
+def test_version_and_the_default_model_by_its_name():
+    assert run("--version").stdout.startswith("ecgtwin ")
+    assert "atrial fibrillation" in run("statements", "--model", "default").stdout.splitlines()
 
 
 def test_statements(folder):
