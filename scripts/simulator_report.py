@@ -1,6 +1,6 @@
 """The simulator against real ECGs, in figures and pictures: python scripts/simulator_report.py PTBXL_FOLDER [--pictures DIR]
 
-Prints one JSON object: what an independent judge says (if `ecgtwin[judge]` is installed), how often two states of one person are more
+Prints one JSON object: what an independent judge says (if the extra `judge` is installed), how often two states of one person are more
 alike than one state of two people, and how well the asked heart rate is found. Pictures show ten simulated states above real ones.
 """
 

@@ -135,7 +135,7 @@ def read_digits(picture: PictureConfig, data: DataConfig) -> Pictures:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError('scikit-learn brings the digits: run `pip install "ecgtwin[image]"`') from error
+        raise ImportError('scikit-learn brings the digits: in a clone of ecgtwin run pip install ".[image]"') from error
     found = load_digits()
     images = [Image.fromarray((x * (255 / 16)).round().astype(np.uint8)) for x in found.images]
     return gather(images, [f"a handwritten {DIGITS[k]}" for k in found.target], picture, data)

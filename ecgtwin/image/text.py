@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-MISSING = '{} is not installed: this text model needs it; run `pip install "ecgtwin[text]"`'
+MISSING = '{} is not installed: this text model needs it; in a clone of ecgtwin run pip install ".[text]"'
 
 
 class Tokens(NamedTuple):

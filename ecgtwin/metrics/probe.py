@@ -29,7 +29,7 @@ def probe(seen: np.ndarray, told: np.ndarray, held: np.ndarray, truth: np.ndarra
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
-        raise ImportError('a linear probe needs scikit-learn: pip install "ecgtwin[train]"') from None
+        raise ImportError('a linear probe needs scikit-learn: in a clone of ecgtwin run pip install ".[train]"') from None
     if len(seen) != len(told) or len(held) != len(truth) or seen.shape[1] != held.shape[1]:
         raise ValueError(f"vectors {seen.shape} and {held.shape} with {len(told)} and {len(truth)} labels: expected one label for each row")
     positives = int(np.sum(truth))

@@ -48,7 +48,7 @@ def cross_validated(x: np.ndarray, y: np.ndarray, owners: np.ndarray, kind: Kind
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
-        raise ImportError('the classifier two-sample test needs scikit-learn: pip install "ecgtwin[train]"') from None
+        raise ImportError('the classifier two-sample test needs scikit-learn: in a clone of ecgtwin run pip install ".[train]"') from None
     names, group = np.unique(owners, return_inverse=True)
     if len(names) < folds:
         raise ValueError(f"{len(names)} patients in {folds} folds: expected one or more in each")

@@ -1,7 +1,7 @@
 """Statements as vectors: sentence encoders behind one protocol, and a cache on disk.
 
 An encoder is needed to embed new statements (training, `scripts/embed_statements.py`); generating needs none, since a
-model carries the table of what it knows. `pip install "ecgtwin[text]"` brings what the encoders import.
+model carries the table of what it knows. The extra `text` brings what the encoders import.
 
 All encoders read a folder with safetensors weights. They are offline unless told otherwise, run no code of the model's
 author, and never unpickle.
@@ -176,7 +176,7 @@ class CachedEncoder:
             part.unlink(missing_ok=True)
 
 
-MISSING = '{} is not installed: embedding new statements needs it; run `pip install "ecgtwin[text]"`'
+MISSING = '{} is not installed: embedding new statements needs it; in a clone of ecgtwin run pip install ".[text]"'
 
 
 def model_folder(path_or_name: str | Path, *, offline: bool = True) -> Path:

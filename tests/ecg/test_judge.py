@@ -18,8 +18,8 @@ STATES = {
 
 @pytest.fixture(scope="module")
 def judge():
-    pytest.importorskip("openecg.deploy", reason="the judge is not installed: pip install 'ecgtwin[judge]'")
-    pytest.importorskip("onnxruntime", reason="the judge is not installed: pip install 'ecgtwin[judge]'")
+    pytest.importorskip("openecg.deploy", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'")
+    pytest.importorskip("onnxruntime", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'")
     return load_judge()
 
 

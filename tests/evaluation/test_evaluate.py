@@ -29,7 +29,7 @@ def test_every_figure_is_there_with_its_n(simulated_store, monkeypatch):
 
 def test_what_is_not_measured_is_said(simulated_store, monkeypatch):
     def missing():
-        raise ImportError("the judge is not installed: pip install 'ecgtwin[judge]'")
+        raise ImportError("the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'")
 
     monkeypatch.setattr(module, "load_judge", missing)
     said = []

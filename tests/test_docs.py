@@ -1,0 +1,84 @@
+"""The commands in README and docs are ones that the command line and the scripts take: every option, every argument."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from ecgtwin.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LAUNCHERS = ("accelerate", "torchrun")
+UsageError = typer.BadParameter.__mro__[1]
+"""Typer brings its own click."""
+
+
+def lines_of(page: Path) -> list[str]:
+    """Command lines of a page's shell blocks, comments cut off, continued lines joined."""
+    text = "\n".join(re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", page.read_text(), re.S)).replace("\\\n", " ")
+    return [part.strip() for line in text.splitlines() for part in re.split(r"\s#\s|^#", line)[0].split("&&") if part.strip()]
+
+
+def commands() -> list[tuple[str, str]]:
+    return [(page.name, line) for page in PAGES for line in lines_of(page)]
+
+
+def command_of(path: Path) -> Any:
+    """The command of a script that is typer's, without running it."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    found = getattr(module, "app", None)
+    if found is None:
+        found = typer.Typer(add_completion=False)
+        found.command()(module.main)
+    return typer.main.get_command(found)
+
+
+def parse(command: Any, words: list[str]) -> None:
+    """Raises for an unknown option or command, a missing argument or one too many; runs nothing."""
+    while hasattr(command, "commands"):
+        if not words or words[0] not in command.commands:
+            raise UsageError(f"no command {words[:1]} among {', '.join(command.commands)}")
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context("x", list(words))
+
+
+@pytest.mark.parametrize(("page", "line"), commands(), ids=lambda x: x[:40])
+def test_a_command_of_the_docs_is_one(page, line):
+    words = [word for word in shlex.split(line) if word != "..."]
+    elided = "..." in line
+    if words[0] in LAUNCHERS:
+        place = next(k for k, word in enumerate(words) if word.startswith("scripts/"))
+        words = ["python", *words[place:]]
+    try:
+        if words[0] == "ecgtwin":
+            parse(typer.main.get_command(app), words[1:])
+        elif words[0] == "python" and words[1].startswith("scripts/"):
+            parse(command_of(ROOT / words[1]), words[2:])
+    except UsageError as error:
+        missing = type(error).__name__ == "MissingParameter"
+        assert missing and elided, f"{page}: {line}\n{error.format_message()}"
+
+
+def test_the_test_sees_what_is_wrong():
+    command = typer.main.get_command(app)
+    for wrong in (["generate", "R", "--colour", "red"], ["generat", "R"], ["generate"], ["generate", "A", "B"]):
+        with pytest.raises(UsageError):
+            parse(command, wrong)
+    assert len(commands()) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_nothing_is_installed_by_a_name_that_no_index_has(page):
+    assert "ecgtwin[" not in page.read_text()
