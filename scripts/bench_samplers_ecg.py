@@ -56,7 +56,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     with refusing():
-        from ecgtwin.ecg.store.recordings import opened
+        from ecgtwin.evaluation.evaluate import opened
         from ecgtwin.evaluation.sampler_quality import Panel
         from ecgtwin.twin.twin import ECGTwin
 

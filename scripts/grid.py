@@ -53,7 +53,7 @@ def ecg(
     """Heat maps of the kernel distance to real ECGs and of the heart rate's error."""
     with refusing():
         chosen = solvers(sampler)
-        from ecgtwin.ecg.store.recordings import opened
+        from ecgtwin.evaluation.evaluate import opened
         from ecgtwin.evaluation.sampler_quality import Panel
         from ecgtwin.twin.twin import ECGTwin
 

@@ -25,7 +25,7 @@ from ..metrics.identity import identity, median_beats, whitening
 from ..metrics.judge import load_judge
 from ..text.statements import STATEMENTS, from_scp
 from ..twin.condition import Condition
-from ..twin.twin import ECGTwin, Request
+from ..twin.twin import ECGTwin
 from .requested_state import followed
 from .simulated_truth import counterfactuals
 
@@ -105,12 +105,12 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(held))[:references]
     wanted = np.linspace(50, 120, len(rows))[rng.permutation(len(rows))]
-    bases = model.base_of(torch.from_numpy(held.millivolts(rows)))
-    requests = []
-    for k, (row, rate) in enumerate(zip(rows, wanted, strict=True)):
+    conditions = []
+    for row, rate in zip(rows, wanted, strict=True):
         name = "sinus bradycardia" if rate < 60 else "sinus tachycardia" if rate > 100 else "sinus rhythm"
         said = tuple(s for s in (name, "sinus rhythm") if s in model.statements)[:1]
-        requests.append(Request(bases[k], Condition(said, held.sexes(row), held.years(row), float(rate)), seed + k))
+        conditions.append(Condition(said, held.sexes(row), held.years(row), float(rate)))
+    requests = model.requests_for(held.millivolts(rows), conditions, seed)
     measured = [heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()]
     found = np.array([np.nan if m is None else m for m in measured])
     there = ~np.isnan(found)
@@ -130,8 +130,7 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
 
 def seconds(model: ECGTwin, held: Recordings, *, n: int = 8, steps: int = 20) -> dict[str, Any]:
     """Wall time of one twin of n samples, after one warm-up step."""
-    base = model.base_of(torch.from_numpy(held.millivolts(slice(0, 1))))[0]
-    requests = [Request(base, Condition(heart_rate=70.0), k) for k in range(n)]
+    requests = model.requests_of(held.millivolts(slice(0, 1))[0], Condition(heart_rate=70.0), range(n))
     model.sample(requests, steps=1)
     start = time.perf_counter()
     model.sample(requests, steps=steps)

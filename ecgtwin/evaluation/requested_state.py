@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..ecg.store.recordings import Recordings
 from ..metrics.identity import GRID, POINTS, median_beats
 from ..metrics.judge import CLASSES, Judge
 from ..twin.condition import Condition
-from ..twin.twin import ECGTwin, Request
+from ..twin.twin import ECGTwin
 
 ASKED = {
     "sinus rhythm": ("sinus", ("sinus rhythm",)),
@@ -47,8 +46,6 @@ def followed(
         raise ValueError(f"{len(plain)} validation ECGs in plain sinus rhythm: expected 2 or more")
     rows = np.sort(np.random.default_rng(seed).permutation(plain)[:references])
     signals = held.millivolts(rows)
-    bases = model.base_of(torch.from_numpy(signals))
-
     def read(x: np.ndarray) -> np.ndarray:
         return np.array([CLASSES[int(judge(lead, rhythm).argmax())] for lead in x[:, held.leads.index("II")]])
 
@@ -58,7 +55,7 @@ def followed(
         if not set(reports) <= set(model.statements):
             continue
         wanted = [Condition(reports, held.sexes(k), held.years(k), 75.0) for k in rows]
-        requests = [Request(b, c, seed + k) for k, (b, c) in enumerate(zip(bases, wanted, strict=True))]
+        requests = model.requests_for(signals, wanted, seed)
         twins = model.sample_in_parts(requests, batch, **options).cpu().numpy()
         real = held.millivolts(np.array([k for k, s in enumerate(said) if set(reports) <= s], int))
         found[name] = {

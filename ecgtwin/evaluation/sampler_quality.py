@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..diffusion.denoiser import Denoiser, bind
+from ..diffusion.denoiser import Denoiser
 from ..diffusion.sample import sample, seeded_noise
 from ..diffusion.schedule import Level
 from ..diffusion.solvers import Solver
@@ -15,7 +15,7 @@ from ..ecg.rhythm import heart_rate
 from ..ecg.store.recordings import Recordings
 from ..metrics.features import ecg_features, standardised
 from ..metrics.frechet import kernel_distance
-from ..twin.twin import ECGTwin, Request
+from ..twin.twin import ECGTwin
 from .evaluate import own_conditions
 
 
@@ -43,22 +43,15 @@ class Panel:
         chosen = recordings.where(rows)
         conditions = own_conditions(chosen, model.statements)
         self.wanted = np.array([np.nan if c.heart_rate is None else c.heart_rate for c in conditions])
-        with torch.inference_mode():
-            z = torch.cat([model.parts.vae.encode(x.to(model.device)) for x in torch.from_numpy(chosen.millivolts()).split(64)])
-            base = model.parts.base(z, model.conditions(conditions))
-        self.requests = [Request(b, c, seed + k) for k, (b, c) in enumerate(zip(base, conditions, strict=True))]
-        self.shape = tuple(z.shape)
+        self.requests = model.requests_for(chosen.millivolts(), conditions, seed, conditions)
+        self.shape = (n, model.config.vae.latent, model.config.signal.samples // model.parts.vae.vae.factor)
         real = ecg_features(recordings.millivolts(), self.rate)
         self.map = standardised(real)
         self.real = self.map(real)
 
     def denoiser(self, guidance: float = 1.0, base_guidance: float = 1.0) -> Denoiser:
         """Where both are 1 the network is called once a step, under the condition and the base."""
-        if (guidance, base_guidance) != (1, 1):
-            return self.model.denoiser(self.requests, guidance=guidance, base_guidance=base_guidance)
-        base = torch.stack([r.base for r in self.requests if r.base is not None])
-        c = self.model.conditions([r.condition for r in self.requests], base)
-        return bind(self.model.parts.denoiser, self.model.parts.denoiser.prepare(c), self.model.config.diffusion.prediction)
+        return self.model.denoiser(self.requests, guidance=guidance, base_guidance=base_guidance)
 
     @torch.inference_mode()
     def draw(

@@ -10,7 +10,7 @@ import torch
 from ..ecg.simulate import Person, Simulated, simulate_truth, state
 from ..metrics.identity import POINTS, median_beats
 from ..twin.condition import Condition
-from ..twin.twin import ECGTwin, Request
+from ..twin.twin import ECGTwin
 
 TARGETS = (
     "atrial fibrillation",
@@ -72,10 +72,9 @@ def drawn(
     persons = [Person.draw(int(k)) for k in rng.integers(2**31, size=people)]
     references = [simulate_truth(p, "sinus rhythm", seed=seed) for p in persons]
     signals, rate = model.signals([r.ecg for r in references]), model.config.signal.rate
-    bases = model.base_of(signals)
     for name in states:
         truths = [simulate_truth(p, name, seed=seed) for p in persons]
-        requests = [Request(b, wanted(t), seed + k) for k, (b, t) in enumerate(zip(bases, truths, strict=True))]
+        requests = model.requests_for(signals, [wanted(t) for t in truths], seed)
         twins = model.sample_in_parts(requests, batch, **options)
         with torch.inference_mode():
             best = model.parts.vae.decode(model.parts.vae.encode(model.signals([t.ecg for t in truths])))

@@ -280,6 +280,15 @@ class ECGTwin:
             found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat))
         return found
 
+    def requests_for(
+        self, signals: Tensor | np.ndarray, conditions: Sequence[Condition], seed: int = 0,
+        reference_conditions: Sequence[Condition] | None = None,
+    ) -> list[Request]:
+        """One request for each of many references' signals (B, 8, L) in mV, with seeds `seed`, `seed + 1`, ..."""
+        own = [None] * len(conditions) if reference_conditions is None else reference_conditions
+        rows = zip(torch.as_tensor(signals), conditions, own, strict=True)
+        return [self.requests_of(x, c, [seed + k], was)[0] for k, (x, c, was) in enumerate(rows)]
+
     def given(self, beats: Beats | ECG | None) -> Beats | None:
         """The beats that a user gives."""
         if beats is None:
