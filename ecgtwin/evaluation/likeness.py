@@ -1,0 +1,301 @@
+"""Is it still the same person, and is only what was asked for changed?
+
+Identity is judged by an encoder that the generator never saw. Distances are between median beats of 8 leads, in uV.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..metrics.bootstrap import Estimate, draws, interval
+from ..metrics.calibration import calibration
+from ..metrics.identity import GRID, POINTS, equal_error_rate
+from .figures import Figure, averaged, bare
+from .reading import MEASURED, Reading, beat_distance, cosine
+from .tasks import Task
+
+
+def identity(
+    task: Task, sets: Mapping[str, Reading], gallery: Reading, real_pairs: tuple[Reading, Reading]
+) -> list[Figure]:
+    """Made ECGs against the gallery of all held-out ECGs (their references in it). real_pairs: reference and real
+    later ECG, for the row that is the target: same person, another day."""
+    rank, error, alike, nn = {}, {}, {}, {}
+    for name, made in sets.items():
+        found = who(made.who, made.patients, gallery)
+        rank[name], error[name], nn[name] = found
+        alike[name] = cosine(made.who, gallery_rows(task, gallery))
+    a, b = real_pairs
+    if len(b):
+        rank["real later ECG"], error["real later ECG"], _ = who(b.who, b.patients, gallery, leave_out=b.signals)
+    n = len(task)
+    figures = [
+        Figure(
+            "recognised",
+            "rank-1",
+            "real",
+            "Share of ECGs whose nearest real ECG, of all held-out ones, is of the reference's patient. The aim is "
+            "the value of real later ECGs, not 1.",
+            rank,
+            n,
+        ),
+        Figure("equal error rate", "", "real", "Of telling same from different patients by the cosine.", error, n),
+        averaged(
+            "likeness to the reference", "cosine", "real", "Mean cosine with the reference.", alike, task.patients
+        ),
+    ]
+    if len(b):
+        figures[2].rows["real later ECG"] = averaged("", "", "real", "", {"x": cosine(a.who, b.who)}, b.patients).rows[
+            "x"
+        ]  # type: ignore
+    return figures
+
+
+def gallery_rows(task: Task, gallery: Reading) -> np.ndarray:
+    """Identity vectors (n, D) of the task's references, which are ECGs of the gallery."""
+    place = {x.tobytes(): k for k, x in enumerate(gallery.signals)}
+    return gallery.who[[place[x.tobytes()] for x in task.references]]
+
+
+def who(
+    vectors: np.ndarray, patients: np.ndarray, gallery: Reading, leave_out: np.ndarray | None = None
+) -> tuple[Estimate, Estimate, np.ndarray]:
+    """Rank-1 and equal error rate with intervals over patients, and whether each was recognised. leave_out (n, 8,
+    L): ECGs of the gallery that are the queries themselves."""
+    scores = vectors @ gallery.who.T
+    if leave_out is not None:
+        place = {x.tobytes(): k for k, x in enumerate(gallery.signals)}
+        for k, x in enumerate(leave_out):
+            scores[k, place[x.tobytes()]] = -np.inf
+    same = patients[:, None] == gallery.patients[None]
+    right = same[np.arange(len(scores)), scores.argmax(1)] & vectors.any(1)
+    best = np.where(same, scores, -np.inf).max(1)  # of a patient's several ECGs the most alike
+    others = np.where(same, np.nan, scores)
+    weights = draws(patients, 200, 4)
+
+    def error(rows: np.ndarray) -> float:
+        within, between = best[rows], others[rows]
+        within, between = within[np.isfinite(within)], between[np.isfinite(between)]
+        return equal_error_rate(within, between) if len(within) and len(between) else float("nan")
+
+    again = [error(np.repeat(np.arange(len(w)), w)) for w in weights[:40]]
+    rank = Estimate(float(right.mean()), *interval(weights @ right / weights.sum(1)))
+    return rank, Estimate(error(np.arange(len(scores))), *interval(np.array(again))), right
+
+
+def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: Reading) -> list[Figure]:
+    """Reference A, the same patient's real later ECG B: is what was made of A under B's state nearer to B than A
+    itself is?"""
+    far = {name: beat_distance(made.beats, truth.beats) for name, made in sets.items()}
+    copied = beat_distance(reference.beats, truth.beats)
+    findings = {name: np.abs(made.probabilities - truth.probabilities).sum(1) for name, made in sets.items()}
+    much = copied >= np.nanmedian(copied)
+    nearer = {name: np.where(np.isnan(d), np.nan, (d < copied) + 0.5 * (d == copied)) for name, d in far.items()}
+    own = {name: cosine(made.who, truth.who) for name, made in sets.items()}
+    some = task.patients[much]
+    return [
+        averaged("distance to the real later ECG", "uV", "less", "Median beats, 8 leads.", far, task.patients),
+        averaged(
+            "the same, where much changed",
+            "uV",
+            "less",
+            "The half of the pairs in which reference and truth are farthest apart.",
+            {k: v[much] for k, v in far.items()},
+            some,
+        ),
+        averaged(
+            "nearer to the truth than a copy is",
+            "share",
+            "more",
+            "0.5: no better than returning the reference.",
+            nearer,
+            task.patients,
+        ),
+        averaged(
+            "the same, where much changed",
+            "share",
+            "more",
+            "The same half.",
+            {k: v[much] for k, v in nearer.items()},
+            some,
+        ),
+        averaged(
+            "findings differ from the truth's",
+            "",
+            "less",
+            "Sum over statements of |difference| of the independent classifier's probabilities.",
+            findings,
+            task.patients,
+        ),
+        averaged(
+            "likeness to the real later ECG", "cosine", "more", "Independent identity encoder.", own, task.patients
+        ),
+    ]
+
+
+def unchanged(
+    task: Task, sets: Mapping[str, Reading], reference: Reading, another_day: np.ndarray, owners: np.ndarray
+) -> list[Figure]:
+    """The null test: asked for the reference's own state, nothing should change beyond what differs from day to day
+    (`another_day`, distances in uV between two real ECGs of a patient)."""
+    far = {name: beat_distance(made.beats, reference.beats) for name, made in sets.items()}
+    figure = averaged(
+        "null test: distance to the reference",
+        "uV",
+        "less",
+        "Asked for its own state. The row of real pairs is what differs between two days.",
+        far,
+        task.patients,
+    )
+    rows = dict(figure.rows)
+    rows["real later ECG"] = averaged("", "", "less", "", {"x": another_day}, owners).rows["x"]
+    return [
+        Figure(figure.name, figure.unit, figure.better, figure.meaning, rows, figure.n, figure.samples, figure.groups)
+    ]
+
+
+def copied(sets: Mapping[str, Reading], reference: Reading, another_day: np.ndarray, patients: np.ndarray) -> Figure:
+    """Leakage the other way: made ECGs nearer to the reference than 95 % of a patient's real later ECGs are, when
+    another state was asked."""
+    limit = np.nanquantile(another_day, 0.05)
+    near = {name: (beat_distance(made.beats, reference.beats) < limit).astype(float) for name, made in sets.items()}
+    meaning = (
+        f"Share of ECGs within {limit:.0f} uV of the reference, nearer than 95 % of real later ECGs are, though another "
+        "patient's state was asked."
+    )
+    return averaged("copied", "share", "less", meaning, near, patients)
+
+
+def round_trip(task: Task, made: Reading, reference: Reading, name: str) -> Figure:
+    meaning = "From A to the state of B and back to that of A: distance to A."
+    return averaged(
+        "cycle test", "uV", "less", meaning, {name: beat_distance(made.beats, reference.beats)}, task.patients
+    )
+
+
+def dose(task: Task, rates: Sequence[float], sets: Mapping[str, Reading]) -> list[Figure]:
+    """Only the heart rate is asked to change: does it, and does QRS stay as it is?"""
+    wanted = np.array([c.heart_rate for c in task.wanted], float)
+    error = {name: np.abs(made.rhythm[:, 0] - wanted) for name, made in sets.items()}
+    slopes, moved = {}, {}
+    who_is = task.patients.reshape(-1, len(rates))[:, 0]
+    inside = (GRID > -0.05) & (GRID < 0.07)
+    for name, made in sets.items():
+        found = made.rhythm[:, 0].reshape(-1, len(rates))
+        x = np.asarray(rates) - np.mean(rates)
+        slopes[name] = np.array(
+            [
+                np.polyfit(x[np.isfinite(y)], y[np.isfinite(y)], 1)[0] if np.isfinite(y).sum() > 2 else np.nan
+                for y in found
+            ]
+        )
+        qrs = made.beats.reshape(len(who_is), len(rates), -1, POINTS)[..., inside]
+        apart = 1000 * np.sqrt(((qrs - qrs.mean(1, keepdims=True)) ** 2).mean((1, 2, 3)))
+        strangers = 1000 * np.sqrt(((qrs[:, 0] - qrs[:, 0].mean(0)) ** 2).mean((1, 2)))
+        moved[name] = apart / max(float(np.mean(strangers)), 1e-9)
+    return [
+        averaged(
+            "heart rate error, 40-140/min asked",
+            "/min",
+            "less",
+            "Plain sinus rhythm, only the rate is changed.",
+            error,
+            task.patients,
+        ),
+        averaged(
+            "dose-response of the heart rate",
+            "slope",
+            "more",
+            "Measured against asked; 1 is right, 0 ignores the request.",
+            slopes,
+            who_is,
+        ),
+        averaged(
+            "minimality: QRS moved by the heart rate",
+            "ratio",
+            "less",
+            "Variation of a person's QRS over the rates, beside that between people.",
+            moved,
+            who_is,
+        ),
+    ]
+
+
+def ageing(
+    task: Task,
+    years: Sequence[float],
+    sets: Mapping[str, Reading],
+    seen: tuple[np.ndarray, np.ndarray],
+    held: Reading,
+    ages: np.ndarray,
+) -> Figure:
+    """Slope of the age that a ridge regression on the independent classifier's features reads, against the age that
+    was asked for; the real row is the same reader's slope on real held-out ECGs."""
+    x, y = seen
+    there = np.isfinite(y)
+    mean, std = x[there].mean(0), x[there].std(0) + 1e-6
+    z = (x[there] - mean) / std
+    weights = np.linalg.solve(z.T @ z + 300 * np.eye(z.shape[1]), z.T @ (y[there] - y[there].mean()))
+
+    def read(r: Reading) -> np.ndarray:
+        return (r.learned - mean) / std @ weights
+
+    known = np.isfinite(ages)
+    step = np.asarray(years) - np.mean(years)
+    slopes = {}
+    for name, made in sets.items():
+        slopes[name] = read(made).reshape(-1, len(years)) @ step / (step**2).sum()
+    figure = averaged(
+        "dose-response of age",
+        "slope",
+        "real",
+        "Age read from the ECG against age asked for; the aim is the slope on real ECGs.",
+        slopes,
+        task.patients.reshape(-1, len(years))[:, 0],
+    )
+    rows = dict(figure.rows) | {"real": bare(np.polyfit(ages[known], read(held)[known], 1)[0])}
+    return Figure(
+        figure.name, figure.unit, figure.better, figure.meaning, rows, figure.n, figure.samples, figure.groups
+    )
+
+
+def calibrated(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> list[Figure]:
+    """`times` ECGs for each factual pair: does the real later ECG's measurement lie among theirs, and is their CRPS
+    below a copy's error?"""
+    n, coverage, skill = len(task) // times, {}, {}
+    for name, made in sets.items():
+        found, errors = [], []
+        for k in range(len(MEASURED)):
+            if MEASURED[k].endswith("axis deg"):
+                continue  # angles go round
+            samples = made.measured[:, k].reshape(times, n).T
+            real, before = truth.measured[:n, k], reference.measured[:n, k]
+            there = np.isfinite(samples).all(1) & np.isfinite(real) & np.isfinite(before)
+            if there.sum() < 5:
+                continue
+            c = calibration(samples[there], real[there])
+            found.append(c.coverage)
+            errors.append(1 - c.crps / np.mean(np.abs(before[there] - real[there])))
+            expected = c.expected
+        coverage[name] = bare(np.mean(found)) if found else bare(np.nan)
+        skill[name] = bare(np.mean(errors)) if errors else bare(np.nan)
+    coverage["calibrated"] = bare(expected if found else np.nan)
+    return [
+        Figure(
+            "calibration: truth among the samples",
+            "share",
+            "real",
+            f"Measurements of the real later ECG between the smallest and largest of {times} "
+            "samples; calibrated samples hold the share in that row.",
+            coverage,
+            n,
+        ),
+        Figure(
+            "CRPS skill against a copy",
+            "",
+            "more",
+            "1 - CRPS of the samples' measurements over a copy's absolute error; 0: no better than a copy.",
+            skill,
+            n,
+        ),
+    ]

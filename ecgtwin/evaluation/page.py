@@ -1,0 +1,288 @@
+"""The report as one HTML file: no server, no script, nothing fetched."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ..ecg.leads import INDEPENDENT
+from ..metrics.identity import POINTS
+
+HEADLINE = (
+    "kernel distance, learned",
+    "told from real by a classifier",
+    "statement agreement",
+    "heart rate error",
+    "recognised",
+    "copied",
+    "null test: distance to the reference",
+    "distance to the real later ECG",
+    "the same, where much changed",
+    "cycle test",
+    "minimality: QRS moved by the heart rate",
+)
+AIM = {"less": "less is better", "more": "more is better", "real": "the real row is the aim"}
+STYLE = """
+:root{--ink:#1c2430;--soft:#667085;--line:#d9dee7;--band:#f5f7fa;--made:#c2410c;--real:#0f766e;--other:#64748b}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1080px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.6rem;margin:0}
+h2{margin:2.4rem 0 .4rem;border-bottom:1px solid var(--line);font-size:1.2rem}
+h3{font-size:1rem;margin:1.2rem 0 .1rem}
+p{margin:.3rem 0}
+.soft{color:var(--soft)}
+.warn{background:#fff7ed;border-left:4px solid var(--made);padding:.4rem .8rem;margin:1rem 0}
+table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
+td,th{padding:.15rem .6rem;text-align:left;vertical-align:middle}
+th{font-weight:600;border-bottom:1px solid var(--line)}
+td.n,th.n{text-align:right}
+tr:nth-child(even) td{background:var(--band)}
+tr.made td{font-weight:600}
+.grid{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
+.grid div{border:1px solid var(--line);padding:.5rem}
+code{font-size:.85em}
+.wide{overflow-x:auto}
+@media(max-width:760px){.grid{grid-template-columns:1fr}}
+"""
+
+
+def page(report: dict[str, Any]) -> str:
+    """`report`: what `ecgtwin evaluate` writes as JSON."""
+    facts = report["facts"]
+    name = escape(report["name"])
+    data = facts["data"]
+    parts = [
+        f"<h1>{name}: generated ECGs, judged</h1>",
+        f"<p class=soft>{data['held_out']} real ECGs of {data['patients']} patients of the {data['split']} "
+        f"split, on whom nothing was trained; suite "
+        f"{escape(report['suite'])}, seed {facts['seed']}, {report['seconds']:.0f} s</p>",
+        "<p class=warn>Research use only, not for clinical diagnosis. Generated ECGs are synthetic; each is "
+        "linkable to its reference by design.</p>",
+        "<h2>In short</h2>",
+        headline(report),
+        *(section(s, report["maker"]) for s in report["sections"]),
+        overlays(report.get("overlays", [])),
+        notes(report),
+    ]
+    head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    return f"{head}<title>{name}</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+
+
+def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [f for s in report["sections"] for f in s["figures"]]
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The made ECGs beside the row that they must be measured against: real ones, or a copy, or strangers."""
+    maker, rows = report["maker"], []
+    by_name = {f["name"]: f for f in figures(report)}
+    for name in HEADLINE:
+        f = by_name.get(name)
+        if f is None or maker not in f["rows"]:
+            continue
+        others = [
+            k
+            for k in (
+                "real",
+                "real later ECG",
+                "real ECG of another patient",
+                "copy of the reference",
+                "another patient in that state",
+                "the model without a reference",
+            )
+            if k in f["rows"]
+        ][:3]
+        beside = "; ".join(f"{escape(k)} <b>{number(f['rows'][k][0])}</b>" for k in others)
+        rows.append(
+            f"<tr><td>{escape(f['name'])}</td><td "
+            f"class=n><b>{estimate(f['rows'][maker])}</b></td><td>{escape(f['unit'])}</td>"
+            f"<td>{beside}</td><td class=soft>{AIM[f['better']]}</td></tr>"
+        )
+    top = f"<tr><th>figure<th class=n>{escape(maker)}<th>unit<th>beside it<th></tr>"
+    return f"<div class=wide><table>{top}{''.join(rows)}</table></div>"
+
+
+def section(s: dict[str, Any], maker: str) -> str:
+    parts = [f"<h2>{escape(s['title'])}</h2>", *(figure(f, maker) for f in s["figures"])]
+    if tell := s.get("telltales"):
+        rows = "".join(
+            f"<tr><td>{escape(k)}</td><td class=n>{estimate(v[:3])}</td><td class=n>{number(v[3])}</td></tr>"
+            for k, v in tell.items()
+        )
+        parts.append(
+            "<h3>What gives them away</h3><p class=soft>AUROC of a classifier that sees one group of "
+            "features; 0.5: nothing.</p>"
+            f"<table><tr><th>features<th class=n>made<th class=n>real against real</tr>{rows}</table>"
+        )
+    if statements := s.get("statements"):
+        names = sorted(
+            {k for row in statements.values() for k in row}, key=lambda k: (k in ("asked for", "real validation"), k)
+        )
+        body = "".join(
+            f"<tr><td>{escape(k)}</td>" + "".join(f"<td class=n>{number(row.get(n))}</td>" for n in names) + "</tr>"
+            for k, row in statements.items()
+        )
+        head = "".join(f"<th class=n>{escape(n)}" for n in names)
+        parts.append(f"<h3>By statement</h3><div class=wide><table><tr><th>AUROC{head}</tr>{body}</table></div>")
+    if truth := s.get("truth"):
+        parts.append(exact(truth))
+    return "".join(parts)
+
+
+def figure(f: dict[str, Any], maker: str) -> str:
+    """Rows as a table with a dot and its interval."""
+    values = [v for row in f["rows"].values() for v in row if v is not None]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    typical = sorted(row[0] for row in f["rows"].values() if row[0] is not None)
+    if len(typical) > 2 and high > 6 * max(abs(typical[-2]), 1e-9) and low >= 0:
+        high = 1.3 * max(
+            v for row in f["rows"].values() for v in row if v is not None and v <= 1.5 * typical[-2]
+        )  # one row far off: cut
+    low = min(low, 0.0)
+    body = []
+    for name, row in f["rows"].items():
+        mark = " class=made" if name == maker else ""
+        body.append(
+            f"<tr{mark}><td>{escape(name)}</td><td "
+            f"class=n>{estimate(row)}</td><td>{bar(row, low, high, name, maker)}</td></tr>"
+        )
+    unit = f" ({escape(f['unit'])})" if f["unit"] else ""
+    return (
+        f"<h3>{escape(f['name'])}{unit}</h3><p class=soft>{escape(f['meaning'])} "
+        f"{AIM[f['better']].capitalize()}. n = {f['n']}.</p>"
+        f"<table>{''.join(body)}</table>"
+    )
+
+
+def bar(row: Sequence[float | None], low: float, high: float, name: str, maker: str) -> str:
+    colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else "var(--other)"
+    span = max(high - low, 1e-12)
+
+    def x(v: float) -> float:
+        return 4 + 252 * min(max((v - low) / span, 0.0), 1.0)
+
+    value, *ends = row
+    if value is None:
+        return ""
+    line = ""
+    if None not in ends:
+        line = f"<line x1={x(ends[0]):.1f} x2={x(ends[1]):.1f} y1=8 y2=8 stroke={colour!r} stroke-width=2 />"
+    arrow = f"<text x=246 y=12 font-size=10 fill={colour!r}>›</text>" if value > high else ""
+    zero = f"<line x1={x(0):.1f} x2={x(0):.1f} y1=0 y2=16 stroke='var(--line)' />"
+    return f"<svg width=264 height=16>{zero}{line}<circle cx={x(value):.1f} cy=8 r=3.5 fill={colour!r} />{arrow}</svg>"
+
+
+def exact(truth: dict[str, Any]) -> str:
+    columns = ("twin", "unchanged", "stranger", "ceiling", "change", "size", "error", "error_unchanged", "own")
+    head = "".join(f"<th class=n>{c.replace('_', ', ')}" for c in columns)
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>" + "".join(f"<td class=n>{number(row[c])}</td>" for c in columns) + "</tr>"
+        for name, row in (*truth["states"].items(), ("mean", truth["mean"]))
+    )
+    return (
+        f"<p class=soft>{truth['people']} simulated people in sinus rhythm, drawn in other states; medians of "
+        f"the correlation of median beats with the "
+        "exact counterfactual. Unchanged: the reference. Ceiling: the truth through the auto-encoder. Error: "
+        "relative to the truth's size; beside it "
+        f"the unchanged reference's.</p><div class=wide><table><tr><th>state{head}</tr>{rows}</table></div>"
+    )
+
+
+def overlays(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return ""
+    parts = [
+        "<h2>Best, median and worst</h2><p class=soft>Median beats: grey the reference, black the same "
+        "patient's real later ECG, orange what was "
+        "made of the reference under that ECG's condition. Ordered by the distance to the truth.</p><div class=grid>"
+    ]
+    for o in found:
+        parts.append(
+            f"<div><b>{escape(o['group'])}</b>: {o['uv']:.0f} uV (a copy: {o['uv_copy']:.0f})<p "
+            f"class=soft>from {escape(o['own'])}<br>to "
+            f"{escape(o['wanted'])}</p>{beats(o['beats'])}</div>"
+        )
+    return "".join(parts) + "</div>"
+
+
+def beats(curves: dict[str, list[int]]) -> str:
+    """Eight leads in two rows; a box is 0.75 s wide; all leads on one scale."""
+    all_ = {k: np.array(v, float).reshape(len(INDEPENDENT), POINTS) for k, v in curves.items()}
+    reach = max(500.0, max(np.abs(np.percentile(v, [0.5, 99.5])).max() for v in all_.values()) * 1.1)
+    colours = {"reference": "#9aa4b2", "truth": "#111827", "made": "#ea580c"}
+    shapes = []
+    for k, lead in enumerate(INDEPENDENT):
+        left, top = 118 * (k % 4), 92 * (k // 4)
+        shapes.append(f"<text x={left + 3} y={top + 12} font-size=10 fill='#667085'>{lead}</text>")
+        for name in ("reference", "truth", "made"):
+            y = top + 46 - 42 * np.clip(all_[name][k] / reach, -1, 1)
+            points = " ".join(f"{left + 112 * i / (POINTS - 1):.1f},{v:.1f}" for i, v in enumerate(y))
+            width = 1.6 if name == "made" else 1.2
+            shapes.append(f"<polyline points='{points}' fill=none stroke='{colours[name]}' stroke-width={width} />")
+    return f"<svg viewBox='0 0 470 184' width=100%>{''.join(shapes)}</svg>"
+
+
+def notes(report: dict[str, Any]) -> str:
+    facts = report["facts"]
+    quality = facts["judge_quality"]
+    who, read = quality["identity"], quality["text"]
+    pair = f", ECG and text (right text among the first 5 of {read['texts']}: {read['top5']:.2f})" if read else ""
+    lines = [
+        "Rows: <b>real</b> is the floor (real ECGs of other patients, as many); <b>copy</b> returns the "
+        "reference; <b>another patient</b> is a real ECG in the "
+        "wanted state; <b>without a reference</b> is the model told the condition alone; degraded real ECGs "
+        "are a yardstick.",
+        "Intervals are 95 %, by bootstrap over patients; where two halves of the patients were compared, the "
+        "ends are the two halves' values.",
+        f"Judges were trained on training patients only, apart from the generator: statements (mean "
+        f"validation AUROC {quality['statement_auroc_validation']}), "
+        f"identity (rank-1 {who['rank1']:.2f}, equal error rate {who['eer']:.3f} among {who['gallery']} "
+        f"validation ECGs){pair}.",
+        "Distances are between median beats of 8 leads, from 0.30 s before to 0.45 s after R, moved by at most 95 ms.",
+    ]
+    hashes = "".join(f"<tr><td>{escape(k)}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in flat(facts))
+    return f"<h2>Notes</h2><ul>{''.join(f'<li>{x}</li>' for x in lines)}</ul><table>{hashes}</table>"
+
+
+def flat(tree: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        out += flat(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, value)]
+    return out
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def estimate(row: Sequence[float | None]) -> str:
+    value, low, high = row
+    return (
+        number(value)
+        if low is None or high is None
+        else f"{number(value)} <span class=soft>({number(low)} to {number(high)})</span>"
+    )
+
+
+def text(report: dict[str, Any]) -> str:
+    """The same figures for a terminal: every row of every figure, one line each."""
+    lines = []
+    for s in report["sections"]:
+        lines.append(f"\n{s['title']}")
+        for f in s["figures"]:
+            rows = ", ".join(f"{k} {number(v[0])}" for k, v in f["rows"].items())
+            lines.append(f"  {f['name']}{' (' + f['unit'] + ')' if f['unit'] else ''}: {rows}")
+        for k, v in s.get("telltales", {}).items():
+            lines.append(f"  given away by {k}: {number(v[0])} (real {number(v[3])})")
+        if truth := s.get("truth"):
+            m = truth["mean"]
+            lines.append(
+                f"  mean of {len(truth['states'])} states: twin {m['twin']:.3f}, unchanged "
+                f"{m['unchanged']:.3f}, change {m['change']:.3f}, "
+                f"error {m['error']:.3f} (unchanged {m['error_unchanged']:.3f})"
+            )
+    return "\n".join(lines)

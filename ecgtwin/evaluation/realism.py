@@ -1,0 +1,167 @@
+"""Do generated ECGs look like real ones, as a set? Everything beside real against real, and beside real ECGs made
+worse by known amounts.
+
+References and the real ECGs that the generated are compared with are never of the same patient: the patients are
+halved, what was made of the first half is compared with the second half's real ECGs and the other way round, and the
+two figures are averaged. A copy of the references is therefore the floor itself.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..metrics.bootstrap import Estimate, draws, interval
+from ..metrics.distributions import apart
+from ..metrics.features import standardised
+from ..metrics.frechet import frechet_infinite, kernel_distance, kernel_distance_drawn
+from ..metrics.neighbours import neighbours
+from ..metrics.two_sample import giveaway, two_sample
+from .figures import Figure, bare
+from .reading import MEASURED, Reading
+
+FLOOR = "real"
+COMPONENTS = 24
+
+
+def halves(patients: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Patients -> whether each is in the first half."""
+    names = np.unique(patients)
+    first = set(np.random.default_rng([seed, 9]).permutation(names)[: len(names) // 2].tolist())
+    return lambda p: np.array([x in first for x in np.asarray(p).tolist()], bool)
+
+
+def realism(
+    real: Reading,
+    fitted: Reading,
+    sets: Mapping[str, Reading],
+    seed: int,
+    first: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> list[Figure]:
+    """real: held-out ECGs, of all patients. fitted: real training ECGs, to which features are standardised. sets:
+    rows; the row `FLOOR` is the references themselves."""
+    first = first or halves(real.patients, seed)
+    figures = []
+    for title, of in (("learned", lambda r: r.learned), ("hand-made", lambda r: r.hand_made)):
+        place = standardised(of(fitted), COMPONENTS)
+        figures += distances(
+            title, place(of(real)), real.patients, {k: (place(of(r)), r.patients) for k, r in sets.items()}, first
+        )
+    figures.append(told_apart(real, sets, first))
+    return figures
+
+
+def distances(
+    title: str, real: np.ndarray, owners: np.ndarray, sets: Mapping[str, tuple[np.ndarray, np.ndarray]], first: Callable
+) -> list[Figure]:
+    kernel, frechet, density, coverage = {}, {}, {}, {}
+    side = first(owners)
+    n = 0
+    for name, (x, patients) in sets.items():
+        at = first(patients)
+        n = len(x)
+        pairs = [(x[at == k], real[side != k], patients[at == k], owners[side != k]) for k in (True, False)]
+        kernel[name] = 1000 * np.mean([kernel_distance(a, b) for a, b, _, _ in pairs])
+        drawn = np.mean([kernel_distance_drawn(a, b, draws(p, 300, 5), draws(q, 300, 6)) for a, b, p, q in pairs], 0)
+        kernel[name] = Estimate(kernel[name], *interval(1000 * drawn))
+        frechet[name] = spread([frechet_infinite(a[:, :8], b[:, :8]) for a, b, _, _ in pairs])
+        near = [neighbours(b, a, k=5) for a, b, _, _ in pairs]
+        density[name], coverage[name] = (spread([getattr(v, what) for v in near]) for what in ("density", "coverage"))
+    about = f"{title} features, {COMPONENTS} principal components"
+    return [
+        Figure(
+            f"kernel distance, {title}",
+            "x 1000",
+            "less",
+            f"Unbiased; 0 on average for two real sets. {about}.",
+            kernel,
+            n,
+        ),
+        Figure(
+            f"Frechet distance, {title}", "", "less", f"First 8 of the {about}, extrapolated to infinite n.", frechet, n
+        ),
+        Figure(
+            f"density, {title}",
+            "",
+            "real",
+            "How often a made ECG lies in a real one's neighbourhood; below the real row: odd ECGs; "
+            "above it: too typical ones.",
+            density,
+            n,
+        ),
+        Figure(
+            f"coverage, {title}",
+            "",
+            "more",
+            "Real ECGs that have a made one in their neighbourhood; depends on n.",
+            coverage,
+            n,
+        ),
+    ]
+
+
+def spread(values: list[float]) -> Estimate:
+    """Mean of the two halves' values, with these as its ends: an idea of the uncertainty, not a confidence interval."""
+    return Estimate(float(np.mean(values)), float(min(values)), float(max(values)))
+
+
+def told_apart(real: Reading, sets: Mapping[str, Reading], first: Callable) -> Figure:
+    """The two-sample test on hand-made features; ECGs of all patients, each judged by a classifier that has not seen
+    its patient."""
+    rows = {}
+    for name, made in sets.items():
+        a, b = unpaired(real, made, first)
+        x, y = np.r_[real.hand_made[a]], made.hand_made[b]
+        rows[name] = two_sample(x, y, real.patients[a], made.patients[b])
+    meaning = "Classifier two-sample test on beat, spectrum and rhythm; 0.5: it cannot tell."
+    return Figure("told from real by a classifier", "AUROC", "less", meaning, rows, len(next(iter(sets.values()))))
+
+
+def unpaired(real: Reading, made: Reading, first: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of real and of made ECGs such that no patient is in both: of real ones those whose patient made nothing,
+    and so on."""
+    a = ~np.isin(real.patients, made.patients)
+    if a.sum() >= 40:
+        return np.flatnonzero(a), np.arange(len(made))
+    return np.flatnonzero(first(real.patients)), np.flatnonzero(~first(made.patients))
+
+
+def telltales(real: Reading, made: Reading, seed: int) -> dict[str, Estimate]:
+    """What gives the made ECGs away: the two-sample test on one group of features at a time."""
+    a, b = unpaired(real, made, halves(real.patients, seed))
+
+    def both(of: Callable[[Reading], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return of(real)[a], of(made)[b]
+
+    groups = {
+        "beat": both(lambda r: r.beats[:, ::4]),
+        "spectrum": both(lambda r: r.spectrum),
+        "rhythm": both(lambda r: r.rhythm),
+        "intervals and amplitudes": both(lambda r: r.measured),
+    }
+    return giveaway(groups, real.patients[a], made.patients[b], kind="trees", seed=seed)
+
+
+def physiology(real: Reading, sets: Mapping[str, Reading], first: Callable) -> list[Figure]:
+    """Distances between distributions of each measurement; made of one half against real of the other, averaged."""
+    names = [*MEASURED, "RR variation", "odd RR intervals"]
+
+    def table(r: Reading) -> np.ndarray:
+        return np.c_[r.measured, r.rhythm[:, [1, 3]]]
+
+    whole, side = table(real), first(real.patients)
+    figures = []
+    for column, name in enumerate(names):
+        rows, measurable = {}, {}
+        for key, made in sets.items():
+            x, at = table(made)[:, column], first(made.patients)
+            found = [apart(whole[side != k, column], x[at == k]) for k in (True, False)]
+            rows[key] = spread([f.distance for f in found])
+            measurable[key] = bare(np.mean([f.measured_made for f in found]))
+        word, unit = name.rsplit(" ", 1) if name in MEASURED else (name, "")
+        meaning = "Wasserstein distance of the distribution to that of real ECGs; measurable in " + ", ".join(
+            f"{v.value:.0%} ({k})" for k, v in measurable.items()
+        )
+        figures.append(
+            Figure(f"{word}, distribution", unit, "less", meaning + ".", rows, len(next(iter(sets.values()))))
+        )
+    return figures

@@ -1,0 +1,125 @@
+"""`ecgtwin evaluate`: a model folder, a folder of generated records, or an array of them, in; one report out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ecg.store.recordings import Recordings
+from ..metrics.degradations import LADDER
+from ..twin.twin import ECGTwin
+from . import agreement, likeness, realism, tasks
+from .evaluate import identity_rows, reconstruction, repeated, seconds
+from .files import Made, as_task
+from .makers import Twins
+from .reading import Judges, beat_distance
+from .suite import SIZES, Say, facts, of_model, prepare, suite
+
+
+def of_generator(
+    model: ECGTwin,
+    recordings: Recordings,
+    *,
+    split: str = "validation",
+    size: str = "quick",
+    cache: Path | None = None,
+    seed: int = 0,
+    say: Say = lambda _: None,
+    progress: bool = False,
+    name: str = "twin",
+) -> dict[str, Any]:
+    """The report of a model. cache: a folder for generated ECGs, so that an interrupted evaluation goes on."""
+    train, held = real(recordings, "train"), real(recordings, split)
+    stage = prepare(train, held, Judges.load(), SIZES[size], cache=cache, seed=seed, say=say, progress=progress)
+    say("the model's parts")
+    parts = {
+        "reconstruction": reconstruction(model, held),
+        "identity": identity_rows(model, train, held) if repeated(held.patient) else None,
+        "speed": seconds(model, held),
+    }
+    found = suite(stage, Twins(model), of_model(model, stage.held), model)
+    model_facts = {"weights_sha256": model.parts.weights_hash}
+    return {
+        "format": 1,
+        "name": name,
+        "maker": "twin",
+        "suite": size,
+        "facts": {"model": model_facts, **facts(stage, train, held, split)},
+        "parts": parts,
+        **found,
+    }
+
+
+def of_files(
+    made: Made,
+    recordings: Recordings,
+    *,
+    split: str = "validation",
+    seed: int = 0,
+    say: Say = lambda _: None,
+    name: str = "file",
+) -> dict[str, Any]:
+    """The report of ECGs that another program generated: realism, intervals, what was asked for, training records
+    kept; and who it is, where the table names references. Real rows are as many held-out ECGs, taken in turn."""
+    train, held = real(recordings, "train"), real(recordings, split)
+    stage = prepare(train, held, Judges.load(), SIZES["quick"], cache=None, seed=seed, say=say)
+    names = [held.stores[held.which[k]].texts("name")[int(held.rows[k])] for k in range(len(held))]
+    task = as_task(made, stage.held, names)
+    if len(made) < 40:
+        raise ValueError(f"{len(made)} generated ECGs: expected 40 or more, or distances between sets mean nothing")
+    mine = stage.read(made.signals, task.patients)
+    rows = tasks.redraw(stage.held, min(len(made), len(stage.held)), seed)
+    references = stage.read(rows.references, rows.patients)
+    worse = {
+        k: stage.read(make(rows.references, held.rate), rows.patients)
+        for k, make in LADDER.items()
+        if k != realism.FLOOR
+    }
+    sets = {realism.FLOOR: references, name: mine, **worse}
+    say("realism")
+    first = realism.halves(np.r_[stage.whole.patients, task.patients], seed)
+    sections: list[dict[str, Any]] = []
+
+    def section(title: str, figures: list, **more: Any) -> None:
+        sections.append({"title": title, "figures": [f.plain() for f in figures], **more})
+
+    tell, floor = (realism.telltales(stage.whole, r, seed) for r in (mine, references))
+    section(
+        "Do they look real?",
+        realism.realism(stage.whole, stage.fitted, sets, seed, first),
+        telltales={k: [*v, floor[k].value] for k, v in tell.items()},
+    )
+    section("Intervals and amplitudes", realism.physiology(stage.whole, {realism.FLOOR: references, name: mine}, first))
+    say("what was asked for")
+    found, statements = agreement.agreement(task, {name: mine})
+    section("Is what was asked for there?", found, statements=statements)
+    if all(made.references):
+        pairs = tasks.factual(stage.held, 200, seed)
+        a, b = (stage.read(x, pairs.patients) for x in (pairs.references, pairs.truth))
+        before = stage.read(task.references, task.patients)
+        found = likeness.identity(task, {name: mine}, stage.whole, (a, b))
+        section(
+            "Is it the same person?",
+            [*found, likeness.copied({name: mine}, before, beat_distance(b.beats, a.beats), task.patients)],
+        )
+    from .suite import privacy
+
+    section("Were training records kept?", privacy(stage, mine, references, name))
+    return {
+        "format": 1,
+        "name": name,
+        "maker": name,
+        "suite": "file",
+        "facts": {"file": made.fingerprint, **facts(stage, train, held, split)},
+        "sections": sections,
+        "overlays": [],
+        "seconds": 0.0,
+    }
+
+
+def real(recordings: Recordings, split: str) -> Recordings:
+    """Recorded ECGs of a split; ValueError where there is none."""
+    chosen = recordings.only(split, simulated=False)
+    if not len(chosen):
+        raise ValueError(f"the store holds no real ECG of split {split!r}: choose another --split, or another store")
+    return chosen

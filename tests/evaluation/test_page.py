@@ -1,0 +1,58 @@
+"""The page and the comparison, on a small report made by hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from ecgtwin.evaluation import compare, page
+from ecgtwin.evaluation.figures import Figure, averaged, bare
+from ecgtwin.metrics.identity import POINTS
+
+
+def report(shift: float = 0.0, digest: str = "d") -> dict:
+    rng = np.random.default_rng(0)
+    error = np.abs(rng.normal(5, 1, 40)) + shift
+    found = [
+        averaged("heart rate error", "/min", "less", "Mean of <all>.", {"twin": error, "real": error / 2}, np.arange(40)),
+        Figure("coverage, learned", "", "more", "Depends on n.", {"twin": bare(0.8), "real": bare(np.nan)}, 40),
+    ]
+    wave = np.zeros(8 * POINTS, int).tolist()
+    curves = dict.fromkeys(("reference", "truth", "made"), wave)
+    overlay = {"group": "worst", "own": "a", "wanted": "b", "uv": 9.0, "uv_copy": 8.0, "beats": curves}
+    data = {"split": "validation", "training": 9, "held_out": 40, "patients": 40, "digest": digest}
+    quality = {"statement_auroc_validation": 0.9, "identity": {"rank1": 0.5, "eer": 0.1, "gallery": 40}, "text": {}}
+    return {
+        "format": 1, "name": "my <model>", "maker": "twin", "suite": "quick", "seconds": 1.0, "overlays": [overlay],
+        "facts": {"data": data, "judges": {}, "judge_quality": quality, "seed": 0},
+        "sections": [{"title": "All", "figures": [f.plain() for f in found], "telltales": {"beat": [0.6, 0.5, 0.7, 0.5]}}],
+    }  # fmt: skip
+
+
+def test_the_page_stands_alone_and_escapes_what_it_shows():
+    text = page.page(report())
+    assert not re.search(r"<script|<link|<img|https?://|url\(|@import", text)
+    assert "my &lt;model&gt;" in text and "<model>" not in text and "Mean of &lt;all&gt;." in text
+    assert text.count("<svg") == 4 and "worst" in text and "What gives them away" in text
+
+
+def test_the_text_has_every_row_and_numbers_that_are_missing_stay_missing():
+    text = page.text(report())
+    assert "heart rate error (/min): twin" in text and "coverage, learned: twin 0.8, real –" in text
+
+
+def test_paired_differences_are_sure_where_unpaired_ones_are_not():
+    found = compare.compare(report(), report(0.5))
+    assert [d.figure for d in found] == ["heart rate error"]
+    d = found[0]
+    assert d.difference.value == pytest.approx(0.5, abs=1e-3) and d.difference.low > 0.49 and d.verdict == "worse"
+    assert compare.compare(report(), report())[0].verdict == "no difference seen"
+    assert "worse" in compare.text(found)
+
+
+def test_other_questions_are_not_compared():
+    with pytest.raises(ValueError, match="same store and split"):
+        compare.compare(report(), report(digest="e"))
+    other = report() | {"suite": "full"}
+    with pytest.raises(ValueError, match="seed or suite"):
+        compare.compare(report(), other)
