@@ -85,7 +85,7 @@ class Edits:
         rate, statements, out = self.model.config.signal.rate, self.model.statements, []
         for x, own, wanted in zip(task.references, task.own, task.wanted, strict=True):
             now, was = (known(c, statements) for c in (wanted, own))
-            found = self.model.counterfactual(ECG(x, rate, INDEPENDENT), now, was=was, steps=self.steps)
+            found = self.model.counterfactual(ECG(x, rate, INDEPENDENT), now, reference_condition=was, steps=self.steps)
             out.append(found.select(INDEPENDENT).signal)
         return np.stack(out)
 

@@ -97,6 +97,20 @@ class BeatEncoder(nn.Module):
         return F.normalize(self.head(torch.cat([h, lead], 1)), dim=-1)
 
 
+class BeatMap(nn.Module):
+    """Median beats (B, 8, POINTS) -> (B, out), unit length, in closed form: each beat divided by its size, principal components whitened
+    by the covariance within patients, then the directions in which patients differ most (linear discriminants)."""
+
+    def __init__(self, out: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(LEADS * POINTS))
+        self.register_buffer("axes", torch.zeros(LEADS * POINTS, out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return F.normalize((x / x.norm(dim=1, keepdim=True).clamp(min=1e-6) - self.mean) @ self.axes, dim=-1)
+
+
 class TextTower(nn.Module):
     """Statement vectors (B, M, V) with mask (B, M) True = there -> (B, out), unit length: the mean of what each statement becomes."""
 
@@ -151,14 +165,15 @@ class Identity:
     figures: rank-1 and equal error rate on the validation patients.
     """
 
-    network: BeatEncoder
+    network: nn.Module
     figures: dict[str, Any]
     sha256: str
 
     @classmethod
     def load(cls, path: Path = WEIGHTS / "identity.safetensors") -> "Identity":
         tensors, facts, sha256 = read(path)
-        return cls(restore(BeatEncoder(), tensors), facts["figures"], sha256)
+        network = BeatMap(tensors["axes"].shape[1]) if facts["kind"] == "linear" else BeatEncoder()
+        return cls(restore(network, tensors), facts["figures"], sha256)
 
     def __call__(self, signals: np.ndarray, rate: float = RATE) -> np.ndarray:
         return self.of_beats(median_beats(np.asarray(signals, np.float32), rate))

@@ -48,3 +48,21 @@ def test_real_ecgs_are_read_as_well_as_the_card_says(held):
         assert found >= least and found == pytest.approx(judge.auroc[name], abs=0.005)
     known = [v for v in judge.auroc.values() if v is not None]
     assert np.mean(known) > 0.87
+
+
+def test_identity_tells_people_apart_better_than_median_beats_do(held):
+    from ecgtwin.metrics.evaluators import Identity
+    from ecgtwin.metrics.identity import identity, median_beats
+
+    judge, rows = Identity.load(), held.rows("validation")
+    patients = np.asarray(held.column("patient"))[rows]
+    beats = median_beats(held.millivolts(rows), held.rate)
+    found, plain = identity(judge.of_beats(beats), patients), identity(beats, patients)
+    assert found.rank1 > plain.rank1 + 0.1 and found.eer < plain.eer - 0.05
+    assert found.rank1 == pytest.approx(judge.figures["rank1"], abs=0.03)
+
+
+def test_no_beat_is_like_nobody():
+    from ecgtwin.metrics.evaluators import Identity
+
+    assert (Identity.load()(np.zeros((2, 8, 1024))) == 0).all()
