@@ -124,9 +124,9 @@ class Run:
         score = self.stage.score(figures) if self.training.main else None
         if self.training.main and (score is None or score > self.best):
             self.best, self.kept = (self.best if score is None else score), figures
-            with self.averaged() as network:
-                tensors = self.stage.result(network)
-            save_tensors(self.weights, tensors, {"config": self.stage.config, "figures": figures, "inputs": self.stage.inputs})
+            meta = {"config": self.stage.config, "figures": figures, "inputs": self.stage.inputs}
+            with self.averaged() as network:  # its tensors are the network's own, so they are written before the others come back
+                save_tensors(self.weights, self.stage.result(network), meta)
         if self.board is not None:
             with self.averaged() as network:
                 figure = self.stage.figure(network)

@@ -70,6 +70,14 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def test_what_is_kept_are_the_averaged_weights(tmp_path):
+    t = training()
+    go(tmp_path, t=t)
+    kept, _ = load_tensors(tmp_path / "weights.safetensors")
+    assert all(torch.equal(kept[k], t.ema.shadow[k]) for k in kept)
+    assert not torch.equal(kept["weight"], t.network.weight)
+
+
 def test_a_run_leaves_checkpoint_weights_losses_and_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     figures = go(tmp_path)
