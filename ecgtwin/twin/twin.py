@@ -22,6 +22,7 @@ from ..diffusion.levels import linspace, trailing
 from ..diffusion.sample import edit, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.beats import Beats, Heartbeat, lay, take
+from ..ecg.canonical_beat import canonical_beat, period
 from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG, wrong_source
@@ -130,7 +131,20 @@ class ECGTwin:
     def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
         """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for each; None: unknown of all."""
         own = [Condition()] * len(signals) if conditions is None else conditions
-        return self.parts.base(self.parts.vae.encode(signals.to(self.device)), self.conditions(own))
+        return self.parts.base(self.seen(signals), self.conditions(own))
+
+    @torch.inference_mode()
+    def seen(self, signals: Tensor) -> Tensor:
+        """What the extractor reads of signals (B, 8, L) in mV: latents (B, Z, T) of these, or of their canonical beats.
+
+        ValueError for a recording with fewer than three beats, where beats are read.
+        """
+        if self.config.base.sees == "recording":
+            return self.parts.vae.encode(signals.to(self.device))
+        rate = self.config.signal.rate
+        samples = period(rate, self.parts.vae.vae.factor)
+        beats = np.stack([canonical_beat(x, rate, samples) for x in signals.cpu().numpy()])
+        return self.parts.vae.encode_beat(torch.from_numpy(beats).to(self.device))
 
     def denoiser(
         self, requests: Sequence[Request], *, guidance: float | None = None, base_guidance: float | None = None, rescale: float = 0.0
