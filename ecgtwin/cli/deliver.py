@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -134,6 +134,15 @@ def far_off(name: str, asked: float | None, measured: float | None) -> str | Non
     return f"{name}: the heart rate {found}, asked for were {asked:.0f}/min"
 
 
+def title(wanted: Condition, measured: float | None) -> str:
+    """The asked heart rate beside the measured one, then the rest of what was asked for: a long title is cut at its end."""
+    rest = str(replace(wanted, heart_rate=None))
+    if wanted.heart_rate is None:
+        return f"asked for: {rest}"
+    found = "not measurable" if measured is None else f"{measured:.0f}/min measured"
+    return f"{wanted.heart_rate:.0f}/min asked for, {found}  ·  {rest}"
+
+
 def run(
     reference: ECG,
     wish: Wish,
@@ -199,8 +208,7 @@ def run(
     try:
         for name, twin, rate in zip(names, twins, measured, strict=True):
             twin.write(part / (name + SUFFIX[options.format]), format=options.format)
-            found = "" if asked is None or rate is None else f"  ·  measured {rate:.0f}/min"
-            plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=f"asked for: {wanted}{found}")
+            plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=title(wanted, rate))
         (part / "twins.json").write_text(text + "\n")
         for old in (p for p in output.iterdir() if overwrite and OURS.fullmatch(p.name)):
             old.unlink()
