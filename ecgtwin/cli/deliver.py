@@ -120,7 +120,7 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
             twins = model.generate(used, now, reference_condition=own, n=options.n, seed=options.seed, progress=True, **scales)
             return twins, model.wanted(used, now, own)[0]
         before, after = model.change(used, now, options.seed, reference_condition=own)
-        if options.n > 1 and after.beats is before.beats:
+        if options.n > 1 and (after.beats is before.beats or not model.config.denoiser.draft):
             raise ValueError(f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are alike; leave -n out")
         keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
         return [model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)], after.condition
@@ -167,7 +167,7 @@ def run(
     notes = [*dict.fromkeys((*notes, *used.notes))]
     tuned = model.config.sampling
     scales = {
-        "guidance": tuned.guidance if options.guidance is None else options.guidance,
+        "guidance": tuned.guidance if options.guidance is None and not options.keep else options.guidance,  # None: see `counterfactual`
         "base_guidance": tuned.base_guidance if options.base_guidance is None else options.base_guidance,
     }
     begin = time.perf_counter()
