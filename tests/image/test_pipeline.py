@@ -157,7 +157,7 @@ NAN = float("nan")
 def test_what_would_draw_nothing_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         pipeline().generate(options.pop("captions", SEVEN), steps=2, **options)
-    with pytest.raises(ValueError, match="no requests"):
+    with pytest.raises(ValueError, match="at least one sample"):
         pipeline().sample([])
 
 
