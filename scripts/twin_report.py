@@ -17,7 +17,7 @@ def main(
     model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
     real: Annotated[Path, typer.Argument(help="a store, or a PTB-XL folder")],
     references: Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")] = 32,
-    steps: Annotated[int, typer.Option(min=1)] = 20,
+    steps: Annotated[int | None, typer.Option(min=1, help="the model's own if left out")] = None,
     seed: int = 0,
     output: Annotated[Path | None, typer.Option(help="figures as JSON")] = None,
 ) -> None:

@@ -23,7 +23,6 @@ from ..twin.codec import Codec
 from ..twin.condition import Conditions
 from ..twin.model import build_denoiser, build_schedule
 from . import pictures
-from .beat_views import OwnBeats, beat_views
 from .condition_table import ConditionTable, Drop, rarity
 from .config import Config
 from .latents import Bank, bank_of, views
@@ -64,10 +63,9 @@ class DenoiserStage:
 
     def __init__(
         self, settings: Config, recordings: Recordings, bank: Bank, vae: Codec, base: BaseExtractor, table: StatementTable,
-        device: torch.device, start: Path | None = None, beats: OwnBeats | None = None,
+        device: torch.device, start: Path | None = None,
     ):  # fmt: skip
-        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where the extractor sees those."""
-        self.beats = beats
+        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning."""
         model = settings.model
         self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
         keys = {"vae": fingerprint(vae.state_dict()), "base": fingerprint(base.state_dict())}
@@ -95,11 +93,7 @@ class DenoiserStage:
         codec, key = load_vae(vae)
         extractor, _ = load_base(base, table, key)
         bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
-        beats = None
-        if settings.model.base.sees == "beat":
-            folder = bank_of(vae, output, "beats")
-            beats = OwnBeats(beat_views(settings, recordings, codec, key, folder, accelerator), settings.train.beats.views)
-        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start, beats)
+        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start)
 
     def draw(self, generator: torch.Generator) -> Twins:
         return self.drawn(self.pairer, self.plan.batch, generator)
@@ -133,9 +127,6 @@ class DenoiserStage:
         own = self.views.conditions(batch.reference, batch.view)
         own = own._replace(keep_condition=own.keep_condition & batch.own)
         wanted = batch.drop.apply(self.targets.conditions(batch.target, batch.kind))
-        if self.beats is not None:
-            beat, there = self.beats.view(batch.reference, batch.view)
-            latents, wanted = (latents[0], beat), wanted._replace(keep_base=wanted.keep_base & there)
         return batch._replace(latents=latents, conditions=(wanted, own))
 
     def backward(self, training: Training, batch: Drawn) -> Backward:

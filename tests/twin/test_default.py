@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,10 +12,12 @@ from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.diffusion import invert, sample
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import Heun
+from ecgtwin.ecg.beats import Beats
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.evaluation.simulated_truth import counterfactuals
+from ecgtwin.metrics.identity import median_beats
 from ecgtwin.twin.model import DEFAULT
 from ecgtwin.twin.twin import Request
 
@@ -71,7 +74,7 @@ def test_the_requested_heart_rate_is_measured(model, patient):
     for rate, name in ((55, "sinus bradycardia"), (80, "sinus rhythm"), (110, "sinus tachycardia")):
         found = [heart_rate(x, 102.4) for x in twin(model, patient, Condition(name, "female", 60, rate), n=4)]
         errors += [abs(f - rate) for f in found if f is not None]
-    assert len(errors) >= 10 and np.mean(errors) <= 12
+    assert len(errors) >= 10 and np.mean(errors) <= 2
 
 
 def test_fibrillation_is_more_irregular_than_sinus_rhythm(model, patient):
@@ -79,7 +82,7 @@ def test_fibrillation_is_more_irregular_than_sinus_rhythm(model, patient):
         found = twin(model, patient, Condition(name, "female", 60, 80), n=8)
         return np.median([np.std(np.diff(p)) / np.mean(np.diff(p)) for p in (r_peaks(x, 102.4) for x in found) if len(p) > 3])
 
-    assert spread("atrial fibrillation") > spread("sinus rhythm") + 0.03
+    assert spread("sinus rhythm") < 0.06 and spread("atrial fibrillation") > 0.10
 
 
 def test_sample_k_is_the_same_alone_or_among_eight(model, patient):
@@ -127,9 +130,43 @@ def test_twins_are_nearer_to_the_exact_counterfactual_than_the_reference(model):
         assert row["twin"] > row["unchanged"] + 0.05 and row["change"] > 0.5, (name, row)
 
 
+def test_beats_come_when_they_are_asked_for(model, patient):
+    asked = Beats(np.array([0.6, 1.5, 2.1, 3.3, 4.0, 5.2, 6.0, 7.1, 7.9, 9.2]), np.zeros(10))
+    for condition in (WAS, Condition("sinus rhythm|complete left bundle branch block", "female", 60)):
+        made = model.generate(patient, condition, reference_condition=WAS, beats=asked, n=2, steps=6)
+        for one in made:
+            found = r_peaks(one.signal, one.rate) / one.rate
+            assert len(found) == len(asked) and np.abs(found - asked.times).max() < 0.1
+
+
+def test_a_twin_under_its_own_condition_has_its_own_beat(model):
+    """Of people whom the model never saw: nearer to their own reference than to anybody else's, and near."""
+    people = [simulate(Person.draw(900 + k), "sinus rhythm", 70.0, seed=k) for k in range(8)]
+    signals = model.signals(people)
+    requests = model.requests_for(signals, [Condition("sinus rhythm|normal ECG", heart_rate=70.0)] * 8, 5)
+    drawn = model.sample(requests, steps=8)
+    own, made = (median_beats(x.numpy(), 102.4) for x in (signals, drawn))
+    apart = np.sqrt(((made[:, None] - own[None]) ** 2).mean(-1))
+    assert (apart.argmin(1) == np.arange(8)).all() and np.median(np.diag(apart)) < 0.06
+
+
+def test_real_people_are_found_again_in_their_twins(model, shared_data):
+    """Recordings of validation patients: under their own rhythm the twin is its reference's, among 24, in nine of ten."""
+    table = pd.read_csv(shared_data / "ptbxl" / "ptbxl_database.csv")
+    rows = table[(table.strat_fold == 9) & table.scp_codes.str.contains("'SR'")].drop_duplicates("patient_id").head(24)
+    people = [ECG.read(shared_data / "ptbxl" / f"{name}.hea") for name in rows.filename_lr]
+    signals = model.signals(people)
+    drawn = model.sample_in_parts(model.requests_for(signals, [Condition("sinus rhythm")] * len(people), 5), steps=6)
+    own, made = (median_beats(x.numpy(), 102.4) for x in (signals, drawn))
+    apart = np.sqrt(((made[:, None] - own[None]) ** 2).mean(-1))
+    assert (apart.argmin(1) == np.arange(len(people))).mean() >= 0.9
+    assert np.median(np.diag(apart)) < 0.09 < np.median(apart[~np.eye(len(people), dtype=bool)])
+
+
 def test_rescale_takes_back_the_exaggeration_of_guidance(model, patient):
     condition = Condition("sinus rhythm|complete left bundle branch block", "female", 60, 70)
-    plain, taken_back = (twin(model, patient, condition, n=4, rescale=r).std((1, 2)).mean() for r in (0.0, 1.0))
+    options = {"guidance": 4.0, "n": 4}
+    plain, taken_back = (twin(model, patient, condition, rescale=r, **options).std((1, 2)).mean() for r in (0.0, 1.0))
     assert taken_back < 0.9 * plain
 
 
@@ -162,10 +199,8 @@ def test_a_counterfactual_changes_what_is_asked_for_and_keeps_the_rhythm(model, 
     _, error, alike = errors(model, patient, twin)
     assert error > 0.1 and alike < 0.95
     beats, kept = (r_peaks(e.signal, e.rate) / e.rate for e in (patient, twin))
-    # Which wave of a wide complex counts as R is chance, so all beats may lie off by one lag.
-    lags = np.linspace(-0.3, 0.3, 61)
-    near = [(np.abs(beats[:, None] - kept[None] - lag).min(1) < 0.08).mean() for lag in lags]
-    assert max(near) > 0.7 and abs(len(kept) - len(beats)) <= 2
+    near = np.abs(beats[:, None] - kept[None]).min(1)
+    assert (near < 0.08).mean() > 0.8
 
 
 @torch.inference_mode()
