@@ -2,7 +2,7 @@
 axes."""
 
 from ecgtwin.diffusion.denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
-from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, within
+from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, two_ways, weigh, within
 from ecgtwin.diffusion.sample import Moment, edit, invert, sample, seeded_noise, trajectory
 from ecgtwin.diffusion.schedule import Flow, Level, Schedule, cosine, linear, scaled_linear, sigmoid, zero_terminal_snr
 
@@ -28,6 +28,8 @@ __all__ = [
     "seeded_noise",
     "sigmoid",
     "trajectory",
+    "two_ways",
+    "weigh",
     "within",
     "zero_terminal_snr",
 ]

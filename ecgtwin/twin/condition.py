@@ -3,7 +3,7 @@
 Shapes: B batch · M statements (padded) · E = 3 + text width · D base width.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from reprlib import repr as brief
@@ -124,6 +124,11 @@ class Conditions(NamedTuple):
 
     def mapped(self, change) -> "Conditions":
         return Conditions(*(None if t is None else change(t) for t in self))
+
+
+def join(batches: Sequence[Conditions]) -> Conditions:
+    """Batches of as many statements, one behind the other, as one batch."""
+    return Conditions(*(None if tensors[0] is None else torch.cat(tensors) for tensors in zip(*batches, strict=True)))
 
 
 def numbers(condition: Condition, config: ConditionConfig) -> tuple[list[float], list[bool]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser, bind
-from ..diffusion.guidance import guide, guide_two_ways
+from ..diffusion.guidance import guide, two_ways, weigh
 from ..diffusion.levels import linspace, trailing
 from ..diffusion.sample import edit, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
@@ -26,13 +26,15 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG, wrong_source
 from ..train.device import pick_device
-from .condition import Condition, Conditions, expect_condition, stack
+from .condition import Condition, Conditions, expect_condition, join, stack
 from .contradictions import Contradiction, allows, contradictions
 from .model import DEFAULT, Parts, load, named, save
 from .rhythm import beat_track, kind_of, plan, same_rhythm
 
 ALIKE = 0.05
 """Difference from the measured heart rate, relative to it, up to which a counterfactual keeps the reference's own beats."""
+FULL = {"cpu": 16, "cuda": 256}
+"""Requests in a batch that fill a processor, or an accelerator."""
 
 
 class Request(NamedTuple):
@@ -148,15 +150,15 @@ class ECGTwin:
         base = torch.stack([torch.zeros(width) if r.base is None else r.base.cpu() for r in requests]).to(self.device)
         given = torch.tensor([r.base is not None for r in requests], device=self.device)
         c = self.conditions([r.condition for r in requests], base)._replace(keep_base=given)
-        none = torch.zeros_like(c.keep_base)
-
-        def at(c: Conditions) -> Denoiser:
-            network = self.parts.denoiser
-            return bind(network, network.prepare(c), self.config.diffusion.prediction)
-
         c = self.with_beats(c, requests)
-        nothing = c._replace(keep_condition=none, keep_base=none, keep_draft=None if c.draft is None else none)
-        return guide_two_ways(at(nothing), at(c._replace(keep_condition=none)), at(c), base_guidance, guidance, rescale=rescale)
+        none = torch.zeros_like(c.keep_base)
+        base_only = c._replace(keep_condition=none)
+        nothing = base_only._replace(keep_base=none, keep_draft=None if c.draft is None else none)
+        terms = zip((nothing, base_only, c), two_ways(base_guidance, guidance, rescale=rescale), strict=True)
+        branches, weights = zip(*((branch, weight) for branch, weight in terms if weight != 0), strict=True)
+        network = self.parts.denoiser
+        denoise = bind(network, network.prepare(join(branches)), self.config.diffusion.prediction)
+        return denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
 
     def with_beats(self, c: Conditions, requests: Sequence[Request]) -> Conditions:
         """The conditions of requests with their beat tracks and drafts, where this model reads them."""
@@ -200,16 +202,25 @@ class ECGTwin:
             x = moment.x
         return self.parts.vae.decode(x)
 
-    def sample_in_parts(self, requests: Sequence[Request], size: int = 16, **options: Any) -> Tensor:
-        """`sample`, `size` requests at a time: the same ECGs with less memory."""
-        return torch.cat([self.sample(requests[k : k + size], **options) for k in range(0, len(requests), size)])
+    def sample_in_parts(self, requests: Sequence[Request], size: int | None = None, *, progress: bool = False, **options: Any) -> Tensor:
+        """`sample`, `size` requests at a time (None: as many as fill the machine): the same ECGs with less memory."""
+        if not len(requests):
+            raise ValueError("no requests: give one or more")
+        size = self.full if size is None else size
+        starts = tqdm(range(0, len(requests), size), desc="batches", disable=not progress)
+        return torch.cat([self.sample(requests[k : k + size], **options) for k in starts])
+
+    @property
+    def full(self) -> int:
+        """Requests in a batch that fill the machine: more of them take longer in proportion."""
+        return FULL.get(self.device.type, FULL["cuda"])
 
     def generate(
         self,
-        reference: ECG,
-        condition: Condition,
+        reference: ECG | Sequence[ECG],
+        condition: Condition | Sequence[Condition],
         *,
-        reference_condition: Condition | None = None,
+        reference_condition: Condition | Sequence[Condition | None] | None = None,
         n: int = 1,
         beats: Beats | ECG | None = None,
         steps: int | None = None,
@@ -219,8 +230,11 @@ class ECGTwin:
         solver: Solver | None = None,
         seed: int = 0,
         progress: bool = False,
-    ) -> list[ECG]:
+    ) -> list[ECG] | list[list[ECG]]:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
+
+        A list of references gives a list of such lists, the same ECGs in fewer and fuller calls of the network; condition and
+        reference_condition are then one for all of them, or a list with one for each.
 
         condition: sex and age that it leaves out are the reference's. reference_condition: the reference's own state, or None
         (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None: planned for the condition,
@@ -234,14 +248,23 @@ class ECGTwin:
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")
         check_seed(seed, n)
-        requests = self.requests(
-            reference, condition, [seed + k for k in range(n)], reference_condition=reference_condition, beats=beats
-        )
-        signals = self.sample(
-            requests, steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale, solver=solver, progress=progress
-        )
-        wanted = self.wanted(reference, condition, reference_condition)[0]
-        return [self.as_ecg(x, wanted, reference, f"seed {seed + k}") for k, x in enumerate(signals)]
+        many = isinstance(reference, list | tuple)
+        references = list(reference) if many else [reference]
+        now, own = (each(c, len(references) if many else None) for c in (condition, reference_condition))
+        seeds = [seed + k for k in range(n)]
+        requests = []
+        for who, c, was in zip(references, now, own, strict=True):
+            requests += self.requests(who, c, seeds, reference_condition=was, beats=beats)
+        options = {"steps": steps, "guidance": guidance, "base_guidance": base_guidance, "rescale": rescale, "solver": solver}
+        if many:
+            signals = self.sample_in_parts(requests, progress=progress, **options)
+        else:
+            signals = self.sample(requests, progress=progress, **options)
+        twins = []
+        for who, c, was, drawn in zip(references, now, own, signals.split(n), strict=True):
+            wanted = self.wanted(who, c, was)[0]
+            twins.append([self.as_ecg(x, wanted, who, f"seed {seed + k}") for k, x in enumerate(drawn)])
+        return twins if many else twins[0]
 
     def wanted(self, reference: ECG, condition: Condition, own: Condition | None) -> tuple[Condition, Condition]:
         """The wanted and the reference's own condition, with sex and age from where they are known; own None stays unknown."""
@@ -404,6 +427,16 @@ class ECGTwin:
             synthetic=True,
         )
         return ecg.twelve()
+
+
+def each(given: Any, count: int | None) -> list[Any]:
+    """What is given for each of `count` references: a list as it is, anything else for all of them. count None: one reference."""
+    if count is None:
+        return [given]
+    found = list(given) if isinstance(given, list | tuple) else [given] * count
+    if len(found) != count:
+        raise ValueError(f"{len(found)} conditions for {count} references: give one for each, or one for all")
+    return found
 
 
 def expect_ecg(given: Any) -> None:

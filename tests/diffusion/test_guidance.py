@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ecgtwin.diffusion import Level, bind, classify, cosine, guide, guide_two_ways, sample, within
+from ecgtwin.diffusion import Level, bind, classify, cosine, guide, guide_two_ways, sample, two_ways, weigh, within
 from ecgtwin.diffusion.denoiser import Denoised, target
 from ecgtwin.diffusion.exact import Gaussian, Mixture
 from ecgtwin.diffusion.levels import trailing, uniform_logsnr
@@ -84,6 +84,28 @@ def test_two_way_guidance_calls_only_what_counts(scales, used):
     both = Gaussian(0.1, 0.2)
     guide_two_ways(*(counted(d, calls) for d in (nothing, base, both)), *scales)(x, LEVELS[1])
     assert len(calls) == used
+
+
+@pytest.mark.parametrize("scales", [(1.5, 1.5), (2.0, 3.0), (1.0, 2.5), (0.0, 0.0)])
+@pytest.mark.parametrize("rescale", [0.0, 0.7])
+def test_branches_in_one_call_are_the_branches_one_by_one(scales, rescale):
+    base, nothing, x = two(SHAPES[1])
+    knows, at, sizes = (nothing, base, Gaussian(0.1, 0.2)), LEVELS[1], []
+
+    def at_once(x, at):
+        sizes.append(len(x))
+        parts = [denoise(part, at).x0 for denoise, part in zip(knows, x.chunk(3), strict=True)]
+        return Denoised(torch.cat(parts), torch.cat([torch.full_like(part, k) for k, part in enumerate(parts)]))
+
+    if rescale and scales[1] == 0:
+        with pytest.raises(ValueError, match="give 0"):
+            two_ways(*scales, rescale=rescale)
+        return
+    found = weigh(at_once, two_ways(*scales, rescale=rescale), rescale=rescale)(x, at)
+    assert sizes == [3 * len(x)] and (found.variance_mix == 2).all()
+    torch.testing.assert_close(found.x0, guide_two_ways(*knows, *scales, rescale=rescale)(x, at).x0, atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match="at least one"):
+        weigh(at_once, ())
 
 
 def test_rescale_gives_back_the_spread_per_sample():
