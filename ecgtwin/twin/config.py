@@ -110,6 +110,9 @@ class SamplingConfig(Strict):
     """How strongly the condition acts; 1 = as learned."""
     base_guidance: Number = 1.5
     """How strongly the identity acts; 1 = as learned."""
+    leaving_guidance: Number | None = None
+    leaving_base_guidance: Number | None = None
+    """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state takes more. None: as above."""
 
 
 class ModelConfig(Strict):

@@ -37,11 +37,15 @@ FULL = {"cpu": 16, "cuda": 256}
 """Requests in a batch that fill a processor, or an accelerator."""
 
 
+NORMAL = "normal ECG"
+SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
+
+
 class Request(NamedTuple):
     """One wanted ECG: whose (base vector (E,) or None for nobody's), in which state, from which seed.
 
     beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that was not trained with them:
-    the network decides.
+    the network decides. leaves: whether a normal ECG is wanted of somebody whose reference was not normal.
     """
 
     base: Tensor | None
@@ -49,6 +53,7 @@ class Request(NamedTuple):
     seed: int
     beats: Beats | None = None
     heartbeat: Heartbeat | None = None
+    leaves: bool = False
 
 
 class ECGTwin:
@@ -193,6 +198,10 @@ class ECGTwin:
         check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
         for request in requests:
             check_seed(request.seed)
+        scales = [self.scales(r, guidance, base_guidance) for r in requests]
+        if len(set(scales)) > 1:
+            return self.sample_apart(requests, scales, steps=steps, rescale=rescale, solver=solver, progress=progress)
+        guidance, base_guidance = scales[0]
         noise = seeded_noise([r.seed for r in requests])
         shape = (len(requests), self.config.vae.latent, self.config.signal.samples // self.parts.vae.vae.factor)
         x = noise(torch.empty(shape, device=self.device))
@@ -201,6 +210,24 @@ class ECGTwin:
         for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
             x = moment.x
         return self.parts.vae.decode(x)
+
+    def scales(self, request: Request, guidance: float | None, base_guidance: float | None) -> tuple[float, float]:
+        """Scales of the condition and of the identity for a request; None: those that the model was tuned with."""
+        tuned = self.config.sampling
+        own, own_base = tuned.guidance, tuned.base_guidance
+        if request.leaves:
+            own = own if tuned.leaving_guidance is None else tuned.leaving_guidance
+            own_base = own_base if tuned.leaving_base_guidance is None else tuned.leaving_base_guidance
+        return own if guidance is None else guidance, own_base if base_guidance is None else base_guidance
+
+    def sample_apart(self, requests: Sequence[Request], scales: Sequence[tuple[float, float]], **options: Any) -> Tensor:
+        """`sample` of requests whose scales differ, those alike together."""
+        found: dict[int, Tensor] = {}
+        for scale in dict.fromkeys(scales):
+            rows = [k for k, own in enumerate(scales) if own == scale]
+            drawn = self.sample([requests[k] for k in rows], guidance=scale[0], base_guidance=scale[1], **options)
+            found |= dict(zip(rows, drawn, strict=True))
+        return torch.stack([found[k] for k in range(len(requests))])
 
     def sample_in_parts(self, requests: Sequence[Request], size: int | None = None, *, progress: bool = False, **options: Any) -> Tensor:
         """`sample`, `size` requests at a time (None: as many as fill the machine): the same ECGs with less memory."""
@@ -293,14 +320,16 @@ class ECGTwin:
     ) -> list[Request]:
         """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it; the seeds are those of the noise itself."""
         signal = torch.as_tensor(signal)
+        was = set(self.normalise(reference_condition.reports)) if reference_condition is not None else set()
+        leaves = NORMAL in self.normalise(condition.reports) and bool(was - {NORMAL, *SINUS})
         base = self.base_of(signal[None], [reference_condition or Condition()])[0]
         if not self.config.denoiser.draft:
-            return [Request(base, condition, seed) for seed in seeds]
+            return [Request(base, condition, seed, leaves=leaves) for seed in seeds]
         own, heartbeat = self.taken(signal, reference_condition)
         found = []
         for seed in seeds:
             planned = beats if beats is not None else self.planned(condition, seed, own, reference_condition)
-            found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat))
+            found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat, leaves))
         return found
 
     def requests_for(

@@ -13,6 +13,7 @@ from ecgtwin.diffusion import invert, sample
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import Heun
 from ecgtwin.ecg.beats import Beats
+from ecgtwin.ecg.intervals import measure
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.simulate import Person, simulate
@@ -214,3 +215,20 @@ def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
     assert np.corrcoef(back.flatten(), z.flatten())[0, 1] > 0.999
     back = sample(denoise, invert(denoise, z, levels, Heun(), tolerance=2e-5), levels, Heun())
     assert (back - z).abs().max() < 1e-3
+
+
+def test_leaving_a_state_takes_firmer_scales_and_narrows_the_qrs(model):
+    blocked = simulate(Person.draw(21), "complete left bundle branch block", 70.0, seed=2)
+    was, now = Condition("sinus rhythm|complete left bundle branch block"), Condition("sinus rhythm|normal ECG")
+    leaving = model.requests(blocked, now, [0, 1], reference_condition=was)
+    staying = model.requests(blocked, was, [2], reference_condition=was)
+    tuned = model.config.sampling
+    assert [model.scales(r, None, None) for r in (leaving[0], staying[0])] == [
+        (tuned.leaving_guidance, tuned.leaving_base_guidance), (tuned.guidance, tuned.base_guidance)
+    ]  # fmt: skip
+    assert model.scales(leaving[0], 2.0, None) == (2.0, tuned.leaving_base_guidance)
+    together = model.sample([leaving[0], staying[0], leaving[1]], steps=8)
+    np.testing.assert_allclose(together[1:2], model.sample(staying, steps=8), atol=1e-4)
+    np.testing.assert_allclose(together[[0, 2]], model.sample(leaving, steps=8), atol=1e-4)
+    wide, narrow = (measure(x.numpy(), 102.4, INDEPENDENT).qrs for x in (together[1], together[0]))
+    assert wide > 125 > narrow
