@@ -51,7 +51,7 @@ class Wish:
 class Options:
     n: int
     seed: int
-    steps: int
+    steps: int | None
     guidance: float | None
     base_guidance: float | None
     format: str
@@ -113,7 +113,9 @@ def refuse_used(output: Path, overwrite: bool) -> None:
 def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Options) -> tuple[list[ECG], Condition]:
     """The twins, and what they were asked to be, with what is taken over from the reference."""
     own = None if was.empty else was
-    scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale, "steps": options.steps}
+    scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale}
+    if options.steps is not None:
+        scales["steps"] = options.steps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Contradiction)  # told by `run`
         if not options.keep:

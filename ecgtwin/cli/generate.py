@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import refusing, say
-from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps
+from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps, statements
 
 
 def generate(
@@ -26,7 +26,7 @@ def generate(
         bool, typer.Option("--keep", help="change the recording itself: rhythm, baseline and all that was not asked for stay")
     ] = False,
     strength: Annotated[float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)")] = 1.0,
-    steps: Steps = 20,
+    steps: Steps = None,
     guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
     base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
     rescale: Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")] = 0.0,
@@ -53,7 +53,7 @@ def generate(
         reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
         deliver.run(
             reference,
-            deliver.Wish(tuple(report or ()), sex, age, heart_rate, tuple(reference_report or ()), start),
+            deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start),
             deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength),
             output,
             model=ECGTwin.from_pretrained(model, device=device),
@@ -69,7 +69,7 @@ def demo(
     heart_rate: Annotated[float, typer.Option(help="beats/min, 20-300")] = 110.0,
     n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
     seed: Seed = 0,
-    steps: Steps = 20,
+    steps: Steps = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -79,7 +79,7 @@ def demo(
         from ..twin.twin import ECGTwin
         from . import deliver
 
-        wish = deliver.Wish(tuple(report or ("atrial fibrillation",)), None, None, heart_rate, ("sinus rhythm",), None)
+        wish = deliver.Wish(statements(report) or ("atrial fibrillation",), None, None, heart_rate, ("sinus rhythm",), None)
         options = deliver.Options(n, seed, steps, None, None, "wfdb")
         model = ECGTwin.from_pretrained(device=device)
         deliver.run(deliver.example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite)

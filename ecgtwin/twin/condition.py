@@ -61,7 +61,7 @@ class Condition:
     def __str__(self) -> str:
         parts = [*self.reports, self.sex]
         parts += [f"{self.age:g} years" if self.age is not None else None]
-        parts += [f"{self.heart_rate:g}/min" if self.heart_rate is not None else None]
+        parts += [f"{self.heart_rate:.0f}/min" if self.heart_rate is not None else None]
         return ", ".join(p for p in parts if p) or "nothing given"
 
 

@@ -38,6 +38,14 @@ def generate(record, folder, output, *more):
     return run("generate", record, "--model", folder, "--output", output, "--steps", 2, "--device", "cpu", *more)
 
 
+def test_several_statements_in_one_option_and_the_models_own_number_of_steps(record, folder, tmp_path):
+    out = tmp_path / "out"
+    result = run("generate", record, "--model", folder, "--output", out, "--report", "AF|LBBB", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    said = json.loads((out / "twins.json").read_text())["condition"]["reports"]
+    assert said == ["atrial fibrillation", "complete left bundle branch block"]
+
+
 def test_records_picture_and_sidecar(record, folder, tmp_path):
     out = tmp_path / "out"
     result = generate(record, folder, out, "--report", "AF", "--heart-rate", 120, "--sex", "female", "-n", 3, "--json")
