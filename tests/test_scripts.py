@@ -9,15 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecgtwin import Condition, ECGTwin
 from ecgtwin.cli import train as options
+from ecgtwin.ecg.beats import Beats
+from ecgtwin.ecg.store import Store
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.checkpoint import load_tensors
 from ecgtwin.train.device import accelerator_of
 from ecgtwin.training.base import BaseStage
 from ecgtwin.training.denoiser import DenoiserStage
+from ecgtwin.training.export import export
 from ecgtwin.training.recipe import train
 
 from .tiny_store import write_config, write_store
@@ -73,8 +77,6 @@ def test_the_whole_recipe_takes_less_than_three_minutes_and_ends_in_a_model_that
     for name, figure in (("vae", "correlation"), ("base", "rank1"), ("denoiser", "held")):
         assert sorted(rows(place / "out" / name, figure)) == [2, 4]
     model = ECGTwin.from_pretrained(place / "out" / "model", device="cpu")
-    from ecgtwin.ecg.store import Store
-
     reference = Store.open(place / "store").ecg(0)
     twins = model.generate(reference, Condition(model.statements[0], heart_rate=90), n=2, steps=2)
     assert len(twins) == 2 and twins[0].signal.shape == (12, 1024)
@@ -218,6 +220,23 @@ def test_every_ablation_trains(place, network, inject, tmp_path):
     assert figures["held"] > 0
     names = load_tensors(tmp_path / "denoiser" / "weights.safetensors")[0]
     assert any(k.startswith("unet." if network == "unet" else "dit.") for k in names)
+
+
+def test_a_denoiser_with_drafts_goes_on_from_one_without(place, tmp_path):
+    """To a model that is told when the beats come. No fitting here, which takes long: tests/training/test_drafts.py."""
+    drafts = "{same: 0.5, rate: 0.0, real: 0.0, simulated: 0.5, constructed: 0.0, back: 0.0}"
+    settings, recordings, weights, table = ready(place, ["model.denoiser.draft=true", f"train.denoiser.drafts={drafts}"])
+    few = np.concatenate([np.unique(recordings.patient[recordings.places(split)])[:5] for split in ("train", "validation")])
+    recordings = recordings.where(np.isin(recordings.patient, few))
+    accelerator, folder = accelerator_of(cpu=True), tmp_path / "denoiser"
+    stage = DenoiserStage.of(settings, recordings, *weights, table, folder, accelerator, place / "out" / "model")
+    figures = train(stage, folder, accelerator)
+    assert figures["held"] > 0 and figures["held_no_draft"] > 0 and (weights[0].parent / "drafts" / "bank.json").is_file()
+    export(recordings, table, *weights, folder / "weights.safetensors", tmp_path / "model", least=1)
+    model = ECGTwin.from_pretrained(tmp_path / "model", device="cpu")
+    beats = Beats(np.arange(0.5, 9.6, 0.8), np.zeros(12))
+    (twin,) = model.generate(Store.open(place / "store").ecg(0), Condition(model.statements[0]), beats=beats, steps=2)
+    assert np.isfinite(twin.signal).all() and model.config.denoiser.draft
 
 
 @pytest.mark.parametrize("condition", ["add", "none"])

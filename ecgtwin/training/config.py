@@ -28,6 +28,10 @@ class VAETraining(Plan):
     """Weight of the pull of the latents towards N(0, 1)."""
     huber: float = 0.0
     """Errors above this count linearly; 0: all count squared."""
+    spectral: float = 0.0
+    """Weight of the error between spectra of short windows, beside the signals' own: keeps fast detail that squared errors leave out."""
+    freeze_encoder: bool = False
+    """Train the decoder alone, from the weights in --start: latents stay what they are, so later stages need no training."""
     simulated: Fraction = 0.0
     """Probability of drawing a simulated person's ECG, where the stores hold some."""
     electrodes: ElectrodesConfig = ElectrodesConfig(angle=12.0, shift=0.3, gain=0.2)
@@ -53,6 +57,30 @@ class Pairing(Strict):
         return self
 
 
+class DraftPairs(Strict):
+    """Fractions of the pairs that are drawn where the denoiser reads drafts (model.denoiser.draft); they add up to 1."""
+
+    same: Fraction = 0.22
+    """A recording from itself; the draft of all its beats, or of those in one half."""
+    rate: Fraction = 0.12
+    """The same beats at another heart rate, either way."""
+    real: Fraction = 0.08
+    """Two ECGs of one patient."""
+    simulated: Fraction = 0.0
+    """Two ECGs of a simulated person, from a store of such people."""
+    constructed: Fraction = 0.38
+    """Into a state that the simulator fitted to the person constructs, from the recording or from another such state."""
+    back: Fraction = 0.2
+    """Out of such a state, into the recording."""
+
+    @model_validator(mode="after")
+    def whole(self):
+        if abs(sum(self.model_dump().values()) - 1) > 1e-6:
+            given = ", ".join(f"{name} {fraction:g}" for name, fraction in self.model_dump().items())
+            raise ValueError(f"fractions {given}: expected a sum of 1")
+        return self
+
+
 class BaseTraining(Plan):
     drop_condition: Fraction = 0.15
     """Probability that the extractor is not told the ECG's own condition."""
@@ -75,6 +103,15 @@ class DenoiserTraining(Plan):
     rarest: Positive = 30
     """Recordings are drawn by 1 / sqrt(count) of their rarest statement; counts below this one are taken as it."""
     pairs: Pairing = Pairing(real=0.2, same=0.8)
+    """Without drafts: which pairs are drawn."""
+    drafts: DraftPairs = DraftPairs()
+    """With drafts (model.denoiser.draft): which pairs are drawn. `pairs` and `as_recorded` are not used then."""
+    drop_draft: Fraction = 0.12
+    """Probability that the draft is left out, so that it has a guidance scale and the network works without it."""
+    drop_track: Fraction = 0.05
+    """The same for the times of the beats."""
+    drop_person: Fraction = 0.1
+    """The same for base and draft together, beside their own."""
 
 
 class HeartRateConfig(Strict):
@@ -101,11 +138,36 @@ class BankConfig(Strict):
     seed: int = 0
 
 
+class DraftsConfig(Strict):
+    """What is made of each recording before a denoiser that reads drafts is trained: see `training.people`."""
+
+    states: Positive = 3
+    """Constructed states of a person whom the simulator explains."""
+    least: Fraction = 0.85
+    """Fraction of the median beat's energy that the simulator's person must explain."""
+    common: Fraction = 0.65
+    """Probability that a state is one of the ten that matter most, or sinus rhythm; else it is any."""
+    combined: Fraction = 0.2
+    """Probability of a second state beside the first, where the two go together."""
+    own_rate: Fraction = 0.3
+    """Probability that a state beats at the recording's rate, where it can."""
+    clean: Fraction = 0.15
+    """Probability that a constructed ECG is without the recording's noise."""
+    turned: Fraction = 0.5
+    """Probability that a person's recording and constructed states are all seen by another day's electrodes."""
+    partners: Positive = 6
+    """Most other ECGs of the same patient that a recording is paired with."""
+    heart_rate: HeartRateConfig = HeartRateConfig()
+    electrodes: ElectrodesConfig = ElectrodesConfig(angle=9.0, shift=0.33, gain=0.15)
+    seed: int = 0
+
+
 class Stages(Strict):
     vae: VAETraining
     base: BaseTraining
     denoiser: DenoiserTraining
     bank: BankConfig = BankConfig()
+    drafts: DraftsConfig = DraftsConfig()
 
 
 class Config(Strict):
@@ -118,7 +180,9 @@ class Config(Strict):
         """What decides a stage's result: its settings, and what else is given, such as the data's digest."""
         plan: Plan = getattr(self.train, stage)
         settings = {"model": self.model.model_dump_json(exclude={"sampling"}), "train": plan.model_dump_json(exclude=FREE)}
-        return settings | ({} if stage == "vae" else {"bank": self.train.bank.model_dump_json()}) | more
+        drafts = stage == "denoiser" and self.model.denoiser.draft
+        banks = {"drafts": self.train.drafts.model_dump_json()} if drafts else {"bank": self.train.bank.model_dump_json()}
+        return settings | ({} if stage == "vae" else banks) | more
 
 
 def read_config(path: str | Path, overrides: list[str] | None = None) -> Config:

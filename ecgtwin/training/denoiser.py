@@ -6,6 +6,7 @@ Shapes: B batch · Z latent channels · T latent samples.
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +23,11 @@ from ..twin.base import BaseExtractor
 from ..twin.codec import Codec
 from ..twin.condition import Conditions
 from ..twin.model import build_denoiser, build_schedule
+from ..twin.rhythm import beat_track
 from . import pictures
 from .condition_table import ConditionTable, Drop, rarity
 from .config import Config
+from .drafts import DraftPairer, Drafts, drafts_of
 from .latents import Bank, bank_of, views
 from .pairing import Pairer
 from .weights import begin_from, fingerprint, load_base, load_vae
@@ -42,6 +45,8 @@ class Twins(NamedTuple):
 
     own (B,): whether the extractor is told the reference's own condition. level (B,), noise (B, Z, T): of the diffusion.
     latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own.
+    With drafts, view and kind are reference's and target's strips in the bank; pair (B,): the pair's number there; shown (B, 2):
+    whether beat track and draft are kept.
     """
 
     reference: Tensor
@@ -54,34 +59,42 @@ class Twins(NamedTuple):
     noise: Tensor
     latents: tuple[Tensor, Tensor] | None = None
     conditions: tuple[Conditions, Conditions] | None = None
+    pair: Tensor | None = None
+    shown: Tensor | None = None
 
 
 class DenoiserStage:
-    """The denoising loss on real pairs, views of one recording and pairs of simulated people, in the configured fractions."""
+    """The denoising loss on real pairs, views of one recording and pairs of simulated people, in the configured fractions; with
+    `model.denoiser.draft` on the pairs of `people`, with the reference's beats laid at the target's times."""
 
     name, blocks = "denoiser", (Block, UNetStage)
 
     def __init__(
-        self, settings: Config, recordings: Recordings, bank: Bank, vae: Codec, base: BaseExtractor, table: StatementTable,
+        self, settings: Config, recordings: Recordings, bank: Bank | Drafts, vae: Codec, base: BaseExtractor, table: StatementTable,
         device: torch.device, start: Path | None = None,
     ):  # fmt: skip
         """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning."""
         model = settings.model
         self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
         keys = {"vae": fingerprint(vae.state_dict()), "base": fingerprint(base.state_dict())}
-        self.views = ConditionTable.of(recordings, bank.view_rates, table, model.condition)
-        self.targets = ConditionTable.of(recordings, bank.target_rates, table, model.condition)
-        weight, train = torch.zeros(len(recordings)), torch.from_numpy(recordings.places("train"))
+        if isinstance(bank, Drafts):
+            self.targets = self.views = bank.conditions(recordings, table, model.condition)
+            train = torch.from_numpy(np.flatnonzero(np.isin(bank.place, recordings.places("train"))))
+        else:
+            self.views = ConditionTable.of(recordings, bank.view_rates, table, model.condition)
+            self.targets = ConditionTable.of(recordings, bank.target_rates, table, model.condition)
+            train = torch.from_numpy(recordings.places("train"))
+        weight = torch.zeros(len(self.targets.statements))
         weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
         torch.manual_seed(self.plan.seed)
         self.schedule, self.prediction, self.network = build_schedule(model), model.diffusion.prediction, build_denoiser(model)
-        self.config = settings.model_dump()
+        self.config, self.signal, self.latent = settings.model_dump(), model.signal, bank.latents.shape[-2:]
         self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, **keys)
         self.inputs |= begin_from(self.network, start, self.name)
         self.vae, self.base = vae.to(device), base.to(device)
-        self.pairer = Pairer(recordings, "train", self.plan.pairs, weight)
+        self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
-        self.epoch = len(train)
+        self.epoch = len(recordings.places("train"))
         self.facts = {"parameters": parameters(self.network), "train": self.epoch, "held": len(recordings.places("validation"))}
 
     @staticmethod
@@ -92,41 +105,84 @@ class DenoiserStage:
         """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and the bases of that in `base`."""
         codec, key = load_vae(vae)
         extractor, _ = load_base(base, table, key)
+        if settings.model.denoiser.draft:
+            drafts = drafts_of(settings, recordings, codec, key, bank_of(vae, output).with_name("drafts"), accelerator)
+            return DenoiserStage(settings, recordings, drafts, codec, extractor, table, accelerator.device, start)
         bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
         return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start)
+
+    def pairer_of(self, split: str, weight: Tensor | None = None) -> Pairer | DraftPairer:
+        """What draws the pairs of a split. weight: of recordings, or of strips; None: whatever kinds the split has, for validation."""
+        if isinstance(self.bank, Drafts):
+            return DraftPairer(self.bank, self.recordings, split, self.plan.drafts, weight, available=weight is None)
+        if weight is None:
+            return Pairer(self.recordings, split, Pairer.available(self.recordings, split))
+        return Pairer(self.recordings, split, self.plan.pairs, weight)
 
     def draw(self, generator: torch.Generator) -> Twins:
         return self.drawn(self.pairer, self.plan.batch, generator)
 
-    def drawn(self, pairer: Pairer, n: int, generator: torch.Generator) -> Twins:
-        reference, target = pairer.draw(n, generator)
+    def drawn(self, pairer: Pairer | DraftPairer, n: int, generator: torch.Generator) -> Twins:
+        chosen = pairer.draw(n, generator)
 
         def happens(probability: float) -> Tensor:
             return torch.rand(n, generator=generator) < probability
 
-        return Twins(
+        if isinstance(self.bank, Drafts):
+            assert isinstance(chosen, Tensor)
+            view, kind = (torch.from_numpy(a[chosen.numpy()]) for a in (self.bank.reference, self.bank.target))
+            reference, target = (torch.from_numpy(self.bank.place[a.numpy()]) for a in (view, kind))
+        else:
+            reference, target = chosen
+            chosen = None
+            view = torch.randint(self.bank.views, (n,), generator=generator)
+            kind = torch.randint(self.bank.targets, (n,), generator=generator) * ~happens(self.plan.as_recorded)
+        batch = Twins(
             reference,
             target,
-            view=torch.randint(self.bank.views, (n,), generator=generator),
-            kind=torch.randint(self.bank.targets, (n,), generator=generator) * ~happens(self.plan.as_recorded),
+            view,
+            kind,
             own=~happens(self.plan.drop_own),
             drop=Drop.draw(n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field),
             level=torch.randint(self.schedule.length, (n,), generator=generator),
-            noise=torch.randn(n, *self.bank.latents.shape[2:], generator=generator),
+            noise=torch.randn(n, *self.latent, generator=generator),
+            pair=chosen,
         )
+        if chosen is None:
+            return batch
+        person = ~happens(self.plan.drop_person)
+        shown = torch.stack([~happens(self.plan.drop_track), person & ~happens(self.plan.drop_draft)], 1)
+        return batch._replace(shown=shown, drop=batch.drop._replace(base=batch.drop.base & person))
 
     def held_out(self) -> Twins:
         """A batch of validation patients, everything told, evenly over the levels."""
-        pairer = Pairer(self.recordings, "validation", Pairer.available(self.recordings, "validation"))
-        batch = self.drawn(pairer, CHECKED, stream(1, 2, 3))
+        batch = self.drawn(self.pairer_of("validation"), CHECKED, stream(1, 2, 3))
         drop = Drop(*(torch.ones_like(kept) for kept in batch.drop))
-        return batch._replace(drop=drop, level=torch.linspace(0, self.schedule.length - 1, CHECKED).long())
+        shown = None if batch.shown is None else torch.ones_like(batch.shown)
+        return batch._replace(drop=drop, shown=shown, level=torch.linspace(0, self.schedule.length - 1, CHECKED).long())
 
     def load(self, batch: Twins) -> Twins:
+        if isinstance(self.bank, Drafts):
+            return self.load_drafts(self.bank, batch)
         latents = self.bank.target(batch.target, batch.kind), self.bank.view(batch.reference, batch.view)
         own = self.views.conditions(batch.reference, batch.view)
         own = own._replace(keep_condition=own.keep_condition & batch.own)
         wanted = batch.drop.apply(self.targets.conditions(batch.target, batch.kind))
+        return batch._replace(latents=latents, conditions=(wanted, own))
+
+    def load_drafts(self, bank: Drafts, batch: Twins) -> Twins:
+        assert batch.pair is not None and batch.shown is not None
+        latents = torch.from_numpy(bank.latents[batch.kind.numpy()]), torch.from_numpy(bank.latents[batch.view.numpy()])
+        zero = torch.zeros_like(batch.view)
+        own = self.views.conditions(batch.view, zero)
+        own = own._replace(keep_condition=own.keep_condition & batch.own)
+        tracks = [beat_track(bank.beats(strip), self.signal.rate, self.signal.samples) for strip in batch.kind.tolist()]
+        wanted = batch.drop.apply(self.targets.conditions(batch.kind, zero))._replace(
+            track=torch.stack(tracks),
+            draft=torch.from_numpy(bank.drafts[batch.pair.numpy()]).float(),
+            keep_track=batch.shown[:, 0],
+            keep_draft=batch.shown[:, 1],
+        )
         return batch._replace(latents=latents, conditions=(wanted, own))
 
     def backward(self, training: Training, batch: Drawn) -> Backward:
@@ -146,9 +202,11 @@ class DenoiserStage:
         return [self.recordings.name(t) if r == t else f"{self.recordings.name(t)} from {self.recordings.name(r)}" for r, t in pairs]
 
     def validate(self, network: nn.Module) -> Figures:
-        """The loss on held-out patients at fixed levels and noise: with everything, and without condition or base."""
+        """The loss on held-out patients at fixed levels and noise: with everything, and without condition, base or draft."""
         figures: Figures = {}
-        for name, key in (("held", None), ("held_no_condition", "keep_condition"), ("held_no_base", "keep_base")):
+        left_out = [("held", None), ("held_no_condition", "keep_condition"), ("held_no_base", "keep_base")]
+        left_out += [("held_no_draft", "keep_draft")] if isinstance(self.bank, Drafts) else []
+        for name, key in left_out:
             c, own = self.held.conditions
             c = c._replace(**{key: torch.zeros_like(c.keep_base)}) if key else c
             batch = self.held._replace(conditions=(c, own))

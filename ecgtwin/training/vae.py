@@ -21,7 +21,7 @@ from . import pictures
 from .augment import Electrodes
 from .config import Config
 from .held_out import thinned
-from .weights import begin_from
+from .weights import begin_from, load_vae
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 CALIBRATION = 4096
 """Training ECGs at most that mean and standard deviation of the latents are measured on."""
+
+WINDOWS, FLOOR = (32, 64, 128), 0.05
+"""Samples of the windows of the spectral error, and the magnitude below which differences no longer count."""
 
 
 class Signals(NamedTuple):
@@ -61,6 +64,14 @@ class VAEStage:
         torch.manual_seed(self.plan.seed)
         self.network = build_vae(settings.model)
         self.inputs = settings.inputs(self.name, data=recordings.digest) | begin_from(self.network, start, self.name)
+        self.kept: dict[str, Tensor] | None = None
+        if self.plan.freeze_encoder:
+            if start is None:
+                raise ValueError("train.vae.freeze_encoder keeps an encoder as it is: give the weights that it comes from with --start")
+            began, latents = load_vae(start)
+            # The latents stay what they were, so stages that were trained on them go on with the new decoder.
+            self.kept, self.inputs["latents"] = {"mean": began.mean, "std": began.std}, latents
+            self.network.encoder.requires_grad_(False)
         self.latent = (settings.model.vae.latent, settings.model.signal.samples // self.network.factor)
         held = thinned(recordings.places("validation"))
         self.held = recordings.millivolts(held)
@@ -91,7 +102,11 @@ class VAEStage:
         weight = relative(x, self.plan.quiet)
         error = reconstruction_error(x * weight, y.float() * weight, self.plan.huber)
         kl = kl_per_sample(posterior)
-        return error + self.plan.kl * kl, {"error": error, "kl": kl}
+        figures = {"error": error, "kl": kl}
+        if self.plan.spectral > 0:
+            figures["spectral"] = x[0].numel() * spectral_error(x * weight, y.float() * weight)
+            error = error + self.plan.spectral * figures["spectral"]
+        return error + self.plan.kl * kl, figures
 
     def names(self, batch: Signals) -> list[str]:
         return [self.recordings.name(r) for r in batch.rows.tolist()]
@@ -105,12 +120,28 @@ class VAEStage:
     def result(self, network: nn.Module) -> dict[str, Tensor]:
         codec = build_codec(self.settings.model).to(self.device)
         codec.vae.load_state_dict(network.state_dict())
+        if self.kept is not None:
+            codec.load_state_dict(self.kept, strict=False)
+            return codec.state_dict()
         signals = self.recordings.millivolts(thinned(self.train, CALIBRATION))
         codec.eval().calibrate(torch.from_numpy(signals).to(self.device))
         return codec.state_dict()
 
     def figure(self, network: nn.Module) -> "Figure":
         return pictures.reconstructions(network, self.held[:2], self.scale, self.device)
+
+
+def spectral_error(x: Tensor, y: Tensor) -> Tensor:
+    """How far the spectra of short windows lie apart, (B,): mean absolute difference of log magnitudes and a tenth of that of
+    magnitudes, over windows of `WINDOWS` samples (multi-resolution STFT loss, Yamamoto et al., arXiv 1910.11480). Unlike squared errors
+    it does not favour leaving out what is small and fast."""
+    total = torch.zeros(len(x), device=x.device)
+    for n in WINDOWS:
+        window = torch.hann_window(n, device=x.device)
+        a, b = (torch.stft(s.flatten(0, 1), n, n // 4, window=window, return_complex=True).abs().unflatten(0, s.shape[:2]) for s in (x, y))
+        apart = (torch.log(a + FLOOR) - torch.log(b + FLOOR)).abs() + 0.1 * (a - b).abs()
+        total = total + apart.flatten(1).mean(1)
+    return total
 
 
 def relative(x: Tensor, quiet: float) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..text.table import StatementTable
@@ -46,11 +47,12 @@ def read(path: Path, name: str) -> Weights:
 
 
 def load_vae(path: Path) -> tuple[Codec, str]:
-    """The calibrated auto-encoder of stage 0, and its fingerprint."""
+    """The calibrated auto-encoder of stage 0, and the fingerprint by which later stages know its latents: that of the auto-encoder
+    whose encoder it has kept, where only its decoder was trained."""
     found = read(path, "vae")
     vae = models.build_codec(found.config)
     vae.load_state_dict(found.tensors)
-    return vae.eval().requires_grad_(False), fingerprint(vae.state_dict())
+    return vae.eval().requires_grad_(False), found.inputs.get("latents") or fingerprint(vae.state_dict())
 
 
 def load_base(path: Path, table: StatementTable | None = None, vae: str | None = None) -> tuple[BaseExtractor, str]:
@@ -70,17 +72,32 @@ def load_base(path: Path, table: StatementTable | None = None, vae: str | None =
 def begin_from(network: nn.Module, path: Path | None, name: str) -> dict[str, str]:
     """Give a network the weights of an earlier training of its stage, for fine-tuning; nothing where path is None.
 
+    A denoiser that reads drafts may begin from one that does not: at the start it answers the same, whatever the draft.
     Returns what a run then depends on. ValueError where they are of another shape.
     """
     if path is None:
         return {}
     tensors = read(path, name).tensors
-    tensors = part(tensors, "vae") if name == "vae" else tensors
+    tensors = part(tensors, "vae") if name == "vae" else widened(tensors, network.state_dict())
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"the weights in {path} do not fit the configuration's network: {error}") from None
     return {"start": fingerprint(network.state_dict())}
+
+
+def widened(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a denoiser that reads no drafts as those of one that does: zeros for the channels beside x, which come last."""
+    if "skip.weight" in tensors or "skip.weight" not in wanted:
+        return tensors
+    out = {k: v for k, v in wanted.items() if k.startswith("skip.")}  # zeros, as they are built
+    for name, tensor in tensors.items():
+        new = wanted.get(name, tensor)
+        first = name in ("dit.embed.weight", "unet.stem.weight") and new.shape[2:] == tensor.shape[2:]
+        if first and (more := new.shape[1] - tensor.shape[1]) > 0:
+            tensor = torch.cat([tensor, tensor.new_zeros(len(tensor), more, *tensor.shape[2:])], 1)
+        out[name] = tensor
+    return out
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:

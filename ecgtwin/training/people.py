@@ -1,0 +1,282 @@
+"""What a denoiser that reads drafts is trained on: a person's heart in several states, and its beats laid at each state's times.
+
+A *strip* is an ECG whose beats are known: a recording, the same at another heart rate, or the recording's person in another state,
+constructed by the simulator that was fitted to the recording. A *pair* is two strips of one person, reference and target, and the
+*draft*: the reference's median beats at the target's beat times. Reference and target are seen by the same electrodes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..ecg.beats import Beats, Heartbeat, lay, take
+from ..ecg.rhythm import r_peaks
+from ..ecg.simulate import STATES, Fitted, State, construct, fit
+from ..ecg.store.columns import SPLITS
+from ..ecg.store.recordings import Recordings
+from ..text.statements import Vocabulary
+from ..train.batch import stream
+from .augment import Electrodes
+from .config import DraftsConfig
+from .latents import at_rate, draw_rate
+
+KINDS = ("same", "rate", "real", "simulated", "constructed", "back")
+"""Of pairs, as in `config.DraftPairs`."""
+BEATS, STATEMENTS = 64, 24
+"""Most of one strip that are kept."""
+COMMON = (
+    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular hypertrophy",
+    "left anterior fascicular block", "anterior myocardial infarction", "inferior myocardial infarction",
+    "normal functioning artificial pacemaker", "first degree AV block", "long QT-interval", "sinus rhythm", "sinus rhythm",
+)  # fmt: skip
+"""The states that matter most; sinus rhythm, twice as often, is the way back to normal."""
+RHYTHMS = {
+    "normal ECG", "sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "atrial fibrillation", "atrial flutter",
+    "paced rhythm", "supraventricular arrhythmia", "ventricular premature complex", "atrial premature complex", "bigeminy", "trigeminy",
+}  # fmt: skip
+"""Statements that another rhythm puts an end to; the others stay true where only the rhythm is another."""
+UNFITTABLE = {
+    "paced rhythm", "complete left bundle branch block", "complete right bundle branch block", "Wolff-Parkinson-White syndrome",
+}  # fmt: skip
+"""In these a recording does not show how the heart would conduct normally."""
+WITHOUT_P = {"atrial fibrillation", "atrial flutter"}
+HALF = 0.53
+"""Of the samples that a half of a recording has; the two overlap a little, so that no beat is lost between them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """signal (8, L) in mV with its beats and median beats, under statements. place: of the recording that it was made of."""
+
+    signal: np.ndarray
+    beats: Beats
+    heartbeat: Heartbeat
+    reports: tuple[str, ...]
+    place: int
+    heart_rate: float | None
+
+    def seen_by(self, electrodes: Electrodes | None) -> "Strip":
+        """The same heart by other electrodes; they are linear, so median beats change as the signal does."""
+        if electrodes is None:
+            return self
+
+        def seen(x: np.ndarray) -> np.ndarray:
+            return electrodes.apply(torch.from_numpy(x[None]).float())[0].numpy()
+
+        shapes = {kind: seen(shape).astype(np.float64) for kind, shape in self.heartbeat.shapes.items()}
+        return replace(self, signal=seen(self.signal), heartbeat=replace(self.heartbeat, shapes=shapes))
+
+
+class Made(NamedTuple):
+    """S strips and P pairs of some people.
+
+    signals (S, 8, L) and drafts (P, 8, L) int16 in uV. times (S, BEATS) s, NaN = no beat; beat_kinds (S, BEATS) places in
+    `ecg.beats.KINDS`; statements (S, STATEMENTS) places in the names given, -1 = none; heart_rate (S,) beats/min, NaN where it is not
+    known; place (S,) of the recording. reference, target (P,): strips; kind (P,): place in `KINDS`.
+    """
+
+    signals: np.ndarray
+    times: np.ndarray
+    beat_kinds: np.ndarray
+    statements: np.ndarray
+    heart_rate: np.ndarray
+    place: np.ndarray
+    drafts: np.ndarray
+    reference: np.ndarray
+    target: np.ndarray
+    kind: np.ndarray
+
+
+class Album:
+    """Strips and pairs as they are collected."""
+
+    def __init__(self, rate: float, kinds: tuple[str, ...]):
+        self.rate, self.kinds = rate, kinds
+        self.strips: list[Strip] = []
+        self.pairs: list[tuple[int, int, int]] = []
+        self.drafts: list[np.ndarray] = []
+
+    def add(self, strip: Strip) -> int:
+        self.strips.append(strip)
+        return len(self.strips) - 1
+
+    def pair(self, kind: str, reference: int, target: int, heartbeat: Heartbeat | None = None) -> None:
+        """heartbeat: of the draft, where it is not the reference's."""
+        shown, wanted = heartbeat or self.strips[reference].heartbeat, self.strips[target]
+        self.pairs.append((reference, target, KINDS.index(kind)))
+        self.drafts.append(microvolts(lay(shown, wanted.beats, self.rate, wanted.signal.shape[-1])))
+
+    def made(self, names: dict[str, int], shape: tuple[int, int]) -> Made:
+        n = len(self.strips)
+        times, kinds = np.full((n, BEATS), np.nan, np.float32), np.zeros((n, BEATS), np.int8)
+        said = np.full((n, STATEMENTS), -1, np.int16)
+        for row, strip in enumerate(self.strips):
+            few = min(BEATS, len(strip.beats))
+            times[row, :few], kinds[row, :few] = strip.beats.times[:few], strip.beats.kinds[:few]
+            ids = sorted({names[s] for s in strip.reports if s in names})[:STATEMENTS]
+            said[row, : len(ids)] = ids
+        signals = [microvolts(s.signal - np.median(s.signal, -1, keepdims=True)) for s in self.strips]
+        rates = np.array([s.heart_rate or np.nan for s in self.strips], np.float32)
+        pairs = np.array(self.pairs, np.int64).reshape(-1, 3).T
+        empty = np.zeros((0, *shape), np.int16)
+        return Made(
+            np.stack(signals) if signals else empty, times, kinds, said, rates, np.array([s.place for s in self.strips], np.int64),
+            np.stack(self.drafts) if self.drafts else empty, *pairs,
+        )  # fmt: skip
+
+
+def microvolts(signal: np.ndarray) -> np.ndarray:
+    return np.round(signal * 1000).clip(-32767, 32767).astype(np.int16)
+
+
+def album(recordings: Recordings, places: list[int], config: DraftsConfig, kinds: tuple[str, ...], names: dict[str, int]) -> Made:
+    """All that is made of the recordings at some places, which hold people as a whole. kinds: of pairs that are wanted."""
+    found = Album(recordings.rate, kinds)
+    first: dict[int, list[int]] = {}
+    for place in places:
+        idle = recordings.simulated[place] and not recordings.simulated.all() and "simulated" not in kinds
+        strip = None if idle else recorded(recordings, place)
+        if strip is None:
+            continue
+        first.setdefault(int(recordings.owner[place]), []).append(alone(found, recordings, strip, config))
+    for mine in first.values():
+        for target in mine:
+            kind = "simulated" if recordings.simulated[found.strips[target].place] else "real"
+            others = [row for row in mine if row != target]
+            if kind in kinds and others:
+                rng = np.random.default_rng([config.seed, found.strips[target].place, 2])
+                for reference in rng.permutation(others)[: config.partners]:
+                    found.pair(kind, int(reference), target)
+    return found.made(names, (len(recordings.leads), recordings.samples))
+
+
+def recorded(recordings: Recordings, place: int) -> Strip | None:
+    """A recording, or None where it has no beats to draw a draft of."""
+    signal, reports = recordings.millivolts(slice(place, place + 1))[0], recordings.statements(place)
+    try:
+        beats, heartbeat = take(signal, recordings.rate, paced="paced rhythm" in reports)
+    except ValueError:
+        return None
+    return Strip(signal, beats, heartbeat, reports, place, beats.heart_rate)
+
+
+def alone(found: Album, recordings: Recordings, strip: Strip, config: DraftsConfig) -> int:
+    """Add what is made of one recording alone; returns where the recording itself is. Of a simulated person nothing else is made,
+    unless the stores hold no others."""
+    place = strip.place
+    key = config.seed, int(recordings.which[place]), int(recordings.rows[place])
+    rng, noise = np.random.default_rng(key), stream(*key)
+    row = found.add(strip)
+    if recordings.simulated[place] and not recordings.simulated.all():
+        return row
+    training = recordings.split[place] == SPLITS.index("train")
+    views = [(row, strip)]
+    if training:
+        turned = strip.seen_by(electrodes(noise, config))
+        views.append((found.add(turned), turned))
+    for number, (here, view) in enumerate(views):
+        if "same" in found.kinds:
+            found.pair("same", here, here)
+            found.pair("same", here, here, half(view, number, recordings.rate) or view.heartbeat)
+        other = changed_rate(view, rng, recordings.rate, config) if "rate" in found.kinds else None
+        if other is not None:
+            there = found.add(other)
+            found.pair("rate", here, there)
+            found.pair("rate", there, here)
+    if {"constructed", "back"} & set(found.kinds) and not UNFITTABLE & set(strip.reports):
+        seen = electrodes(noise, config) if training and rng.random() < config.turned else None
+        other_states(found, recordings, strip, seen, rng, config)
+    return row
+
+
+def electrodes(generator: torch.Generator, config: DraftsConfig) -> Electrodes:
+    e = config.electrodes
+    return Electrodes.draw(1, generator, angle=e.angle, shift=e.shift, gain=e.gain)
+
+
+def half(strip: Strip, number: int, rate: float) -> Heartbeat | None:
+    """Median beats of the first (0) or second half, None where they are too few."""
+    n = round(HALF * strip.signal.shape[-1])
+    part = strip.signal[:, :n] if number % 2 == 0 else strip.signal[:, -n:]
+    try:
+        return take(part, rate, paced="paced rhythm" in strip.reports)[1]
+    except ValueError:
+        return None
+
+
+def changed_rate(strip: Strip, rng: np.random.Generator, rate: float, config: DraftsConfig) -> Strip | None:
+    """The same beats at another heart rate, None where they do not allow it."""
+    peaks = r_peaks(strip.signal, rate)
+    if len(peaks) < 4:
+        return None
+    now = float(60 * rate / np.diff(peaks).mean())
+    signal = at_rate(strip.signal, rate, peaks, now, draw_rate(rng, now, config.heart_rate), rng.uniform())
+    try:
+        beats, heartbeat = take(signal, rate, paced="paced rhythm" in strip.reports) if signal is not None else (None, None)
+    except ValueError:
+        return None
+    return None if beats is None else replace(strip, signal=signal, beats=beats, heartbeat=heartbeat, heart_rate=beats.heart_rate)
+
+
+def other_states(
+    found: Album, recordings: Recordings, strip: Strip, seen: Electrodes | None, rng: np.random.Generator, config: DraftsConfig
+) -> None:
+    """Add the person of a recording in other states, with pairs between all of them; nothing where no simulated person explains it."""
+    said = set(strip.reports)
+    try:
+        person = fit(
+            strip.signal, recordings.rate, sex=recordings.sexes(strip.place), age=recordings.years(strip.place),
+            atria=not said & WITHOUT_P, least=config.least,
+        )  # fmt: skip
+    except (ValueError, IndexError, np.linalg.LinAlgError):  # what is no normal beat breaks the fit in any of these ways
+        return
+    strips = [strip, *(s for _ in range(config.states) if (s := in_state(person, strip, recordings, rng, config)) is not None)]
+    rows = [found.add(s.seen_by(seen)) for s in strips] if len(strips) > 1 else []
+    for i, reference in enumerate(rows):
+        for j, target in enumerate(rows):
+            # Half of the pairs between two constructed states are left out, so that those with the recording are as many.
+            if i != j and (not i or not j or rng.random() < 0.5):
+                found.pair("constructed" if j else "back", reference, target)
+
+
+def in_state(person: Fitted, strip: Strip, recordings: Recordings, rng: np.random.Generator, config: DraftsConfig) -> Strip | None:
+    """The person in a state drawn by chance, None where it cannot be constructed or has no beats."""
+    state = draw_state(rng, config)
+    heart_rate = None if rng.random() < config.own_rate else state_rate(state, rng)
+    noise, seed, rate = None if rng.random() < config.clean else "drawn", int(rng.integers(1000)), recordings.rate
+    try:
+        made = construct(person, state, heart_rate, seed, rate=rate, seconds=recordings.samples / rate, noise=noise)
+        beats, heartbeat = take(made.signal, rate, paced=state.rhythm == "paced")
+    except (ValueError, IndexError, RuntimeError):
+        return None
+    return Strip(made.signal, beats, heartbeat, reports_in(state, strip.reports), strip.place, made.heart_rate)
+
+
+def draw_state(rng: np.random.Generator, config: DraftsConfig) -> State:
+    names = list(STATES)
+    state = STATES[COMMON[rng.integers(len(COMMON))] if rng.random() < config.common else names[rng.integers(len(names))]]
+    other = STATES[names[rng.integers(len(names))]]
+    return state + other if rng.random() < config.combined and state.goes_with(other) else state
+
+
+def state_rate(state: State, rng: np.random.Generator) -> float:
+    """Beats/min: wider than the state's own limits, so that rates are learned apart from states."""
+    low, high = state.rates
+    if state.rhythm == "sinus" and (low, high) == STATES["sinus rhythm"].rates:
+        return float(np.clip(rng.normal(75, 18), 45, 130))
+    return float(np.clip(rng.uniform(low, high) + rng.normal(0, 10), 40, 160))
+
+
+def reports_in(state: State, own: tuple[str, ...], normalise: Callable[[str], str] = Vocabulary().normalise) -> tuple[str, ...]:
+    """Statements that are true of a person in a state; where the state changes the rhythm alone, what else was said stays true."""
+    said = [normalise(s) for s in state.reports]
+    kept = [s for s in own if s not in RHYTHMS] if state.rhythm == "fibrillation" or not state.changes else []
+    return tuple(dict.fromkeys([*(s for s in said if not (kept and s == "normal ECG")), *kept]))
+
+
+def state_names() -> set[str]:
+    """All statements that constructed states can have of their own."""
+    return {s for state in STATES.values() for s in reports_in(state, ())}
