@@ -112,26 +112,46 @@ def measure(signal: np.ndarray, rate: float, leads: Sequence[str]) -> Measuremen
 
     Axes and limb leads need two limb leads. A lead with missing samples is not measured. ValueError for a wrong shape or rate.
     """
-    signal = np.asarray(signal, np.float64)
     names = tuple(canonical(lead) for lead in leads)
-    if signal.ndim != 2 or len(signal) != len(names):
-        raise ValueError(f"signal of shape {signal.shape} with {len(names)} leads: expected (leads, samples)")
-    usable = [k for k in range(len(names)) if np.isfinite(signal[k]).all()]
-    have = {names[k]: signal[k] for k in usable}
-    if sum(name in LEADS[:6] for name in have) >= 2:
-        have = dict(zip(INDEPENDENT[:2], complete(have, INDEPENDENT[:2]).astype(np.float64), strict=True)) | have
-    kept = [name for name in INDEPENDENT if name in have] or list(have)
-    if not kept:
-        return Measurements(beats=0)
-    beat = median_beat(np.stack([have[name] for name in kept]), rate)
-    if beat is None:
-        return Measurements(beats=0)
-    return _measured(beat, tuple(kept), names)
+    found = _beat(signal, rate, names)
+    return Measurements(beats=0) if found is None else _measured(*found, names)
 
 
 def measure_many(signals: np.ndarray, rate: float, leads: Sequence[str]) -> list[Measurements]:
     """`measure` of each of (N, leads, samples)."""
     return [measure(x, rate, leads) for x in signals]
+
+
+def usual_beat(signal: np.ndarray, rate: float, leads: Sequence[str], before: float = 0.3, after: float = 0.5) -> np.ndarray | None:
+    """The median beat (leads that can be shown, samples) in mV at `median_beat.RATE`, from `before` to `after` s around QRS onset.
+
+    Leads in the order of `LEADS`: all twelve where I and II are there. Each is 0 in front of QRS. None where it cannot be measured.
+    """
+    found = _beat(signal, rate, tuple(canonical(lead) for lead in leads))
+    if found is None:
+        return None
+    beat, kept = found
+    ends = _qrs(beat.signal, float(np.median(np.diff(beat.times))) * RATE)
+    if ends is None:
+        return None
+    x = _with_limbs(dict(zip(kept, beat.signal, strict=True)))
+    x = np.stack([x[name] for name in LEADS if name in x])
+    on, first, last = ends[0], round(before * RATE), round(after * RATE)
+    x = np.pad(x - x[:, on - 8 : on - 1].mean(1, keepdims=True), ((0, 0), (first, last)), mode="edge")
+    return x[:, on : on + first + last]
+
+
+def _beat(signal: np.ndarray, rate: float, names: tuple[str, ...]) -> tuple[MedianBeat, tuple[str, ...]] | None:
+    """The median beat of the independent leads that are whole, and which they are."""
+    signal = np.asarray(signal, np.float64)
+    if signal.ndim != 2 or len(signal) != len(names):
+        raise ValueError(f"signal of shape {signal.shape} with {len(names)} leads: expected (leads, samples)")
+    have = {name: x for name, x in zip(names, signal, strict=True) if np.isfinite(x).all()}
+    if sum(name in LEADS[:6] for name in have) >= 2:
+        have = dict(zip(INDEPENDENT[:2], complete(have, INDEPENDENT[:2]).astype(np.float64), strict=True)) | have
+    kept = tuple(name for name in INDEPENDENT if name in have) or tuple(have)
+    beat = median_beat(np.stack([have[name] for name in kept]), rate) if kept else None
+    return None if beat is None else (beat, kept)
 
 
 class Marks(NamedTuple):
@@ -210,7 +230,9 @@ def _marks(beat: MedianBeat, kept: tuple[str, ...], rr: float, ends: tuple[int, 
     on, off = ends
     twelve = np.stack(list(_with_limbs(dict(zip(kept, x, strict=True))).values()))
     t_peak, t_end = _t(twelve, on, off, rr)
-    p_on, p_off, evidence, present = _p(beat, twelve, on, t_end, rr)
+    late, before = _after_long(beat, rr)
+    rested = np.stack(list(_with_limbs(dict(zip(kept, np.median(late, axis=0), strict=True))).values()))
+    p_on, p_off, evidence, present = _p(late, rested, on, t_end, before)
     return Marks(on, off, t_peak, t_end, p_on, p_off), evidence, present
 
 
@@ -229,12 +251,13 @@ def _qrs(x: np.ndarray, rr: float) -> tuple[int, int] | None:
     limit = max(0.055 * core.max(), 1.5 * np.sqrt(quiet))
     while on > BEFORE - 100 and (speed[on - 5 : on] > limit).any():
         on -= 1
-    first = off
-    off = _still(speed, first, limit)
+    off = _still(speed, off, limit)
     if off - on > BROAD:
         # So broad that it may be T: ST and T may be as fast as the slow end of QRS, and what they reach later does not count.
         after = speed[on + 100 : min(on + 240, int(BEFORE + rr) - 75)]
-        off = _still(speed, first, float(np.clip(1.1 * after.max() if len(after) else 0.0, limit, 0.12 * core.max())))
+        limit = float(np.clip(1.1 * after.max() if len(after) else 0.0, limit, 0.12 * core.max()))
+        fast = np.flatnonzero(speed[on : on + 100] > 0.15 * core.max())
+        off = _still(speed, on + int(fast[-1]), limit)
     return on, off
 
 
@@ -270,8 +293,23 @@ def _t(twelve: np.ndarray, on: int, off: int, rr: float) -> tuple[float, float]:
     return float(peak), float(steep - size[steep] / slope[steep])
 
 
-def _p(beat: MedianBeat, twelve: np.ndarray, on: int, t_end: float, rr: float) -> tuple[float, float, tuple[float, ...], bool | None]:
-    """Begin and end of the P wave, each beat's evidence of it, and whether it is there."""
+def _after_long(beat: MedianBeat, rr: float) -> tuple[np.ndarray, float]:
+    """Beats (n, leads, samples) in front of which the T wave before is over, and the shortest interval (samples) in front of them.
+
+    Where intervals vary, as in fibrillation, T of the beat before lies in the place of P after the short ones.
+    """
+    known = np.isfinite(beat.before)
+    varied = known.sum() >= 6 and np.nanstd(beat.before) > 0.05 * np.nanmean(beat.before)
+    if not varied:
+        return beat.beats, rr
+    long = known & (beat.before >= np.nanmedian(beat.before))
+    return beat.beats[long], float(np.nanmin(beat.before[long])) * RATE
+
+
+def _p(
+    beats: np.ndarray, twelve: np.ndarray, on: int, t_end: float, rr: float
+) -> tuple[float, float, tuple[float, ...], bool | None]:
+    """Begin and end of the P wave of the median (12, samples) of beats, each beat's evidence of it, and whether it is there."""
     earliest = on - 165  # 330 ms
     if not np.isnan(t_end):
         earliest = max(earliest, int(t_end - rr) + 5)
@@ -283,7 +321,7 @@ def _p(beat: MedianBeat, twelve: np.ndarray, on: int, t_end: float, rr: float) -
     size = np.sqrt((ramp**2).mean(0))
     top = earliest + int(np.argmax(size[: on - 12 - earliest]))
     window = slice(max(top - 30, earliest), min(top + 30, on - 4))
-    evidence = _evidence(gaussian_filter1d(beat.beats, 3, axis=2)[:, :, window])
+    evidence = _evidence(gaussian_filter1d(beats, 3, axis=2)[:, :, window])
     present = bool(np.mean(evidence) > AGREEMENT and size[top - earliest] > 0.01)
     if not present:
         return np.nan, np.nan, evidence, False

@@ -28,12 +28,14 @@ SPIKE = 0.4
 class MedianBeat:
     """signal: (leads, BEFORE + AFTER) in mV at `RATE`. beats: (n, leads, BEFORE + AFTER), those that it is the median of.
 
-    times: s of every ventricular beat of the strip, alike points of alike beats; usual: (len(times),) True where a beat has the
-    usual shape (also where it lies too near an edge to be among `beats`).
+    before: (n,) s from the beat in front of each, NaN where none is seen. times: s of every ventricular beat of the strip,
+    alike points of alike beats; usual: (len(times),) True where a beat has the usual shape (also where it lies too near an
+    edge to be among `beats`).
     """
 
     signal: np.ndarray
     beats: np.ndarray
+    before: np.ndarray
     times: np.ndarray
     usual: np.ndarray
 
@@ -114,7 +116,9 @@ def median_beat(signal: np.ndarray, rate: float) -> MedianBeat | None:
     moved, kept = peaks.copy(), np.zeros(len(peaks), bool)
     kept[np.isin(peaks, at)] = usual
     moved[kept] = places[usual]
-    return MedianBeat(np.median(beats, axis=0), beats, moved / RATE, kept)
+    order = np.searchsorted(moved, places[whole])
+    before = np.where(order > 0, places[whole] - moved[np.maximum(order - 1, 0)], np.nan) / RATE
+    return MedianBeat(np.median(beats, axis=0), beats, before, moved / RATE, kept)
 
 
 def _level(x: np.ndarray) -> np.ndarray:
