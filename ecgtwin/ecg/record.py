@@ -113,23 +113,24 @@ class ECG:
         rate: float | None = None,
         leads: Sequence[str] | None = None,
         gain: float | None = None,
+        identify: bool = False,
     ) -> "ECG":
-        """Read WFDB (.hea, or the record's name), CSV or NPZ.
+        """Read WFDB (.hea, or the record's name), CSV, NPZ, or what an ECG machine exports: DICOM, GE MUSE XML,
+        Philips Sierra XML, HL7 aECG, SCP-ECG, EDF, ISHNE (extra `formats`).
 
         units ("mV", "uV", "V"), rate (Hz), leads (a name for each column) and gain (steps of the converter
         per mV, for a table of its bare counts) are for files that do not say them, or say them wrongly.
-        What was assumed is in `notes`.
+        What was assumed is in `notes`. identify: take the patient's ID over from a machine's export.
         """
         from .files import Given, read
 
         if not isinstance(path, (str, Path)):
             raise TypeError(wrong_source(path))
-        return read(
-            Path(path), Given(units, rate, leads if leads is None or isinstance(leads, str) else tuple(leads), gain)
-        )
+        names = leads if leads is None or isinstance(leads, str) else tuple(leads)
+        return read(Path(path), Given(units, rate, names, gain, identify))
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
-        """Write "wfdb", "csv" or "npz" (by the ending where format is None); the file is there whole or not at all."""
+        """Write "wfdb", "csv", "npz" or "dicom" (by the ending where format is None); the file is there whole or not at all."""
         from .files import write
 
         return write(self, Path(path), format)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...atomic import write_files
 from ..record import ECG
-from . import csv, npz, wfdb
+from . import csv, dicom, exported, npz, wfdb
 from .channels import Given, missing
 
 HEAD = 4096
@@ -37,7 +37,12 @@ FORMATS = (
     Format("wfdb", (".hea", ".dat", ".mat", ""), wfdb.read, wfdb.write),
     Format("csv", (".csv",), csv.read, csv.write),
     Format("npz", (".npz",), npz.read, npz.write),
+    *(
+        Format(kind.name, kind.endings, exported.read, dicom.write if kind.name == "dicom" else None, kind.begins)
+        for kind in exported.KINDS
+    ),
 )
+OTHERS = "other kinds (PDF, scans, makers' own databases): export them as DICOM, SCP-ECG, HL7 aECG or MUSE XML from the archive"
 
 
 def read(path: Path, given: Given) -> ECG:
@@ -66,7 +71,7 @@ def format_of(path: Path) -> Format:
             if kind.sniff is not None and kind.sniff(head):
                 return kind
     known = ", ".join(f"{kind.name} ({kind.endings[0]})" for kind in FORMATS)
-    raise ValueError(f"{path.name}: expected {known}; arrays without names are refused")
+    raise ValueError(f"{path.name}: expected {known}; arrays without names are refused; {OTHERS}")
 
 
 def write(ecg: ECG, path: Path, format: str | None = None) -> Path:

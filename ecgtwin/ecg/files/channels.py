@@ -29,13 +29,15 @@ class Given:
     """What the caller says of a file that does not say it, or says it wrongly.
 
     units: "mV", "uV" or "V". rate: Hz. leads: a name for each channel, in the order of the file. gain: steps of the
-    converter per mV, where a table holds its bare counts.
+    converter per mV, where a table holds its bare counts. identify: take the patient's ID over from files of ECG
+    machines, which is left behind otherwise.
     """
 
     units: str | None = None
     rate: float | None = None
     leads: tuple[str, ...] | None = None
     gain: float | None = None
+    identify: bool = False
 
     def __post_init__(self):
         if self.units is not None and not isinstance(self.units, str):
