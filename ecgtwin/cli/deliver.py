@@ -22,14 +22,19 @@ from ..ecg.plot import plot
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
+from ..evaluation.candidates import Ranked, ranked
+from ..evaluation.explain import explain
+from ..evaluation.explain_page import page
+from ..metrics.judge import load_judge
 from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
 from ..twin.contradictions import Contradiction, contradictions
 from ..twin.twin import ECGTwin
+from .wishes import meant, with_rhythm
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
-SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz"}
-OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|png)|twins\.(json|png)")
+SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz", "dicom": ".dcm"}
+OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|dcm|png)|twins\.(json|png|html)|explanation\.json")
 """Names of the files of a run."""
 FAR = 0.10
 """Difference of the measured heart rate from the asked one, relative to it, from which on it is told."""
@@ -45,6 +50,8 @@ class Wish:
     heart_rate: float | None
     reference_reports: tuple[str, ...]
     start: float | None
+    encoder: Path | None = None
+    accept_nearest: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Options:
     rescale: float = 0.0
     keep: bool = False
     strength: float = 1.0
+    candidates: int | None = None
+    html: bool = False
 
 
 def example() -> ECG:
@@ -87,14 +96,15 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", Assumption)
         if wish.reference_reports:
-            reports = model.normalise(wish.reference_reports)
+            reports = meant(model, wish.reference_reports, wish.encoder, wish.accept_nearest, notes)
         else:
             reports, unknown = known_reports(model, reference.reports)
             if unknown:
                 notes.append(f"header statements that the model does not know, left out: {', '.join(unknown)}")
             if not reports:
                 notes.append("no known report statement of the reference: its own state counts as unknown")
-        wanted = model.normalise(wish.reports)
+        wanted = meant(model, wish.reports, wish.encoder, wish.accept_nearest, notes)
+        wanted = with_rhythm(model, wanted, reports, wish.heart_rate, notes)
     notes += dict.fromkeys(str(one.message) for one in told if issubclass(one.category, Assumption))
     # The numbers alone would not be the reference's state: without a statement the condition-free token is used.
     was = Condition(reports, reference.sex, reference.age, reference.heart_rate()) if reports else Condition()
@@ -119,13 +129,24 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Contradiction)  # told by `run`
         if not options.keep:
-            twins = model.generate(used, now, reference_condition=own, n=options.n, seed=options.seed, progress=True, **scales)
+            n = options.candidates or options.n
+            twins = model.generate(used, now, reference_condition=own, n=n, seed=options.seed, progress=True, **scales)
             return twins, model.wanted(used, now, own)[0]
         before, after = model.change(used, now, options.seed, reference_condition=own)
         if options.n > 1 and after.beats is before.beats:
             raise ValueError(f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are alike; leave -n out")
         keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
         return [model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)], after.condition
+
+
+def best_first(used: ECG, twins: list[ECG], wanted: Condition, notes: list[str]) -> list[Ranked]:
+    """Candidates in the order of their merit, by the independent reader too where it is installed; a note says where it is not."""
+    try:
+        judge = load_judge()
+    except ImportError as error:
+        judge = None
+        notes.append(f"candidates ranked by rules and likeness alone: {error}")
+    return ranked(explain(used, twins, wanted), judge)
 
 
 def far_off(name: str, asked: float | None, measured: float | None) -> str | None:
@@ -153,6 +174,9 @@ def run(
     """
     if options.format not in SUFFIX:
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
+    if options.candidates is not None and (options.keep or options.candidates < options.n):
+        wrong = "--keep changes one recording" if options.keep else f"{options.n} twins are to be kept"
+        raise ValueError(f"--candidates {options.candidates}, but {wrong}: ask for as many candidates as twins or more, without --keep")
     refuse_used(output, overwrite)
     c = model.config.signal
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
@@ -166,6 +190,12 @@ def run(
     begin = time.perf_counter()
     twins, wanted = drawn(model, used, now, was, options)
     seconds = time.perf_counter() - begin
+    seeds, ranks = [options.seed + k for k in range(len(twins))], []
+    if options.candidates:
+        ranks = best_first(used, twins, wanted, notes)
+        twins, seeds = [twins[r.index] for r in ranks], [seeds[r.index] for r in ranks]
+    one = explain(used, twins, wanted)  # of all candidates: those that are kept would say too little about the spread
+    twins = twins[: options.n]
     names = [f"twin_{k:03d}" for k in range(len(twins))]
     asked, measured = wanted.heart_rate, [twin.heart_rate() for twin in twins]
     contrary = list(contradictions(model.normalise(wanted.reports), asked))
@@ -188,13 +218,20 @@ def run(
             {
                 "file": name + SUFFIX[options.format],
                 "picture": f"{name}.png",
-                "seed": options.seed + k,
+                "seed": seeds[k],
                 "heart_rate": rate,
                 "heart_rate_asked": asked,
+                "validity": one.validity[k],
             }
             for k, (name, rate) in enumerate(zip(names, measured, strict=True))
         ],
     }
+    if ranks:
+        sidecar["candidates"] = [
+            {"seed": seed, "file": sidecar["twins"][k]["file"] if k < len(names) else None, "merit": round(rank.merit, 4)}
+            | {key: value for key, value in asdict(rank).items() if key != "index"}
+            for k, (seed, rank) in enumerate(zip(seeds, ranks, strict=True))
+        ]
     text = json.dumps(sidecar, indent=2)
     output.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".ecgtwin-", dir=output))
@@ -204,6 +241,10 @@ def run(
             found = "" if asked is None or rate is None else f"  ·  measured {rate:.0f}/min"
             plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=f"asked for: {wanted}{found}")
         (part / "twins.json").write_text(text + "\n")
+        if options.html:
+            facts = {"model": model.parts.weights_hash, **sidecar["versions"], **sidecar["options"]}
+            (part / "twins.html").write_text(page(one, title=reference.name, facts=facts), encoding="utf-8")
+            (part / "explanation.json").write_text(one.json() + "\n", encoding="utf-8")
         for old in (p for p in output.iterdir() if overwrite and OURS.fullmatch(p.name)):
             old.unlink()
         for path in sorted(part.iterdir()):
@@ -220,5 +261,9 @@ def run(
         beats = "not measurable" if twin["heart_rate"] is None else f"{twin['heart_rate']:.0f}/min"
         beats += "" if asked is None else f" ({asked:.0f}/min asked for)"
         say(f"{output / twin['file']}  {twin['picture']}  seed {twin['seed']}  heart rate {beats}")
+    if ranks:
+        say(f"the best {len(names)} of {len(ranks)} candidates; all are listed in {output / 'twins.json'}")
+    if options.html:
+        say(f"{output / 'twins.html'}  what changed, and how sure that is")
     say(f"{seconds:.1f} s. {NOTICE}")
     return sidecar

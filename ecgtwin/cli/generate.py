@@ -10,7 +10,7 @@ from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps, state
 
 
 def generate(
-    record: Annotated[Path, typer.Argument(help="WFDB record (with or without .hea), CSV or NPZ: 10 s or more, 12 leads")],
+    record: Annotated[Path, typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE")],
     report: Reports = None,
     heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male; from the header if left out")] = None,
@@ -35,7 +35,11 @@ def generate(
     rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
     leads: Annotated[str | None, typer.Option(help="names of the columns in their order, with commas, for files that do not say")] = None,
     gain: Annotated[float | None, typer.Option(help="steps of the converter per mV, for tables of its bare counts")] = None,
-    format: Annotated[str, typer.Option(help="wfdb, csv or npz")] = "wfdb",
+    format: Annotated[str, typer.Option(help="wfdb, csv, npz or dicom")] = "wfdb",
+    encoder: Annotated[Path | None, typer.Option(help="folder of the model's text encoder, to look free text up by meaning")] = None,
+    accept_nearest: Annotated[bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text")] = False,
+    candidates: Annotated[int | None, typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1)] = None,
+    html: Annotated[bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")] = False,
     model: Model = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -53,8 +57,8 @@ def generate(
         reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
         deliver.run(
             reference,
-            deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start),
-            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength),
+            deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest),
+            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html),
             output,
             model=ECGTwin.from_pretrained(model, device=device),
             say=say,

@@ -13,6 +13,8 @@ from .evaluate import evaluate
 from .generate import demo, generate
 from .image import app as image_app
 from .options import Json, Model
+from .reader import reader_pack, reader_score
+from .view import view
 
 app = typer.Typer(
     add_completion=False,
@@ -37,6 +39,9 @@ def options(
 app.command()(generate)
 app.command()(demo)
 app.command()(evaluate)
+app.command()(view)
+app.command()(reader_pack)
+app.command()(reader_score)
 
 
 @app.command()

@@ -1,0 +1,59 @@
+"""From files of ECG machines to twins, a table of what changed and a page, by one command, on the shipped model."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ecgtwin.cli import app
+from ecgtwin.ecg.record import ECG
+from ecgtwin.ecg.simulate import Person, simulate
+
+pytest.importorskip("ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'")
+FILES = Path(__file__).resolve().parents[1] / "ecg" / "files" / "machine_files.py"
+
+
+@pytest.fixture(scope="module")
+def machine_files():
+    spec = importlib.util.spec_from_file_location("machine_files", FILES)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind, ending", [("muse", "xml"), ("scp", "scp"), ("dicom", "dcm")])
+def test_from_a_machine_s_file_to_twins_and_a_page(tmp_path, machine_files, kind, ending):
+    ecg = simulate(Person.draw(40), "sinus rhythm", 70, seed=2)
+    path = tmp_path / f"export.{ending}"
+    ecg.write(path) if kind == "dicom" else getattr(machine_files, kind)(ecg, path)
+    out = tmp_path / "out"
+    wish = ["--report", "complete right bundle branch block", "--heart-rate", "90", "--reference-report", "sinus rhythm"]
+    how = ["-n", "2", "--candidates", "4", "--html", "--format", "dicom", "--output", str(out)]
+    result = CliRunner().invoke(app, ["generate", str(path), *wish, *how])
+    assert result.exit_code == 0, result.output
+    sidecar = json.loads((out / "twins.json").read_text())
+    ranks = sidecar["candidates"]
+    assert len(ranks) == 4 and sorted(r["seed"] for r in ranks) == [0, 1, 2, 3]
+    assert [r["file"] for r in ranks] == ["twin_000.dcm", "twin_001.dcm", None, None]
+    assert [r["merit"] for r in ranks] == sorted((r["merit"] for r in ranks), reverse=True)
+    assert set(sidecar["condition"]["reports"]) == {"complete right bundle branch block", "sinus rhythm"}
+    assert any("the reference's own was taken" in note for note in sidecar["notes"])
+    explanation = json.loads((out / "explanation.json").read_text())
+    qrs = next(r for r in explanation["changes"] if r["quantity"] == "qrs")
+    assert explanation["samples"] == 4 and qrs["change"] > 15
+    before = next(r for r in explanation["changes"] if r["quantity"] == "heart_rate")
+    assert before["reference"] == pytest.approx(70, abs=1) and before["twins"] == pytest.approx(90, abs=12)
+    twin = ECG.read(out / "twin_000.dcm")
+    assert twin.synthetic and "complete right bundle branch block" in twin.reports and np.ptp(twin.signal) > 0.5
+    assert "QRS at least 120 ms" in (out / "twins.html").read_text()
+    assert "4711" not in (out / "twins.html").read_text()
+
+
+def test_more_than_the_candidates_cannot_be_kept(tmp_path):
+    ecg = simulate(Person.draw(40), "sinus rhythm", 70, seed=2)
+    path = ecg.write(tmp_path / "a.hea")
+    result = CliRunner().invoke(app, ["generate", str(path), "-n", "4", "--candidates", "2", "--output", str(tmp_path / "o")])
+    assert result.exit_code == 2 and "candidates" in result.output and not (tmp_path / "o").exists()
