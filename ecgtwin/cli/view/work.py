@@ -113,11 +113,11 @@ class Desk:
     def draw(self, wish: dict[str, Any]) -> dict[str, Any]:
         """Twins as asked for, the best first. ValueError for what cannot be asked."""
         ecg = self.take(self.records, str(wish.get("key", "")))
-        tuned = self.model.config.sampling
-        n, seed, steps = (int(wish.get(name, default)) for name, default in (("n", 8), ("seed", 0), ("steps", tuned.steps)))
+        n, seed = (int(wish.get(name, default)) for name, default in (("n", 8), ("seed", 0)))
         if not 1 <= n <= LARGEST:
             raise ValueError(f"{n} samples: expected 1 to {LARGEST}")
-        guidance, base_guidance = (float(wish.get(name, getattr(tuned, name))) for name in ("guidance", "base_guidance"))
+        scales = {name: None if wish.get(name) is None else float(wish[name]) for name in ("guidance", "base_guidance")}
+        steps = None if wish.get("steps") is None else int(wish["steps"])
         own = known_reports(self.model, tuple(wish.get("own", ())))[0]
         was = Condition(own, ecg.sex, ecg.age, ecg.heart_rate()) if own else None
         notes: list[str] = []
@@ -125,7 +125,7 @@ class Desk:
         now = Condition(asked, wish.get("sex") or ecg.sex, wish.get("age"), wish.get("heart_rate"))
         if now.empty:
             raise ValueError("nothing was asked for: pick a statement, a heart rate, an age or a sex")
-        options = {"steps": steps, "guidance": guidance, "base_guidance": base_guidance, "seed": seed}
+        options = {"steps": steps, **scales, "seed": seed}  # None: the model's own
         with self.busy:  # one at a time: a second user waits, and gets own results
             twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
         one = explain(ecg, twins, now)
