@@ -16,7 +16,8 @@ Steps = Annotated[int | None, typer.Option(help="denoising steps; the model's ow
 
 def statements(texts: list[str] | None) -> tuple[str, ...]:
     """Report statements of an option that may be repeated, each of which may hold several with "|" between them."""
-    return tuple(part.strip() for text in texts or () for part in text.split("|") if part.strip())
+    parts = [[part.strip() for part in text.split("|") if part.strip()] or [text] for text in texts or ()]
+    return tuple(part for found in parts for part in found)
 
 
 Model = Annotated[Path | None, typer.Option(help="model folder; 'default', the model inside the package, if left out")]

@@ -91,9 +91,12 @@ class VAE(nn.Module):
                 f"with lengths divisible by {self.factor}"
             )
         stem = self.encoder[0]
-        # Always at full precision: CPUs with AMX get this convolution (few channels, long stride) wrong in bfloat16, by most of its size.
-        with torch.autocast(x.device.type, enabled=False):
-            x = stem(x.to(stem.weight.dtype))
+        # On CPUs at full precision: those with AMX get this convolution (few channels, long stride) wrong in bfloat16, by most of its size.
+        if x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                x = stem(x.to(stem.weight.dtype))
+        else:
+            x = stem(x)
         mean, logvar = self.encoder[1:](x).float().chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 

@@ -3,11 +3,12 @@ import torch
 
 from ecgtwin.ecg.beats import KINDS as BEATS
 from ecgtwin.twin.condition import Condition, stack
-from ecgtwin.twin.config import UNetConfig
+from ecgtwin.twin.config import ModelConfig, TextConfig, UNetConfig
 from ecgtwin.twin.network import TwinNetwork
 
 from .test_base import conditions
 
+SHAPES = ModelConfig(text=TextConfig(width=8, statements=18))
 UNET = UNetConfig(widths=(8, 16), attention=(1,), groups=4)
 KINDS = pytest.mark.parametrize("unet", [None, UNET], ids=["dit", "unet"])
 
@@ -88,7 +89,7 @@ def test_beats_and_drafts_act_and_are_left_out_where_they_are_not_kept(unet):
     with torch.no_grad():
         for p in network.parameters():
             p.add_(0.05 * torch.randn(p.shape))
-    c = stack([Condition(heart_rate=70.0)] * 3, lambda _: None, 8, 18, torch.randn(3, 16))
+    c = stack([Condition(heart_rate=70.0)] * 3, lambda _: None, SHAPES, torch.randn(3, 16))
     x, t = torch.randn(3, 4, 16), torch.full((3,), 500.0)
     no = torch.zeros(3, dtype=torch.bool)
     full = c._replace(**beside(3))
@@ -105,5 +106,5 @@ def test_beats_and_drafts_act_and_are_left_out_where_they_are_not_kept(unet):
 
 def test_beats_and_drafts_change_nothing_at_the_start():
     network = TwinNetwork(4, 8, 16, width=32, depth=2, heads=4, factor=8)
-    c = stack([Condition(heart_rate=70.0)] * 2, lambda _: None, 8, 18, torch.randn(2, 16))._replace(**beside(2))
+    c = stack([Condition(heart_rate=70.0)] * 2, lambda _: None, SHAPES, torch.randn(2, 16))._replace(**beside(2))
     assert network(torch.randn(2, 4, 16), torch.zeros(2), c).abs().max() == 0
