@@ -8,9 +8,21 @@ import typer
 from .errors import refusing, say
 from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps, statements
 
+SOME_REFUSED = 3
+"""Exit code where rows of a table were refused and the others answered."""
+
 
 def generate(
-    record: Annotated[Path, typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE")],
+    record: Annotated[
+        Path | None, typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of many requests in the place of RECORD: columns record, report, heart_rate, sex, age, reference_report, n, seed"
+            " ('|' between statements; only record is required)"
+        ),
+    ] = None,
     report: Reports = None,
     heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male; from the header if left out")] = None,
@@ -45,26 +57,39 @@ def generate(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write N ECGs of the person in RECORD under another condition."""
+    """Write N ECGs of the person in RECORD under another condition, or those of the people in a table.
+
+    With --table, the other options are what its rows leave empty, records lie in OUTPUT with index.csv, and the same command again goes
+    on where it was stopped. Exit code 3: some rows were refused, and index.csv says why.
+    """
     with refusing():
+        from ..ecg.files import Given
         from ..ecg.record import ECG
         from ..twin.twin import ECGTwin
-        from . import deliver
+        from . import cohort, deliver, people
 
         if strength != 1.0 and not keep:
             raise ValueError("--strength is for --keep: it says how far the recording itself is changed")
+        if (record is None) == (table is None):
+            raise ValueError("give RECORD for the twins of one person, or --table for those of many (not both)")
         names = leads.split(",") if leads else None
-        reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
-        deliver.run(
-            reference,
-            deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest),
-            deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html),
-            output,
-            model=ECGTwin.from_pretrained(model, device=device),
-            say=say,
-            as_json=as_json,
-            overwrite=overwrite,
-        )
+        wish = deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest)
+        options = deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html)
+        if record is not None:
+            reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
+            deliver.run(
+                reference, wish, options, output, model=ECGTwin.from_pretrained(model, device=device), say=say, as_json=as_json,
+                overwrite=overwrite,
+            )  # fmt: skip
+            return
+        if keep or overwrite or candidates or html:
+            raise ValueError("--table goes without --keep, --overwrite, --candidates and --html; the same command goes on where it stopped")
+        given = Given(units, rate, tuple(names) if names else None, gain)
+        loaded = ECGTwin.from_pretrained(model, device=device)
+        done = cohort.run(table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say)
+    cohort.tell(done, say, as_json)
+    if done["refused"]:
+        raise typer.Exit(SOME_REFUSED)
 
 
 def demo(

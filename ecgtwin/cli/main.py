@@ -1,4 +1,5 @@
-"""The command line. Exit code 0: done; 2: the input cannot be used, and the message says why and what to do."""
+"""The command line. Exit code 0: done; 2: the input cannot be used, and the message says why and what to do; 3: some rows of a table
+cannot be."""
 
 import json
 import sys

@@ -1,0 +1,266 @@
+"""`ecgtwin generate --table`: from a table of requests to a folder of twins, a full batch at a time; killed, it goes on where it was.
+
+In the folder: run.json (what makes the twins: table, model, options), records in folders of 1000 rows, and index.csv, whose line of a
+row is written after the row's files. Batches follow from the table alone, so a run that was killed ends in the same files.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from ..atomic import write_text
+from ..ecg.files import Given, read
+from ..ecg.leads import LEADS
+from ..ecg.quality import prepare
+from ..ecg.record import ECG
+from ..ecg.store.prepare import locked
+from ..twin.contradictions import Contradiction
+from ..twin.twin import ECGTwin, check_options, check_seed
+from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used
+from .people import COLUMNS, Asked, Row, asked, read_rows
+
+INDEX = ("row", *COLUMNS, "status", "files", "measured_heart_rate", "notes", "reason")
+READERS = 2
+TOLD = 10
+"""Refused rows that are told on the screen."""
+MOST = 10_000
+"""Twins of one row, which are in memory together."""
+
+
+class Read(NamedTuple):
+    """A row with its reference, ready for the model."""
+
+    asked: Asked
+    used: ECG
+
+
+class Line(NamedTuple):
+    """Of the index: how many files a row has, or why it was refused."""
+
+    row: int
+    files: int
+    reason: str
+
+
+class Answer(NamedTuple):
+    """Twins of a row, or the reason why there are none."""
+
+    row: Row
+    twins: list[ECG]
+    notes: list[str]
+    reason: str = ""
+
+
+def run(
+    table: Path, default: Asked, options: Options, output: Path, *, model: ECGTwin, given: Given, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Answer the rows of `table` that `output` does not hold yet; returns what was done, in figures.
+
+    default: what rows leave out. given: what the records do not say. A row that cannot be answered is listed in the index with its
+    reason; ValueError or OSError only for what no row can be answered with, or where `output` holds another run.
+    """
+    if options.format not in SUFFIX:
+        raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
+    options = replace(options, steps=model.config.sampling.steps if options.steps is None else options.steps)
+    check_options(steps=options.steps, guidance=options.guidance, base_guidance=options.base_guidance, rescale=options.rescale)
+    total = sum(1 for _ in read_rows(table))
+    refuse_used(output, False)
+    output.mkdir(parents=True, exist_ok=True)
+    begin, index = time.perf_counter(), output / "index.csv"
+    with locked(index):
+        begun(output / "run.json", table, default, options, given, model)
+        sweep(output)
+        done = finished(index)
+        before = len(done)
+        say(f"{total} rows, {before} of them done before" if before else f"{total} rows")
+        todo = (group for group in groups(read_rows(table), model.full, default.n) if any(row.number not in done for row in group))
+        with (
+            tqdm(total=total, initial=before, desc="rows", unit="row") as bar,
+            ThreadPoolExecutor(READERS) as readers,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            waiting: deque[Future[int]] = deque()
+            load = reference_of(table.parent, default, given, model)
+            for group, loaded in ahead(todo, lambda row: readers.submit(load, row)):
+                found = answers(model, group, loaded, options)
+                fresh = [answer for answer in found if answer.row.number not in done]
+                waiting.append(writer.submit(keep, output, index, fresh, options.format))
+                if len(waiting) > 1:
+                    bar.update(waiting.popleft().result())
+            for future in waiting:
+                bar.update(future.result())
+        done = finished(index)
+    reasons = {line.row: line.reason for line in done.values() if line.reason}
+    return {
+        "rows": total,
+        "written": len(done) - len(reasons),
+        "refused": len(reasons),
+        "twins": sum(line.files for line in done.values()),
+        "reasons": reasons,
+        "done_before": before,
+        "index": str(index),
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
+
+
+def tell(done: dict[str, Any], say: Callable[[str], None], as_json: bool) -> None:
+    """What `run` did, for a reader, or as JSON on standard output."""
+    if as_json:
+        print(json.dumps(done, indent=2))
+        return
+    say(f"{done['written']} of {done['rows']} rows answered, {done['twins']} twins, {done['seconds']:.1f} s; {done['index']} lists them")
+    for row, reason in list(done["reasons"].items())[:TOLD]:
+        say(f"row {row} refused: {reason}")
+    if done["refused"] > TOLD:
+        say(f"and {done['refused'] - TOLD} more: see the index")
+    say(NOTICE)
+
+
+def begun(path: Path, table: Path, default: Asked, options: Options, given: Given, model: ECGTwin) -> None:
+    """Write what this run is made with; ValueError where the folder's run was made with something else."""
+    own = {
+        "table": {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()},
+        "model": {"weights_sha256": model.parts.weights_hash, "text_encoder": model.table.fingerprint},
+        "options": {k: v for k, v in asdict(options).items() if k not in ("n", "seed")},
+        "default": {"wish": asdict(default.wish), "n": default.n, "seed": default.seed, "records": asdict(given)},
+    }
+    own = json.loads(json.dumps(own, default=str))
+    if path.exists():
+        was = json.loads(path.read_text(encoding="utf-8"))
+        other = [name for name in own if was.get(name) != own[name]]
+        if other:
+            raise ValueError(f"{path.parent} holds a run with another {other[0]}: give another folder as --output, or the same {other[0]}")
+        return
+    versions = {p: version(p) for p in ("ecgtwin", "torch", "numpy")} | {"python": platform.python_version()}
+    write_text(path, json.dumps({"notice": NOTICE, "versions": versions, "device": str(model.device)} | own, indent=2) + "\n")
+
+
+def sweep(output: Path) -> None:
+    """Take away what a killed run had half written."""
+    for path in (*output.glob(".*.part*"), *output.glob("[0-9]*/.*part*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def finished(index: Path) -> dict[int, Line]:
+    """Lines of an index by row; a half-written last one is cut off, a missing index begun."""
+    if not index.exists():
+        write_text(index, line_of(INDEX))
+    with index.open("rb+") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+    lines = csv.DictReader(io.StringIO(data[:whole].decode("utf-8")))
+    found = (Line(int(x["row"]), len(x["files"].split("|")) if x["files"] else 0, x["reason"]) for x in lines)
+    return {line.row: line for line in found}
+
+
+def groups(rows: Iterable[Row], size: int, n: int) -> Iterator[list[Row]]:
+    """Rows whose twins (n where a row does not say) fill a batch of `size`, or one row with more."""
+    group, twins = [], 0
+    for row in rows:
+        wanted = row.size if row.cells["n"] else n
+        if group and (twins + wanted > size or len(group) == size):
+            yield group
+            group, twins = [], 0
+        group.append(row)
+        twins += wanted
+    if group:
+        yield group
+
+
+def ahead(todo: Iterable[list[Row]], submit: Callable[[Row], Future]) -> Iterator[tuple[list[Row], list[Future]]]:
+    """Each group with its references, while those of the next are being read."""
+    waiting = None
+    for group in todo:
+        loaded = [submit(row) for row in group]
+        if waiting is not None:
+            yield waiting
+        waiting = group, loaded
+    if waiting is not None:
+        yield waiting
+
+
+def reference_of(folder: Path, default: Asked, given: Given, model: ECGTwin) -> Callable[[Row], Read]:
+    """Reads a row's reference; the result raises what is wrong with it."""
+    c = model.config.signal
+
+    def load(row: Row) -> Read:
+        wanted = asked(row, folder, default)
+        if not 1 <= wanted.n <= MOST:
+            raise ValueError(f"n {wanted.n}: expected 1 to {MOST} twins in one row")
+        check_seed(wanted.seed, wanted.n)
+        return Read(wanted, prepare(read(wanted.record, given), seconds=c.samples / c.rate, leads=LEADS, start=wanted.wish.start))
+
+    return load
+
+
+def answers(model: ECGTwin, group: list[Row], loaded: list[Future], options: Options) -> list[Answer]:
+    """The twins of a group of rows, in one batch (a row alone may fill several)."""
+    found, requests, drawn = [], [], []
+    for row, future in zip(group, loaded, strict=True):
+        try:
+            wanted, used = future.result()
+            now, was, notes = conditions(model, used, wanted.wish)
+            own = None if was.empty else was
+            seeds = [wanted.seed + k for k in range(wanted.n)]
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", Contradiction)
+                mine = model.requests(used, now, seeds, reference_condition=own)
+            model.conditions([request.condition for request in mine[:1]])
+            notes += [*used.notes, *(str(one.message) for one in told if issubclass(one.category, Contradiction))]
+            state = model.wanted(used, now, own)[0]
+        except Exception as error:  # whatever a file holds: it is the row that is refused, and the reason is kept
+            known = isinstance(error, ValueError | OSError | TypeError | FloatingPointError)
+            found.append(Answer(row, [], [], str(error) if known and str(error) else f"{type(error).__name__}: {error}"))
+            continue
+        requests += mine
+        drawn += [(state, used, f"seed {seed}") for seed in seeds]
+        found.append(Answer(row, [], [*dict.fromkeys(notes)]))
+    if not requests:
+        return found
+    scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale}
+    signals = model.sample_in_parts(requests, steps=options.steps, **scales)
+    made = (model.as_ecg(x, *of) for x, of in zip(signals, drawn, strict=True))
+    sizes = iter([future.result().asked.n for future, answer in zip(loaded, found, strict=True) if not answer.reason])
+    return [a if a.reason else a._replace(twins=[next(made) for _ in range(next(sizes))]) for a in found]
+
+
+def keep(output: Path, index: Path, found: list[Answer], format: str) -> int:
+    """Write the files of answers, and for each answer its line of the index; returns how many."""
+    with index.open("ab", buffering=0) as file:
+        for row, twins, notes, reason in found:
+            folder = output / f"{row.number // 1000:04d}"
+            files = [folder / f"{row.number:06d}_{k:03d}{SUFFIX[format]}" for k in range(len(twins))]
+            for path, twin in zip(files, twins, strict=True):
+                twin.write(path, format=format)
+            rates = (twin.heart_rate() for twin in twins)
+            measured = "|".join("" if rate is None else f"{rate:.1f}" for rate in rates)
+            names = "|".join(path.relative_to(output).as_posix() for path in files)
+            status = "refused" if reason else "written"
+            cells = (row.number, *(row.cells[name] for name in COLUMNS), status, names, measured, "; ".join(notes), reason)
+            file.write(line_of(cells).encode())
+        os.fsync(file.fileno())
+    return len(found)
+
+
+def line_of(cells: Iterable[Any]) -> str:
+    """Cells as one line of a CSV table."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([" ".join(str(cell).split()) for cell in cells])
+    return text.getvalue()
