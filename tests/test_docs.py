@@ -73,7 +73,7 @@ def test_a_command_of_the_docs_is_one(page, line):
 
 def test_the_test_sees_what_is_wrong():
     command = typer.main.get_command(app)
-    for wrong in (["generate", "R", "--colour", "red"], ["generat", "R"], ["generate"], ["generate", "A", "B"]):
+    for wrong in (["generate", "R", "--colour", "red"], ["generat", "R"], ["statements", "A"], ["generate", "A", "B"]):
         with pytest.raises(UsageError):
             parse(command, wrong)
     assert len(commands()) > 20
