@@ -24,7 +24,8 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.dry_run import flops
 from ecgtwin.train.loop import Training, fit
 from ecgtwin.train.stage import Stage
-from ecgtwin.training.base import BaseStage, Contrasted
+from ecgtwin.training.base import Contrasted
+from ecgtwin.training.beat_stage import base_stage
 from ecgtwin.training.denoiser import DenoiserStage
 from ecgtwin.training.held_out import thinned
 from ecgtwin.training.vae import VAEStage
@@ -120,7 +121,7 @@ def main(
             vae, base = untrained(settings, table, folder)
             for name, stage in (
                 ("vae", lambda: VAEStage(settings, recordings, accelerator)),
-                ("base", lambda: BaseStage.of(settings, few, vae, table, folder, accelerator)),
+                ("base", lambda: base_stage(settings, few, vae, table, folder, accelerator)),
                 ("denoiser", lambda: DenoiserStage.of(settings, few, vae, base, table, folder, accelerator)),
             ):
                 say(name)

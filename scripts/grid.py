@@ -87,7 +87,8 @@ def image(
         chosen = solvers(sampler)
         from ecgtwin.cli.image import read_pictures
         from ecgtwin.image.config import DataConfig
-        from ecgtwin.image.evaluate import distances, generate_like, train_judge
+        from ecgtwin.image.evaluation import distances, generate_like
+        from ecgtwin.image.judge import train_judge
         from ecgtwin.image.pipeline import ImagePipeline
         from ecgtwin.train.strict import parse
 

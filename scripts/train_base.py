@@ -13,7 +13,7 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.dry_run import dry_run
 from ecgtwin.train.loop import Training, fit
 from ecgtwin.train.run import Run
-from ecgtwin.training.base import BaseStage
+from ecgtwin.training.beat_stage import base_stage
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,7 +37,7 @@ def main(
         settings = o.settings_of(config, set_, ("base",), seed)
         run, accelerator = Run(output, resume or dry), accelerator_of(cpu)
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
-        stage = BaseStage.of(settings, recordings, vae, table, output, accelerator, start)
+        stage = base_stage(settings, recordings, vae, table, output, accelerator, start)
         training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
         if dry:
             return o.needed(dry_run(training, stage), as_json)

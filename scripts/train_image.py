@@ -1,7 +1,7 @@
 """Train an image model: auto-encoder (for latent models), denoiser, refiner (where the configuration has one).
 
-python scripts/train_image.py --config configs/image_unet.yaml --data digits --output runs/digits_unet [--resume] [--cpu]
-The same as `ecgtwin image train`; the stages are in `ecgtwin.image.train`.
+python scripts/train_image.py --config unet --data digits --output runs/digits_unet [--resume] [--cpu]
+The same as `ecgtwin image train`; the stages are in `ecgtwin.image.training`.
 """
 
 import typer

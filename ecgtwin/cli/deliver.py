@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -133,7 +133,7 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
             twins = model.generate(used, now, reference_condition=own, n=n, seed=options.seed, progress=True, **scales)
             return twins, model.wanted(used, now, own)[0]
         before, after = model.change(used, now, options.seed, reference_condition=own)
-        if options.n > 1 and after.beats is before.beats:
+        if options.n > 1 and (after.beats is before.beats or not model.config.denoiser.draft):
             raise ValueError(f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are alike; leave -n out")
         keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
         return [model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)], after.condition
@@ -155,6 +155,15 @@ def far_off(name: str, asked: float | None, measured: float | None) -> str | Non
         return None
     found = "cannot be measured" if measured is None else f"is {measured:.0f}/min"
     return f"{name}: the heart rate {found}, asked for were {asked:.0f}/min"
+
+
+def title(wanted: Condition, measured: float | None) -> str:
+    """The asked heart rate beside the measured one, then the rest of what was asked for: a long title is cut at its end."""
+    rest = str(replace(wanted, heart_rate=None))
+    if wanted.heart_rate is None:
+        return f"asked for: {rest}"
+    found = "not measurable" if measured is None else f"{measured:.0f}/min measured"
+    return f"{wanted.heart_rate:.0f}/min asked for, {found}  ·  {rest}"
 
 
 def run(
@@ -184,7 +193,7 @@ def run(
     notes = [*dict.fromkeys((*notes, *used.notes))]
     tuned = model.config.sampling
     scales = {
-        "guidance": tuned.guidance if options.guidance is None else options.guidance,
+        "guidance": tuned.guidance if options.guidance is None and not options.keep else options.guidance,  # None: see `counterfactual`
         "base_guidance": tuned.base_guidance if options.base_guidance is None else options.base_guidance,
     }
     begin = time.perf_counter()
@@ -238,8 +247,7 @@ def run(
     try:
         for name, twin, rate in zip(names, twins, measured, strict=True):
             twin.write(part / (name + SUFFIX[options.format]), format=options.format)
-            found = "" if asked is None or rate is None else f"  ·  measured {rate:.0f}/min"
-            plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=f"asked for: {wanted}{found}")
+            plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=title(wanted, rate))
         (part / "twins.json").write_text(text + "\n")
         if options.html:
             facts = {"model": model.parts.weights_hash, **sidecar["versions"], **sidecar["options"]}

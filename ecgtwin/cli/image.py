@@ -46,7 +46,7 @@ def solver_of(name: Sampler) -> Any:
 
 
 def read_pictures(data: str, model: Any, settings: Any) -> Any:
-    from ..image.pictures import read_digits, read_folder
+    from ..image.dataset import read_digits, read_folder
 
     if data == "digits":
         return read_digits(model.picture, settings)
@@ -57,9 +57,10 @@ def read_pictures(data: str, model: Any, settings: Any) -> Any:
 def train(
     output: Annotated[Path, typer.Option(help="folder for checkpoints, losses and the finished model")],
     data: Data = "digits",
-    config: Annotated[Path, typer.Option(help="YAML file")] = Path("configs/image_unet.yaml"),
+    config: Annotated[str, typer.Option(help="unet, dit, latent or refiner (inside the package), or a YAML file")] = "unet",
     set_: Annotated[list[str] | None, typer.Option("--set", help="override, section.key=value")] = None,
-    resume: Annotated[bool, typer.Option(help="go on from the last checkpoints in OUTPUT")] = False,
+    resume: Annotated[bool, typer.Option(help="go on from the last checkpoints in OUTPUT, also with more steps")] = False,
+    start: Annotated[Path | None, typer.Option(help="model folder to begin from in place of chance (fine-tuning)")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
 ) -> None:
     """Train every stage that CONFIG names, and write the model to OUTPUT/model."""
@@ -70,11 +71,11 @@ def train(
 
         accelerator = accelerator_of(cpu)
         from ..image.config import read_config
-        from ..image.train import train as fit_all
+        from ..image.training import train as fit_all
 
         settings = read_config(config, set_)
         pictures = read_pictures(data, settings.model, settings.data)
-        pipeline = fit_all(settings, pictures, output, resume=resume, accelerator=accelerator)
+        pipeline = fit_all(settings, pictures, output, resume=resume, start=start, accelerator=accelerator)
         if not accelerator.is_main_process:
             return
         for name, facts in pipeline.parts.facts["stages"].items():
@@ -179,8 +180,8 @@ def evaluate(
         accelerator = accelerator_of(pipeline.device.type == "cpu")
         from ..atomic import write_text
         from ..image.config import DataConfig
-        from ..image.evaluate import Clip
-        from ..image.evaluate import evaluate as measure
+        from ..image.evaluation import evaluate as measure
+        from ..image.judge import Clip
         from ..train.strict import parse
 
         settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))

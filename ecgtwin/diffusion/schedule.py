@@ -99,6 +99,14 @@ class Schedule:
         angle = (1 - part) * self._angle[low + 1] + part * self._angle[low + 2]
         return Level(float(i), math.cos(angle), math.sin(angle))
 
+    def draw(self, n: int, generator: torch.Generator, part: float = 1.0) -> Tensor:
+        """Random indices (n,) for training, of the cleanest `part` of the levels."""
+        return torch.randint(max(1, round(part * self.length)), (n,), generator=generator)
+
+    def even(self, n: int, part: float = 1.0) -> Tensor:
+        """Indices (n,) evenly over the same levels, for validation."""
+        return ((torch.arange(n) + 0.5) / n * part * self.length).long()
+
     def level_at(self, logsnr: float) -> Level:
         """The level whose log(alpha²/sigma²) is `logsnr`, with the fractional index that belongs to it."""
         _not_nan(logsnr)
@@ -166,6 +174,14 @@ class Flow:
         sigma = self.shift * u / (1 + (self.shift - 1) * u)
         return Level(float(i), 1 - sigma, sigma)
 
+    def draw(self, n: int, generator: torch.Generator, part: float = 1.0) -> Tensor:
+        """Random indices (n,) for training, fractional, of the cleanest `part` of the path."""
+        return torch.rand(n, generator=generator) * part * self.length
+
+    def even(self, n: int, part: float = 1.0) -> Tensor:
+        """Indices (n,) evenly over the same part, for validation."""
+        return (torch.arange(n) + 0.5) / n * part * self.length
+
     def level_at(self, logsnr: float) -> Level:
         """The level whose log(alpha²/sigma²) is `logsnr`: sigma = 1 / (1 + exp(logsnr / 2))."""
         _not_nan(logsnr)
@@ -223,6 +239,22 @@ def sigmoid(
         return (logistic[-1] - logistic) / (logistic[-1] - logistic[0])
 
     return from_curve(curve, length, max_beta)
+
+
+def of_kind(
+    kind: str, length: int, *, first: float | None = None, last: float | None = None, zero_terminal: bool = False
+) -> "Schedule | Flow":
+    """The schedule of this name: linear, scaled_linear, cosine, sigmoid or flow. ValueError: there is none of that name.
+
+    first, last: betas of the linear ones, their own unless given. zero_terminal: see `zero_terminal_snr`.
+    """
+    if kind == "flow":
+        return Flow(length)
+    if kind not in (kinds := {"linear": linear, "scaled_linear": scaled_linear, "cosine": cosine, "sigmoid": sigmoid}):
+        raise ValueError(f"schedule {kind!r}: give one of {', '.join(kinds)} or flow")
+    betas = {"first": first, "last": last} if "linear" in kind else {}
+    schedule = kinds[kind](length, **{name: beta for name, beta in betas.items() if beta is not None})
+    return zero_terminal_snr(schedule) if zero_terminal else schedule
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:

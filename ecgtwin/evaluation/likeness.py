@@ -96,7 +96,7 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
     return [
         averaged("distance to the real later ECG", "uV", "less", "Median beats, 8 leads.", far, task.patients),
         averaged(
-            "the same, where much changed",
+            "distance to it, where much changed",
             "uV",
             "less",
             "The half of the pairs in which reference and truth are farthest apart.",
@@ -112,7 +112,7 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             task.patients,
         ),
         averaged(
-            "the same, where much changed",
+            "nearer than a copy, where much changed",
             "share",
             "more",
             "The same half.",

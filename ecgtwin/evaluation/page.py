@@ -18,7 +18,8 @@ HEADLINE = (
     "copied",
     "null test: distance to the reference",
     "distance to the real later ECG",
-    "the same, where much changed",
+    "distance to it, where much changed",
+    "nearer than a copy, where much changed",
     "cycle test",
     "minimality: QRS moved by the heart rate",
 )
@@ -254,7 +255,7 @@ def flat(tree: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
 def number(value: float | None) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int) or abs(value) >= 1000:
+    if isinstance(value, int) or abs(value) >= 1000 or abs(value) < 1e-9:
         return f"{value:.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..train.diffusion import DiffusionConfig
 from ..train.plan import Fraction, Plan, Positive
 from ..train.strict import Strict, parse, read_yaml
 
@@ -90,16 +91,6 @@ class RefinerConfig(Strict):
     denoiser: Backbone
 
 
-class DiffusionConfig(Strict):
-    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"] = "cosine"
-    steps: Positive = 1000
-    zero_terminal: bool = False
-    """Move the last level to pure noise (arXiv 2305.08891); needs prediction v, x0 or flow."""
-    prediction: Literal["eps", "v", "x0", "flow"] = "v"
-    min_snr: float | None = None
-    """gamma of the min-SNR weights (arXiv 2303.09556); null: every prediction counts as it comes."""
-
-
 class ModelConfig(Strict):
     """Everything that decides the networks' shapes and what their numbers mean. Stored with the weights."""
 
@@ -115,9 +106,9 @@ class DataConfig(Strict):
     zoom: Annotated[float, Field(ge=1.0)] = 1.0
     """The shorter side is scaled to zoom x size, then a random size x size corner is cut out."""
     shrunk: Fraction = 0.0
-    """Share of training draws that are first shrunk to half, so that the model learns what original size means."""
+    """Fraction of training draws that are first shrunk to half, so that the model learns what original size means."""
     held: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """Share of the pictures that training never sees: for validation and evaluation."""
+    """Fraction of the pictures that training never sees: for validation and evaluation."""
 
 
 class TrainConfig(Plan):
@@ -139,8 +130,16 @@ class Config(Strict):
     train: Stages
 
 
+CONFIGS = Path(__file__).parent / "configs"
+
+
 def read_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read YAML, apply `section.key=value` overrides, and check that each stage the model needs has its training."""
+    """Read YAML, apply `section.key=value` overrides, and check that each stage the model needs has its training.
+
+    path: a file, or the name of one inside the package: unet, dit, latent, refiner.
+    """
+    if (CONFIGS / f"{path}.yaml").is_file():
+        path = CONFIGS / f"{path}.yaml"
     config = parse(Config, read_yaml(path, overrides), str(path))
     for name, needed in (("vae", config.model.codec.kind == "vae"), ("refiner", config.model.refiner is not None)):
         if needed and getattr(config.train, name) is None:

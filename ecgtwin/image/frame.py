@@ -1,12 +1,13 @@
 """Does a model do what its frame says? Original size and crop corner, asked of generated and of real pictures alike."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ..diffusion.solvers import Solver
-from .pictures import Pictures, as_pixels, crop
+from .dataset import Pictures, as_pixels, crop
 from .pipeline import ImagePipeline, Request
 
 
@@ -25,15 +26,15 @@ def frame_response(
 
     down, right: how many pixels the content moves when the crop corner goes from the far end to the near one.
     roughness: of half the original size over that of the whole; below 1 where small originals look blurred.
-    pictures: of one size, their captions are used; `most` of them at most.
+    pictures: their captions are used; of several sizes, those of the commonest alone, and `most` of them at most.
     """
-    if len({tuple(x.shape) for x in pictures.images}) > 1:
-        raise ValueError("the response to the frame is measured on pictures of one size")
-    pictures = pictures.select(range(min(most, len(pictures))))
-    height, width, top, left = pipeline.parts.frame
+    shapes = [tuple(x.shape) for x in pictures.images]
+    common = Counter(shapes).most_common(1)[0][0]
+    pictures = pictures.select([k for k, shape in enumerate(shapes) if shape == common][:most])
+    height, width, top, left = pictures.typical()
     far = [n - pictures.size for n in pictures.images[0].shape[1:]]
 
-    def made(size: tuple[float, float] | None = None, corner: tuple[float, float] | None = None) -> Tensor:
+    def made(size: tuple[float, float] = (height, width), corner: tuple[float, float] = (top, left)) -> Tensor:
         requests = [Request(caption, seed + k, size, corner) for k, caption in enumerate(pictures.captions)]
         return pipeline.sample(requests, steps=steps, guidance=guidance, solver=solver, refine=refine).cpu()
 
@@ -41,7 +42,7 @@ def frame_response(
         images = pictures.shrunk if shrunk else pictures.images
         return as_pixels(torch.stack([crop(x, corner, pictures.size) for x in images]))
 
-    found: dict[str, float] = {}
+    found: dict[str, float] = {"pictures": len(pictures)}
     for axis, name in ((0, "down"), (1, "right")):
         if far[axis]:
             ends = [(0, left), (far[0], left)] if axis == 0 else [(top, 0), (top, far[1])]

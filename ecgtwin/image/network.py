@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..nets import tokens
 from ..nets.dit import DiT, Keys, pooled, position_table
 from ..nets.layers import mlp, sinusoid
 from ..nets.unet import UNet
@@ -50,16 +51,13 @@ class Caption(nn.Module):
             self.positions = nn.Parameter(position_table(length, width))
         else:
             self.read, self.positions = nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width)), None
-        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.null = tokens.null(width)
 
     def forward(self, c: Conditions) -> tuple[Tensor, Tensor]:
         h = self.read(c.values)  # (B, K, D)
         if self.positions is not None:
             h = h + self.positions[: h.shape[1]]
-        keep = c.keep[:, None]
-        first = torch.zeros_like(c.mask)
-        first[:, 0] = True
-        return torch.where(keep[..., None], h, self.null.to(h.dtype)), torch.where(keep, c.mask, first)
+        return tokens.without(h, c.mask, c.keep, self.null)
 
 
 class ImageNetwork(nn.Module):
@@ -76,10 +74,10 @@ class ImageNetwork(nn.Module):
         self.summary = nn.Linear(width, width)
 
     def prepare(self, c: Conditions) -> Prepared:
-        tokens, mask = self.caption(c)
-        codes = sinusoid(c.frame.flatten(), CODE).view(len(tokens), -1).to(tokens.dtype)  # (B, 4 CODE)
-        vector = self.frame(codes) + self.summary(pooled(tokens, mask))
-        return Prepared(vector, self.backbone.keys(tokens), mask)
+        caption, mask = self.caption(c)
+        codes = sinusoid(c.frame.flatten(), CODE).view(len(caption), -1).to(caption.dtype)  # (B, 4 CODE)
+        vector = self.frame(codes) + self.summary(pooled(caption, mask))
+        return Prepared(vector, self.backbone.keys(caption), mask)
 
     def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)

@@ -17,8 +17,8 @@ from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Flow, Schedule
 from ..diffusion.solvers import DpmPP, Solver
 from ..train.device import pick_device
-from . import files
-from .files import Parts
+from . import model
+from .model import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
 
@@ -43,7 +43,7 @@ class ImagePipeline:
         for module in parts.modules().values():
             module.eval().requires_grad_(False).to(self.device)
         self.text, self.codec, self.network, self.refiner = parts.text, parts.codec, parts.network, parts.refiner
-        self.schedule = files.build_schedule(parts.config)
+        self.schedule = model.build_schedule(parts.config)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "auto") -> "ImagePipeline":
@@ -51,14 +51,20 @@ class ImagePipeline:
 
         device: "auto" (CUDA, else Apple's MPS, else the CPU) or a torch device.
         """
-        return cls(files.load(Path(path)), pick_device(device))
+        return cls(model.load(Path(path)), pick_device(device))
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Write configuration, weights (safetensors) and text model into the folder `path`: the exact inverse."""
-        return files.save(self.parts, Path(path))
+        return model.save(self.parts, Path(path))
 
     def conditions(self, requests: Sequence[Request]) -> Conditions:
-        """Requests as tensors; ValueError for a caption that the text model cannot take."""
+        """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive and finite, a
+        corner that is negative, and where there is no request."""
+        if not requests:
+            raise ValueError("no requests: give one caption or more")
+        for r in requests:
+            if not all(0 < n < math.inf for n in r.size or (1,)) or not all(0 <= n < math.inf for n in r.crop or (0,)):
+                raise ValueError(f"size {r.size}, crop {r.crop}: give finite pixels, the size above 0 and the crop not below 0")
         values, mask = self.text.encode([r.caption for r in requests])
         usual = self.parts.frame
         frame = torch.tensor([[*(r.size or usual[:2]), *(r.crop or usual[2:])] for r in requests], dtype=torch.float32)
@@ -128,15 +134,17 @@ class ImagePipeline:
         compared on the same noise. solver: any of `ecgtwin.diffusion.solvers`, DPM-Solver++ 2M unless told otherwise.
         size, crop: as in `Request`. batch: how many are made at once.
         """
-        if n < 1:
-            raise ValueError(f"n {n}: expected 1 or more images of each caption")
+        if n < 1 or batch < 1:
+            raise ValueError(f"n {n}, batch {batch}: expected 1 or more images of each caption, and 1 or more at once")
         captions = [captions] if isinstance(captions, str) else list(captions)
+        if not captions:
+            raise ValueError("no captions: give one or more")
         requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
         made = [
             self.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress)
             for i in range(0, len(requests), batch)
         ]
-        return as_images(torch.cat(made)) if made else []
+        return as_images(torch.cat(made))
 
 
 def handover(schedule: Schedule | Flow, share: float) -> float:

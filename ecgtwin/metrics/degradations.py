@@ -4,6 +4,7 @@ From least to worst: nothing, a round trip through 100 Hz, noise of 0.05 mV, a b
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
@@ -15,7 +16,7 @@ Degradation = Callable[[np.ndarray, float], np.ndarray]
 
 def through_100_hz(x: np.ndarray, rate: float) -> np.ndarray:
     """Resampled to 100 Hz and back; signals (N, leads, samples) at `rate`, a multiple of 0.1 Hz."""
-    a, b = 1000, round(rate * 10)
+    a, b = Fraction(1000, round(rate * 10)).as_integer_ratio()
     out = [resample(resample(one, a, b), b, a)[:, : x.shape[-1]] for one in x]
     return np.stack([np.pad(o, ((0, 0), (0, x.shape[-1] - o.shape[1])), mode="edge") for o in out])
 

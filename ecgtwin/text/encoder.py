@@ -61,17 +61,7 @@ class SentenceTransformerEncoder:
         name: str | None = None,
     ):
         folder = model_folder(path_or_name, offline=offline)
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ImportError(MISSING.format("sentence-transformers")) from error
-        self._model = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        ).eval()
+        self._model = sentence_transformer(folder)
         full = len(self._model.encode(["sinus rhythm"], show_progress_bar=False)[0])
         self.width = checked_width(matryoshka or full, full)
         self.name = name or folder_name(path_or_name)
@@ -113,9 +103,7 @@ class NomicEncoder:
             dtype=torch.float32,
             output_loading_info=True,
         )
-        absent = sorted(report["missing_keys"])
-        if absent:
-            raise ValueError(f"{folder} lacks weights of a NomicBert, among them {absent[:3]}: the model is incomplete")
+        check_weights(folder, "NomicBert", report)
         self._model.eval()
         self.width = checked_width(width, self._model.config.hidden_size)
         self.name = name or folder_name(path)
@@ -177,6 +165,23 @@ class CachedEncoder:
 
 
 MISSING = '{} is not installed: embedding new statements needs it; in a clone of ecgtwin run pip install ".[text]"'
+
+
+def sentence_transformer(folder: Path):
+    """A model that sentence-transformers reads, on the CPU; nothing is fetched and no code of the model's author runs."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(MISSING.format("sentence-transformers")) from error
+    safe = {"use_safetensors": True}
+    return SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=safe).eval()
+
+
+def check_weights(folder: Path, kind: str, report: dict) -> None:
+    """ValueError where a checkpoint lacks weights, which the library would replace by random ones."""
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise ValueError(f"{folder} lacks weights of a {kind}, among them {absent[:3]}: it is incomplete or another kind")
 
 
 def model_folder(path_or_name: str | Path, *, offline: bool = True) -> Path:

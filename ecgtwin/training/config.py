@@ -49,11 +49,14 @@ class Pairing(Strict):
     """Two views of one recording: other beats, another heart rate, other electrodes, other noise."""
     simulated: Fraction = 0.0
     """Two ECGs of a simulated person in two states."""
+    constructed: Fraction = 0.0
+    """A beat of a patient constructed in another state, and another beat of that patient: for a base extractor that sees beats."""
 
     @model_validator(mode="after")
     def whole(self):
-        if abs(self.real + self.same + self.simulated - 1) > 1e-6:
-            raise ValueError(f"fractions real {self.real:g}, same {self.same:g}, simulated {self.simulated:g}: expected a sum of 1")
+        fractions = self.model_dump()
+        if abs(sum(fractions.values()) - 1) > 1e-6:
+            raise ValueError(f"fractions {', '.join(f'{name} {value:g}' for name, value in fractions.items())}: expected a sum of 1")
         return self
 
 
@@ -87,6 +90,17 @@ class BaseTraining(Plan):
     drop_field: Fraction = 0.1
     """Probability for heart rate, age, sex and the statements, each apart, to be left out: users do not know them all."""
     pairs: Pairing = Pairing()
+    grouped: Fraction = 0.0
+    """Fraction of a batch in groups of people of one statement, sex and age, which then do not help to tell them apart. This and what
+    follows: for an extractor that sees beats."""
+    group: Positive = 16
+    """People in such a group, at most."""
+    spread: Fraction = 0.0
+    """How much of the differences between two ECGs of other patients is added to a beat, 1 = as much as there is."""
+    whiten: bool = False
+    """Whether the output layer is set at the end so that directions in which one person varies count less."""
+    erase: bool = False
+    """Whether it is set so that no straight line tells statements, sex and age of training ECGs."""
 
 
 class DenoiserTraining(Plan):
@@ -162,12 +176,24 @@ class DraftsConfig(Strict):
     seed: int = 0
 
 
+class BeatConfig(Strict):
+    """How many canonical beats of each recording are made for a base extractor that sees beats."""
+
+    views: int = Field(9, ge=3)
+    """Of the recording's first half, its second half, all of it, with other electrodes."""
+    constructed: int = Field(6, ge=0)
+    """Of its person in other states of the heart, with other electrodes."""
+    electrodes: ElectrodesConfig = ElectrodesConfig(angle=9.0, shift=0.33, gain=0.15)
+    seed: int = 0
+
+
 class Stages(Strict):
     vae: VAETraining
     base: BaseTraining
     denoiser: DenoiserTraining
     bank: BankConfig = BankConfig()
     drafts: DraftsConfig = DraftsConfig()
+    beats: BeatConfig = BeatConfig()
 
 
 class Config(Strict):
@@ -176,13 +202,31 @@ class Config(Strict):
     model: ModelConfig
     train: Stages
 
+    @model_validator(mode="after")
+    def fitting(self):
+        base, stage = self.model.base, self.train.base
+        asked = [name for name in ("grouped", "spread", "whiten", "erase") if getattr(stage, name)]
+        asked += ["pairs.constructed"] if stage.pairs.constructed else []
+        if base.sees != "beat" and asked:
+            raise ValueError(f"train.base.{asked[0]} is for an extractor that sees beats: set model.base.sees to beat, or leave it out")
+        if base.sees == "beat" and stage.pairs.simulated:
+            raise ValueError("train.base.pairs.simulated: an extractor that sees beats learns from constructed pairs, set it to 0")
+        if (stage.whiten or stage.erase) and base.base == base.width:
+            raise ValueError(f"whiten and erase set the output layer, which base {base.base} = width {base.width} goes without")
+        if self.train.denoiser.pairs.constructed:
+            raise ValueError("train.denoiser.pairs.constructed: constructed pairs are those of the base extractor, set it to 0")
+        return self
+
     def inputs(self, stage: str, **more: str) -> dict[str, str]:
         """What decides a stage's result: its settings, and what else is given, such as the data's digest."""
         plan: Plan = getattr(self.train, stage)
         settings = {"model": self.model.model_dump_json(exclude={"sampling"}), "train": plan.model_dump_json(exclude=FREE)}
+        if stage == "vae":
+            return settings | more
         drafts = stage == "denoiser" and self.model.denoiser.draft
         banks = {"drafts": self.train.drafts.model_dump_json()} if drafts else {"bank": self.train.bank.model_dump_json()}
-        return settings | ({} if stage == "vae" else banks) | more
+        banks |= {"beats": self.train.beats.model_dump_json()} if self.model.base.sees == "beat" else {}
+        return settings | banks | more
 
 
 def read_config(path: str | Path, overrides: list[str] | None = None) -> Config:

@@ -25,6 +25,7 @@ from ..twin.condition import Conditions
 from ..twin.model import build_denoiser, build_schedule
 from ..twin.rhythm import beat_track
 from . import pictures
+from .beat_views import OwnBeats, beat_views
 from .condition_table import ConditionTable, Drop, rarity
 from .config import Config
 from .drafts import DraftPairer, Drafts, drafts_of
@@ -71,9 +72,10 @@ class DenoiserStage:
 
     def __init__(
         self, settings: Config, recordings: Recordings, bank: Bank | Drafts, vae: Codec, base: BaseExtractor, table: StatementTable,
-        device: torch.device, start: Path | None = None,
+        device: torch.device, start: Path | None = None, beats: OwnBeats | None = None,
     ):  # fmt: skip
-        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning."""
+        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where the extractor sees those."""
+        self.beats = beats
         model = settings.model
         self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
         keys = {"vae": fingerprint(vae.state_dict()), "base": fingerprint(base.state_dict())}
@@ -106,10 +108,16 @@ class DenoiserStage:
         codec, key = load_vae(vae)
         extractor, _ = load_base(base, table, key)
         if settings.model.denoiser.draft:
+            if settings.model.base.sees == "beat":
+                raise ValueError('model.base.sees is "beat": with model.denoiser.draft true expected "recording"')
             drafts = drafts_of(settings, recordings, codec, key, bank_of(vae, output).with_name("drafts"), accelerator)
             return DenoiserStage(settings, recordings, drafts, codec, extractor, table, accelerator.device, start)
         bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
-        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start)
+        beats = None
+        if settings.model.base.sees == "beat":
+            folder = bank_of(vae, output, "beats")
+            beats = OwnBeats(beat_views(settings, recordings, codec, key, folder, accelerator), settings.train.beats.views)
+        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start, beats)
 
     def pairer_of(self, split: str, weight: Tensor | None = None) -> Pairer | DraftPairer:
         """What draws the pairs of a split. weight: of recordings, or of strips; None: whatever kinds the split has, for validation."""
@@ -168,6 +176,9 @@ class DenoiserStage:
         own = self.views.conditions(batch.reference, batch.view)
         own = own._replace(keep_condition=own.keep_condition & batch.own)
         wanted = batch.drop.apply(self.targets.conditions(batch.target, batch.kind))
+        if self.beats is not None:
+            beat, there = self.beats.view(batch.reference, batch.view)
+            latents, wanted = (latents[0], beat), wanted._replace(keep_base=wanted.keep_base & there)
         return batch._replace(latents=latents, conditions=(wanted, own))
 
     def load_drafts(self, bank: Drafts, batch: Twins) -> Twins:

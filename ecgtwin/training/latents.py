@@ -4,7 +4,8 @@ A *target* is the recording itself or the same beats at another heart rate; a *v
 electrodes and noise, from the first or the second half of the recording only or from all of it. Two views of one
 recording therefore share no beat, no noise and no electrode position: what they share is the heart.
 
-A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy, heart_rate.npy.
+A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy, about.npy (one
+number of each latent: its heart rate).
 It is filled shard by shard; after an interruption the shards that are done are kept.
 """
 
@@ -12,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +30,6 @@ from ..ecg.store.prepare import cores
 from ..ecg.store.recordings import Recordings
 from ..train.batch import stream
 from ..twin.codec import Codec
-from . import latents as bank
 from .augment import Electrodes, disturb
 from .config import BankConfig, Config, HeartRateConfig
 from .weights import digest
@@ -38,14 +39,16 @@ if TYPE_CHECKING:
 
 SHARD = 64
 Encode = Callable[[Tensor], Tensor]
+Make = Callable[[Recordings, int], tuple[np.ndarray, np.ndarray]]
+"""The signals of the recording at a place, (K, 8, samples) int16 in uV, and a number about each, (K,). Worker processes unpickle it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """latents (N, targets + views, Z, T) float16 on disk; heart_rate (N, targets + views) beats/min, NaN where it cannot be measured."""
+    """latents (N, targets + views, Z, T) float16 on disk; about (N, targets + views): beats/min, NaN where it cannot be measured."""
 
     latents: np.ndarray
-    heart_rate: Tensor
+    about: Tensor
     targets: int
 
     @property
@@ -61,11 +64,11 @@ class Bank:
 
     @property
     def target_rates(self) -> Tensor:
-        return self.heart_rate[:, : self.targets]
+        return self.about[:, : self.targets]
 
     @property
     def view_rates(self) -> Tensor:
-        return self.heart_rate[:, self.targets :]
+        return self.about[:, self.targets :]
 
     @staticmethod
     def open(folder: Path, key: str) -> "Bank | None":
@@ -76,26 +79,25 @@ class Bank:
         facts = json.loads(path.read_text())
         if facts["key"] != key:
             return None
-        rates = torch.from_numpy(np.load(folder / "heart_rate.npy"))
+        rates = torch.from_numpy(np.load(folder / "about.npy"))
         return Bank(np.load(folder / "latents.npy", mmap_mode="r"), rates, facts["targets"])
 
 
 def fill(
-    folder: Path, key: str, recordings: Recordings, encode: Encode, config: BankConfig, shape: tuple[int, int], *,
+    folder: Path, key: str, recordings: Recordings, encode: Encode, make: Make, shape: tuple[int, int, int], *, targets: int,
     part: int = 0, parts: int = 1, workers: int = 0, ready: Callable[[], None] = lambda: None,
 ) -> Bank:
     """Make the bank, or finish one that was begun with the same key.
 
-    encode: signals (B, 8, samples) in mV -> latents (B, Z, T). shape: (Z, T). part, parts: of the processes that share the work.
-    workers: further processes that prepare signals. ready: waits until all processes are here.
+    encode: signals (B, 8, samples) in mV -> latents (B, Z, T). make: signals of one recording. shape: (K, Z, T). targets: of the K. part,
+    parts: of the processes that share the work. workers: further processes that prepare signals. ready: waits until all are here.
     """
-    kinds = config.targets + config.views
-    begin(folder, key, (len(recordings), kinds, *shape), part == 0)
+    begin(folder, key, (len(recordings), *shape), part == 0)
     ready()
     latents = np.load(folder / "latents.npy", mmap_mode="r+")
-    rates = np.load(folder / "heart_rate.npy", mmap_mode="r+")
+    rates = np.load(folder / "about.npy", mmap_mode="r+")
     starts = [s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not done_file(folder, s).exists()]
-    bar = tqdm(variants(recordings, starts, config, workers), total=len(starts), desc="views", unit="shard", disable=part > 0)
+    bar = tqdm(variants(recordings, starts, make, workers), total=len(starts), desc=folder.name, unit="shard", disable=part > 0)
     for start, signals, found in bar:
         rows = slice(start, start + len(signals))
         flat = torch.from_numpy(signals).flatten(0, 1).split(128)
@@ -107,7 +109,7 @@ def fill(
         done_file(folder, start).touch()
     ready()
     if part == 0:
-        write_text(folder / "bank.json", json.dumps({"key": key, "targets": config.targets}) + "\n")
+        write_text(folder / "bank.json", json.dumps({"key": key, "targets": targets}) + "\n")
         for path in (folder / "done").iterdir():
             path.unlink()
     ready()
@@ -130,7 +132,7 @@ def begin(folder: Path, key: str, shape: tuple[int, ...], main: bool) -> None:
     for path in done.iterdir():
         path.unlink()
     np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
-    np.lib.format.open_memmap(folder / "heart_rate.npy", "w+", np.float32, shape[:2])
+    np.lib.format.open_memmap(folder / "about.npy", "w+", np.float32, shape[:2])
     begun.write_text(key)
 
 
@@ -139,29 +141,29 @@ def done_file(folder: Path, start: int) -> Path:
 
 
 def variants(
-    recordings: Recordings, starts: list[int], config: BankConfig, workers: int
+    recordings: Recordings, starts: list[int], make: Make, workers: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """For each shard: where it starts, signals (n, K, 8, samples) int16 in uV, and heart rates (n, K)."""
+    """For each shard: where it starts, signals (n, K, 8, samples) int16 in uV, and a number about each (n, K)."""
     if workers < 1 or len(starts) < 2:
-        yield from (shard(recordings, start, config) for start in starts)
+        yield from (shard(recordings, start, make) for start in starts)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         waiting = []
         for start in starts:
-            waiting.append(pool.submit(shard, recordings, start, config))
+            waiting.append(pool.submit(shard, recordings, start, make))
             if len(waiting) > workers + 1:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
 
-def shard(recordings: Recordings, start: int, config: BankConfig) -> tuple[int, np.ndarray, np.ndarray]:
+def shard(recordings: Recordings, start: int, make: Make) -> tuple[int, np.ndarray, np.ndarray]:
     places = range(start, min(start + SHARD, len(recordings)))
-    made = [changed(recordings, place, config) for place in places]
+    made = [make(recordings, place) for place in places]
     return start, np.stack([x for x, _ in made]), np.stack([r for _, r in made])
 
 
-def changed(recordings: Recordings, place: int, config: BankConfig) -> tuple[np.ndarray, np.ndarray]:
+def changed(recordings: Recordings, place: int, *, config: BankConfig) -> tuple[np.ndarray, np.ndarray]:
     """All targets and views of one recording, (K, 8, samples) int16 in uV, and their heart rates (K,).
 
     Target 0 is the recording itself. Views come in three equal parts: first half, second half, all of the beats.
@@ -211,32 +213,39 @@ def draw_rate(generator: np.random.Generator, now: float, limits: HeartRateConfi
     return float(np.exp(generator.uniform(np.log(low), np.log(high)))) if low < high else now
 
 
-def bank_of(vae: Path, output: Path) -> Path:
+def bank_of(vae: Path, output: Path, name: str = "bank") -> Path:
     """Where latents are kept: beside the auto-encoder, for all stages; with one that came in a model, beside the run."""
-    return vae.parent / "bank" if vae.is_file() else output / "bank"
+    return (vae.parent if vae.is_file() else output) / name
 
 
 def views(
     settings: Config, recordings: Recordings, vae: Codec, vae_key: str, folder: Path, accelerator: "Accelerator"
 ) -> Bank:
     """The latents of all recordings, kept in a folder; made when they are not there, or of other recordings."""
-    config = settings.train.bank
+    config, model = settings.train.bank, settings.model
+    shape = (config.targets + config.views, model.vae.latent, model.signal.samples // vae.vae.factor)
     key = digest(vae_key, recordings.digest, config.model_dump_json())
+
+    def encode(signals: Tensor) -> Tensor:
+        with torch.autocast(signals.device.type, dtype=torch.bfloat16):
+            return vae.encode(signals)
+
+    return kept(folder, key, recordings, vae, encode, partial(changed, config=config), shape, config.targets, accelerator)
+
+
+def kept(
+    folder: Path, key: str, recordings: Recordings, vae: Codec, encode: Encode, make: Make, shape: tuple[int, int, int], targets: int,
+    accelerator: "Accelerator",
+) -> Bank:
+    """The bank in a folder, filled by all processes of a training where it is not there."""
     found = Bank.open(folder, key)
     if found is not None:
         return found
     device = accelerator.device
     vae.to(device)
-
-    @torch.no_grad()
-    def encode(signals: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            return vae.encode(signals.to(device)).float()
-
-    c = settings.model
-    shape = (c.vae.latent, c.signal.samples // vae.vae.factor)
     workers = max(1, cores() // accelerator.num_processes - 1)
-    return bank.fill(
-        folder, key, recordings, encode, config, shape, part=accelerator.process_index, parts=accelerator.num_processes,
-        workers=workers, ready=accelerator.wait_for_everyone,
-    )  # fmt: skip
+    with torch.no_grad():
+        return fill(
+            folder, key, recordings, lambda x: encode(x.to(device)).float(), make, shape, targets=targets,
+            part=accelerator.process_index, parts=accelerator.num_processes, workers=workers, ready=accelerator.wait_for_everyone,
+        )  # fmt: skip

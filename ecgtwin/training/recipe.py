@@ -13,7 +13,7 @@ from ..train.device import accelerator_of
 from ..train.loop import Training
 from ..train.run import Run, complete
 from ..train.stage import Stage
-from .base import BaseStage
+from .beat_stage import base_stage
 from .config import Config
 from .denoiser import DenoiserStage
 from .export import export
@@ -39,7 +39,7 @@ def train_all(
     # Each is made when those before it are done, of whose weights it is made.
     stages: list[Callable[[], Stage]] = [
         lambda: VAEStage(settings, recordings, accelerator),
-        lambda: BaseStage.of(settings, recordings, vae, table, base.parent, accelerator),
+        lambda: base_stage(settings, recordings, vae, table, base.parent, accelerator),
         lambda: DenoiserStage.of(settings, recordings, vae, base, table, denoiser.parent, accelerator),
     ]
     done: dict[str, Any] = {}

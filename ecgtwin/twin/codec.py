@@ -24,6 +24,17 @@ class Codec(nn.Module):
     def encode(self, signal: Tensor) -> Tensor:
         return (self.vae.encode(signal / self.scale).mean - self.mean) / self.std
 
+    def encode_beat(self, beat: Tensor) -> Tensor:
+        """Canonical beats (B, 8, P) in mV -> z (B, Z, T): of one turn of a strip of such beats, T the even number from P / factor on.
+
+        In float32 everywhere: the beats are few.
+        """
+        with torch.autocast(beat.device.type, enabled=False):
+            strip = beat.float().repeat(1, 1, 4)
+            strip = strip - strip.median(-1, keepdim=True).values
+            turn = beat.shape[-1] // self.vae.factor
+            return self.encode(strip)[..., turn : 2 * turn + turn % 2]
+
     def decode(self, z: Tensor) -> Tensor:
         return self.vae.decode(z * self.std + self.mean).float() * self.scale
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..train.strict import Strict
 
@@ -45,6 +45,14 @@ class ExtractorConfig(Strict):
     base: Size = 256
     condition: Literal["subtract", "add", "none"] = "subtract"
     """What happens with the ECG's own condition: what it explains is taken away (the paper), plain cross-attention, or nothing."""
+    sees: Literal["recording", "beat"] = "recording"
+    """What it reads the latent of: the recording (the paper), or its canonical beat, from which rate, rhythm and noise are gone."""
+
+    @model_validator(mode="after")
+    def alone(self):
+        if self.sees == "beat" and self.condition != "none":
+            raise ValueError(f"sees: beat with condition: {self.condition}: expected condition: none, the beat is read by itself")
+        return self
 
 
 class UNetConfig(Strict):

@@ -22,6 +22,7 @@ from ..diffusion.levels import linspace, trailing
 from ..diffusion.sample import edit, seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Heun, Solver
 from ..ecg.beats import Beats, Heartbeat, lay, take
+from ..ecg.canonical_beat import canonical_beat, period
 from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG, wrong_source
@@ -39,6 +40,12 @@ FULL = {"cpu": 16, "cuda": 256}
 
 NORMAL = "normal ECG"
 SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
+
+
+SHALLOW, FIRMER = 0.75, 2.4
+"""A model that is not told when beats come decides that at its noisiest levels: where the rhythm stays, only this fraction of the levels is
+gone up, and the condition acts so many times as strongly there. On simulated people, to left bundle branch block: 79 % of the beats stay
+(30 % of them over all levels), with a relative error to the truth of 0.60 (0.72)."""
 
 
 class Request(NamedTuple):
@@ -137,7 +144,20 @@ class ECGTwin:
     def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
         """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for each; None: unknown of all."""
         own = [Condition()] * len(signals) if conditions is None else conditions
-        return self.parts.base(self.parts.vae.encode(signals.to(self.device)), self.conditions(own))
+        return self.parts.base(self.seen(signals), self.conditions(own))
+
+    @torch.inference_mode()
+    def seen(self, signals: Tensor) -> Tensor:
+        """What the extractor reads of signals (B, 8, L) in mV: latents (B, Z, T) of these, or of their canonical beats.
+
+        ValueError for a recording with fewer than three beats, where beats are read.
+        """
+        if self.config.base.sees == "recording":
+            return self.parts.vae.encode(signals.to(self.device))
+        rate = self.config.signal.rate
+        samples = period(rate, self.parts.vae.vae.factor)
+        beats = np.stack([canonical_beat(x, rate, samples) for x in signals.cpu().numpy()])
+        return self.parts.vae.encode_beat(torch.from_numpy(beats).to(self.device))
 
     def denoiser(
         self, requests: Sequence[Request], *, guidance: float | None = None, base_guidance: float | None = None, rescale: float = 0.0
@@ -387,17 +407,21 @@ class ECGTwin:
         condition: statements, sex, age and heart rate that it leaves out are the reference's (a heart rate that the new statements
         exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between them the estimates of every
         step are mixed. beats: as for `generate`; None: the reference's own, unless another rate or rhythm is asked for. Nothing but
-        the beats of such a new rhythm is drawn by chance, so `seed` matters only there. The other arguments and errors: `generate`.
+        the beats of such a new rhythm is drawn by chance, so `seed` matters only there. guidance None: the model's own; see also
+        `SHALLOW`. The other arguments and errors: `generate`.
         """
         check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
         check_seed(seed)
         if not isinstance(strength, Real) or not 0 <= strength <= 1:
             raise ValueError(f"strength {brief(strength)}: expected 0 (nothing changes) to 1 (the whole change)")
         before, after = self.change(reference, condition, seed, reference_condition=reference_condition, beats=beats)
+        depth = SHALLOW if before.beats is after.beats and not self.config.denoiser.draft else 1.0
+        if guidance is None and depth < 1:
+            guidance = FIRMER * self.config.sampling.guidance
         scales = {"guidance": guidance, "base_guidance": base_guidance, "rescale": rescale}
         up, down = self.denoiser([before], **scales), self.denoiser([after], **scales)
         z = self.parts.vae.encode(self.signals([reference]))
-        levels = linspace(self.schedule, steps + 1)[:-1]
+        levels = linspace(self.schedule, round(steps / depth) + 1)[-steps - 2 : -1]
         walk = edit(up, up if same(before, after) else guide(down, up, strength), z, levels, Heun())
         for moment in tqdm(walk, total=len(levels) - 1, desc="denoising", disable=not progress):
             z = moment.x
@@ -419,9 +443,11 @@ class ECGTwin:
             warnings.warn(line, Contradiction, stacklevel=4)
         signal = self.signals([reference])
         base, beats = self.base_of(signal, [was])[0], self.given(beats)
-        if not self.config.denoiser.draft:
+        if not self.config.denoiser.draft and reference.heart_rate() is None:
             return Request(base, was, seed), Request(base, now, seed)
         own, heartbeat = self.taken(signal[0], was)
+        if not self.config.denoiser.draft:
+            return Request(base, was, seed, own), Request(base, now, seed, own if self.keeps_rhythm(now, was, own) else None)
         if beats is None and self.keeps_rhythm(now, was, own):
             beats = own
         elif beats is None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ecgtwin import ECG
+from ecgtwin import ECG, Condition
 from ecgtwin.cli import app, deliver
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.ecg.simulate import Person, simulate
@@ -120,6 +120,13 @@ def test_contradictions_and_far_heart_rates_are_told_and_kept(record, folder, tm
 @pytest.mark.parametrize(("asked", "found", "told"), [(100, 95, False), (100, 111, True), (100, None, True), (None, 50, False)])
 def test_more_than_a_tenth_off_is_told(asked, found, told):
     assert bool(deliver.far_off("twin_000", asked, found)) == told
+
+
+def test_the_picture_says_what_was_asked_and_what_was_measured():
+    said = deliver.title(Condition("atrial fibrillation", "female", 63, 120.4), 96.2)
+    assert said == "120/min asked for, 96/min measured  ·  atrial fibrillation, female, 63 years"
+    assert deliver.title(Condition("atrial fibrillation"), 96.2) == "asked for: atrial fibrillation"
+    assert "120/min asked for, not measurable" in deliver.title(Condition(heart_rate=120), None)
 
 
 def test_what_was_assumed_is_one_plain_line(record, tmp_path):

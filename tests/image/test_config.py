@@ -1,12 +1,12 @@
-from pathlib import Path
 
 import pytest
 
+from ecgtwin.image.config import CONFIGS as CONFIG_FOLDER
 from ecgtwin.image.config import read_config
-from ecgtwin.image.files import build, build_text
+from ecgtwin.image.model import build, build_text
 from ecgtwin.train.strict import read_yaml
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("image_*.yaml"))
+CONFIGS = sorted(CONFIG_FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -37,7 +37,7 @@ def test_there_are_configurations():
 )
 def test_a_mistake_is_named(override, words):
     with pytest.raises(ValueError) as error:
-        read_config(next(p for p in CONFIGS if p.stem == "image_unet"), [override])
+        read_config(next(p for p in CONFIGS if p.stem == "unet"), [override])
     for word in words:
         assert word in str(error.value)
 

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from ecgtwin.cli.image import app
 from ecgtwin.image.config import DataConfig
-from ecgtwin.image.evaluate import evaluate
-from ecgtwin.image.files import build, build_text
+from ecgtwin.image.evaluation import evaluate
+from ecgtwin.image.model import build, build_text
 from ecgtwin.image.pipeline import ImagePipeline, Request
-from ecgtwin.image.train import train
+from ecgtwin.image.training import train
 from ecgtwin.train.device import accelerator_of, pick_device
 
 from .apart import META, Apart, accelerator

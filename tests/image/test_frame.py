@@ -37,10 +37,3 @@ def test_a_model_that_obeys_responds_as_real_pictures_do():
     ramp = [torch.arange(10).expand(1, 10, 10).mul(20).to(torch.uint8)] * 2
     rising = type(found)(tuple(ramp), (), found.originals[:2], found.captions[:2], 8)
     assert "roughness" not in frame_response(Echo(rising), rising)
-
-
-def test_pictures_of_one_size_only():
-    found = pictures(2, data=DataConfig(zoom=1.25))
-    mixed = type(found)((found.images[0], found.images[1][:, :, :9]), (), found.originals, found.captions, 8)
-    with pytest.raises(ValueError, match="one size"):
-        frame_response(pipeline(), mixed)

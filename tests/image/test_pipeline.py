@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ecgtwin.diffusion.sample import seeded_noise
-from ecgtwin.diffusion.solvers import DDIM, DpmPP, Heun
-from ecgtwin.image.files import build, build_text
+from ecgtwin.diffusion.solvers import DDIM, PNDM, DpmPP, Heun
+from ecgtwin.image.model import build, build_text
 from ecgtwin.image.pipeline import ImagePipeline, Request, handover
 
 from .tiny import CAPTIONS, DIT, UNET, VAE, model_config, pipeline, write_clip
@@ -119,7 +119,6 @@ def test_generate_orders_and_seeds():
     assert np.abs(whole[3].astype(int) - alone).max() <= 1
     in_parts = p.generate([SEVEN, TWO], 2, steps=2, seed=5, solver=DDIM(), batch=1)
     assert all(np.abs(a.astype(int) - np.array(b)).max() <= 1 for a, b in zip(whole, in_parts, strict=True))
-    assert p.generate([], steps=2) == []
 
 
 @pytest.mark.parametrize("solver", [DDIM(), DDIM(eta=1.0), Heun(), DpmPP(1)])
@@ -135,6 +134,40 @@ def test_bad_requests_are_refused():
         p.generate(SEVEN, 0)
     with pytest.raises(ValueError, match="steps"):
         p.generate(SEVEN, steps=0)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"guidance": NAN}, "guidance nan"),
+        ({"guidance": float("inf")}, "guidance inf"),
+        ({"size": (NAN, 8)}, "size"),
+        ({"size": (0, 8)}, "size"),
+        ({"crop": (0, float("inf"))}, "crop"),
+        ({"crop": (-1, 0)}, "crop"),
+        ({"seed": 2**64}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"batch": 0}, "batch 0"),
+        ({"captions": []}, "no captions"),
+    ],
+)
+def test_what_would_draw_nothing_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline().generate(options.pop("captions", SEVEN), steps=2, **options)
+    with pytest.raises(ValueError, match="at least one sample"):
+        pipeline().sample([])
+
+
+def test_heun_draws_what_other_samplers_draw():
+    """It drew noise where its steps went by sigma/alpha, which is 20,000 at the first level of the cosine schedule."""
+    p = pipeline()
+    requests = [Request(c, 0) for c in CAPTIONS]
+    exact = sampled(p, *requests, steps=200, solver=DpmPP(2))
+    for solver in (Heun(), Heun("edm"), PNDM()):
+        assert (sampled(p, *requests, steps=20, solver=solver) - exact).square().mean().sqrt() < 0.05 * exact.std()
 
 
 def test_a_folder_that_is_no_model(tmp_path):

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from ecgtwin.image.config import Config, DataConfig, ModelConfig, PictureConfig
-from ecgtwin.image.files import build, build_text
-from ecgtwin.image.pictures import DIGITS, Pictures, gather
+from ecgtwin.image.dataset import DIGITS, Pictures, gather
+from ecgtwin.image.model import build, build_text
 from ecgtwin.image.pipeline import ImagePipeline
 from ecgtwin.train.strict import parse
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from .. import tiny_store
 from ..twin.tiny import STATEMENTS, Letters
 
 SETTINGS = parse(Config, tiny_store.tree(), "tiny")
+MAKE = partial(bank.changed, config=SETTINGS.train.bank)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def recordings(stores):
 
 @pytest.fixture(scope="module")
 def filled(recordings, tmp_path_factory):
-    return bank.fill(tmp_path_factory.mktemp("bank"), "key", recordings, shrunk, SETTINGS.train.bank, (8, 128))
+    return bank.fill(tmp_path_factory.mktemp("bank"), "key", recordings, shrunk, MAKE, (5, 8, 128), targets=2)
 
 
 def shrunk(x):
@@ -121,7 +123,7 @@ def test_a_bank_holds_targets_and_views(recordings, filled):
     expected = shrunk(torch.from_numpy(x - np.median(x, -1, keepdims=True)))
     found = filled.target(torch.arange(5), torch.zeros(5, dtype=torch.long)).float()
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
-    rates = filled.heart_rate
+    rates = filled.about
     assert (rates[:, 0] > 20).float().mean() > 0.95 and not torch.allclose(rates[:, 0], rates[:, 1])
     assert [third(k, 16) for k in (0, 5, 6, 10, 11, 15)] == [0, 0, 1, 1, 2, 2]
 
@@ -136,24 +138,24 @@ def test_a_bank_goes_on_where_it_was_stopped(recordings, filled, tmp_path):
         return shrunk(x)
 
     with pytest.raises(KeyboardInterrupt):
-        bank.fill(tmp_path, "key", recordings, failing, SETTINGS.train.bank, (8, 128))
+        bank.fill(tmp_path, "key", recordings, failing, MAKE, (5, 8, 128), targets=2)
     assert Bank.open(tmp_path, "key") is None and [p.name for p in (tmp_path / "done").iterdir()] == ["0"]
     calls.clear()
     calls.extend([0] * 10)
-    made = bank.fill(tmp_path, "key", recordings, failing, SETTINGS.train.bank, (8, 128))
+    made = bank.fill(tmp_path, "key", recordings, failing, MAKE, (5, 8, 128), targets=2)
     assert sum(calls) == 28 * 5  # the second shard alone
-    assert np.array_equal(made.latents, filled.latents) and torch.equal(made.heart_rate.nan_to_num(), filled.heart_rate.nan_to_num())
+    assert np.array_equal(made.latents, filled.latents) and torch.equal(made.about.nan_to_num(), filled.about.nan_to_num())
     assert Bank.open(tmp_path, "other") is None
-    other = bank.fill(tmp_path, "other", recordings, lambda x: 2 * shrunk(x), SETTINGS.train.bank, (8, 128))
+    other = bank.fill(tmp_path, "other", recordings, lambda x: 2 * shrunk(x), MAKE, (5, 8, 128), targets=2)
     assert np.allclose(other.latents[:3], 2 * filled.latents[:3], atol=1e-2)
 
 
 def test_workers_and_processes_make_the_same_bank(recordings, filled, tmp_path):
-    made = bank.fill(tmp_path / "w", "key", recordings, shrunk, SETTINGS.train.bank, (8, 128), workers=1)
+    made = bank.fill(tmp_path / "w", "key", recordings, shrunk, MAKE, (5, 8, 128), targets=2, workers=1)
     assert np.array_equal(made.latents, filled.latents)
     bank.begin(tmp_path / "p", "key", filled.latents.shape, True)
     with pytest.raises(AssertionError):  # the second process finds no finished bank yet, having done its own share
-        bank.fill(tmp_path / "p", "key", recordings, shrunk, SETTINGS.train.bank, (8, 128), part=1, parts=2)
+        bank.fill(tmp_path / "p", "key", recordings, shrunk, MAKE, (5, 8, 128), targets=2, part=1, parts=2)
     assert [p.name for p in (tmp_path / "p" / "done").iterdir()] == ["64"]
 
 
@@ -183,7 +185,7 @@ def test_a_damaged_latent_stops_the_training_and_is_named(recordings, filled, tm
     bad = recordings.places("train", simulated=False)[5]
     latents = np.array(filled.latents)[:, :, :4]
     latents[bad] = math.nan
-    damaged = Bank(latents, filled.heart_rate, filled.targets)
+    damaged = Bank(latents, filled.about, filled.targets)
     accelerator = accelerator_of(cpu=True)
     with pytest.raises(FloatingPointError) as error:
         train(BaseStage(settings, recordings, damaged, TABLE, "vae", accelerator.device), tmp_path, accelerator)

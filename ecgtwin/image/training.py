@@ -1,7 +1,8 @@
 """Training an image model, stage by stage: auto-encoder (for latent models), denoiser, refiner (where there is one)."""
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,47 +12,63 @@ from torch import Tensor, nn
 
 from ..diffusion import loss as losses
 from ..diffusion.schedule import Flow, Schedule
+from ..nets.dit import Block
+from ..nets.latents import Latents
+from ..nets.layers import Residual
+from ..nets.unet import Stage
 from ..nets.vae import kl_per_sample, parameters, reconstruction_error
+from ..text.captions import TextModel, Vocabulary
 from ..train.batch import Drawn, stream
 from ..train.checkpoint import load_tensors
 from ..train.loop import Training, by_sample
 from ..train.plan import FREE
 from ..train.run import Run, complete
 from ..train.stage import Backward, Figures
-from .codec import Latents, Pixels
 from .config import Config, TrainConfig
-from .files import build, build_schedule, build_text
+from .dataset import Batch, Pictures
+from .model import Parts, Pixels, build, build_schedule, build_text, load
 from .network import Conditions, ImageNetwork
-from .pictures import Batch, Pictures
 from .pipeline import ImagePipeline
+
+BLOCKS = (Residual, Block, Stage)
+"""Kinds of modules that gradient checkpointing computes twice."""
 
 
 def train(
-    config: Config, pictures: Pictures, output: Path, *, resume: bool = False, accelerator: Accelerator | None = None
+    config: Config,
+    pictures: Pictures,
+    output: Path,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    accelerator: Accelerator | None = None,
 ) -> ImagePipeline:
     """Train every stage that the configuration names, and write the finished model to `output`/model.
 
-    Each stage has a folder of its own below `output` with checkpoint, averaged weights and losses. resume: go on from
-    the checkpoints found there; without it, FileExistsError where there is one. `config.data.held` of the pictures are
-    never trained on. accelerator: decides where; None is what accelerate chooses, a GPU where there is one. The pipeline
-    that comes back is on the CPU.
+    Each stage has a folder of its own below `output` with checkpoint, averaged weights and losses. resume: go on from the
+    checkpoints found there, also with more steps than before; without it, FileExistsError where there is one. start: a model
+    folder whose weights are trained on (fine-tuning); its auto-encoder stays as it is, and its vocabulary takes in new words.
+    `config.data.held` of the pictures are never trained on, nor are words that only they have. accelerator: decides where; None is
+    what accelerate chooses, a GPU where there is one. The pipeline that comes back is on the CPU.
     """
     accelerator = accelerator or Accelerator()
     seen, held = pictures.split(config.data.held)
-    text = build_text(config.model, pictures.captions)
-    torch.manual_seed(config.train.denoiser.seed)
-    parts = build(config.model, text, seen.typical(), {"data": config.data.model_dump(), "stages": {}})
+    parts = begin(config, seen, start)
+    held, unreadable = held.readable(parts.text)
+    if unreadable:
+        parts.facts["held_unreadable"] = unreadable
     stages = parts.facts["stages"]
     parts.codec.to(accelerator.device)
-    if isinstance(parts.codec, Latents):
+    if isinstance(parts.codec, Latents) and start is None:
         stages["vae"] = train_codec(parts.codec, config, seen, held, output / "vae", resume, accelerator)
-        parts.codec.requires_grad_(False)
-    labels = Labels(text, pictures)
+    parts.codec.eval().requires_grad_(False)
+    started = {"start": parts.facts["start_fingerprint"]} if start is not None else {}
+    labels = Labels(parts.text, (*seen.captions, *held.captions))
     for name, network in (("denoiser", parts.network), ("refiner", parts.refiner)):
         if network is not None:
             share = config.model.refiner.share if name == "refiner" else 1.0
             ends = Ends(parts.codec, labels, build_schedule(config.model), share)
-            stages[name] = train_denoiser(network, ends, config, name, seen, held, output / name, resume, accelerator)
+            stages[name] = train_denoiser(network, ends, config, name, seen, held, output / name, resume, accelerator, started)
     pipeline = ImagePipeline(parts)
     if accelerator.is_main_process:
         pipeline.save_pretrained(output / "model")
@@ -59,11 +76,44 @@ def train(
     return pipeline
 
 
-class Labels:
-    """The tokens of every distinct caption of a set, encoded once."""
+def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
+    """The parts before training: by chance, or with the weights of the model `start`. ValueError where that is built otherwise."""
+    facts: dict[str, Any] = {"data": config.data.model_dump(), "stages": {}}
+    torch.manual_seed(config.train.denoiser.seed)
+    if start is None:
+        return build(config.model, build_text(config.model, seen.captions), seen.typical(), facts)
+    before = load(Path(start))
+    now, then = (c.model_dump(exclude={"text": {"path"}}) for c in (config.model, before.config))
+    different = [key for key in now if now[key] != then[key]]
+    if different:
+        raise ValueError(
+            f"{start} was built otherwise in model.{', model.'.join(different)}: fine-tuning needs the same networks, so give the "
+            "configuration that it was trained with"
+        )
+    text = before.text.extended(seen.captions) if isinstance(before.text, Vocabulary) else before.text
+    facts["stages"] = {"vae": before.facts["stages"]["vae"]} if "vae" in before.facts.get("stages", {}) else {}
+    parts = build(config.model, text, seen.typical(), facts | {"start": str(start), "start_fingerprint": fingerprint(before)})
+    for name, module in parts.modules().items():
+        fresh, old = module.state_dict(), before.modules()[name].state_dict()
+        for key, value in old.items():
+            fresh[key][: len(value)] = value if value.ndim else value[None]  # new words come behind the old
+        module.load_state_dict(fresh)
+    return parts
 
-    def __init__(self, text, pictures: Pictures):
-        names = sorted(set(pictures.captions))
+
+def fingerprint(parts: Parts) -> str:
+    """Of a model's weights."""
+    digest = hashlib.sha256()
+    for key, value in sorted(parts.tensors().items()):
+        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+class Labels:
+    """The tokens of every distinct caption, encoded once."""
+
+    def __init__(self, text: TextModel, captions: Sequence[str]):
+        names = sorted(set(captions))
         parts = [text.encode(names[i : i + 64]) for i in range(0, len(names), 64)]
         self.values, self.mask = (torch.cat(columns) for columns in zip(*parts, strict=True))
         self.index = {name: k for k, name in enumerate(names)}
@@ -78,17 +128,6 @@ class Ends:
 
     def __init__(self, codec: Pixels | Latents, labels: Labels, schedule: Schedule | Flow, share: float):
         self.codec, self.labels, self.schedule, self.share = codec, labels, schedule, share
-
-    def levels(self, n: int, generator: torch.Generator) -> Tensor:
-        """Random indices (n,) of the cleanest `share` of the schedule."""
-        if isinstance(self.schedule, Flow):
-            return torch.rand(n, generator=generator) * self.share * self.schedule.length
-        return torch.randint(max(1, round(self.share * self.schedule.length)), (n,), generator=generator)
-
-    def even(self, n: int) -> Tensor:
-        """Indices (n,) evenly over the same levels."""
-        places = (torch.arange(n) + 0.5) / n * self.share * self.schedule.length
-        return places if isinstance(self.schedule, Flow) else places.long()
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -145,7 +184,7 @@ class Denoise(Reconstruct):
     def draw(self, generator: torch.Generator) -> Rows:
         batch = super().draw(generator)
         keep = torch.rand(self.stage.batch, generator=generator) >= self.stage.drop_caption
-        return batch._replace(keep=keep, level=self.ends.levels(self.stage.batch, generator))
+        return batch._replace(keep=keep, level=self.ends.schedule.draw(self.stage.batch, generator, self.ends.share))
 
     def load(self, batch: Rows) -> Rows:
         batch = super().load(batch)
@@ -171,7 +210,7 @@ def train_codec(
         return {"held_rms": float((x - y).square().mean().sqrt())}
 
     objective = Reconstruct(seen, stage, config.data.shrunk, latent)
-    facts = run_stage(vae, stage, config, folder, resume, objective, validate, accelerator)
+    facts = run_stage(vae, stage, config, folder, resume, objective, validate, accelerator, {})
     codec.calibrate(seen.centred().pixels)
     return facts
 
@@ -186,6 +225,7 @@ def train_denoiser(
     folder: Path,
     resume: bool,
     accelerator: Accelerator,
+    started: dict[str, str],
 ) -> dict[str, Any]:
     """Train one network on the noise levels that it is for."""
     stage: TrainConfig = getattr(config.train, name)
@@ -194,7 +234,7 @@ def train_denoiser(
     batch = held.centred(rows)
     z = ends.encode(batch.pixels.to(device))
     eps = torch.randn(z.shape, generator=stream(1, 2, 4)).to(device)
-    level = ends.even(len(z)).to(device)
+    level = ends.schedule.even(len(z), ends.share).to(device)
     objective = Denoise(seen, stage, config.data.shrunk, tuple(z.shape[1:]), ends, config.model.diffusion)
 
     def validate(network: nn.Module) -> dict[str, float]:
@@ -206,13 +246,13 @@ def train_denoiser(
             figures[key] = float(value.mean())
         return figures
 
-    return run_stage(network, stage, config, folder, resume, objective, validate, accelerator)
+    return run_stage(network, stage, config, folder, resume, objective, validate, accelerator, started)
 
 
 class ImageStage:
     """An objective as a stage, validated by a function."""
 
-    blocks = ()
+    blocks = BLOCKS
 
     def __init__(
         self, name: str, network: nn.Module, plan: TrainConfig, objective: Reconstruct, config: Config, inputs: dict[str, str],
@@ -241,18 +281,20 @@ def run_stage(
     objective: Reconstruct,
     validate: Callable[[nn.Module], dict[str, float]],
     accelerator: Accelerator,
+    started: dict[str, str],
 ) -> dict[str, Any]:
     """Train one network to the end of its plan; it is left with its averaged weights. Returns facts to keep.
 
     seconds: on the clock; cpu_seconds: of all threads, which other work on the machine does not lengthen.
     """
-    training, run = Training(network, stage, accelerator=accelerator), Run(folder, resume)
+    training, run = Training(network, stage, blocks=BLOCKS, accelerator=accelerator), Run(folder, resume)
     spent = load_tensors(run.last)[1].get("figures", {}) if run.last.exists() else {}
     facts = {"parameters": parameters(network), "steps": stage.steps, "batch": stage.batch}
     clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
     began = {name: clock() - spent.get(name, 0.0) for name, clock in clocks.items()}
 
-    inputs = {"model": config.model.model_dump_json(), "data": config.data.model_dump_json(), "train": stage.model_dump_json(exclude=FREE)}
+    plan = stage.model_dump_json(exclude=FREE | {"steps"})  # a resumed training may be given more steps
+    inputs = {"model": config.model.model_dump_json(), "data": config.data.model_dump_json(), "train": plan} | started
 
     def timed(network: nn.Module) -> Figures:
         return validate(network) | {name: round(clock() - began[name], 1) for name, clock in clocks.items()}

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgtwin.image.text import ClipText, SentenceText, Vocabulary, model_folder
+from ecgtwin.text.captions import ClipText, SentenceText, Vocabulary
+from ecgtwin.text.encoder import model_folder
 
-from .tiny import write_clip
+from ..image.tiny import write_clip
 
 
 def test_words_become_integers_with_a_mask():

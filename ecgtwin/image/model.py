@@ -8,20 +8,35 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..atomic import write_text
-from ..diffusion import schedule as schedules
-from ..diffusion.schedule import Flow, Schedule
+from ..diffusion.schedule import Flow, Schedule, of_kind
 from ..nets.dit import DiT
+from ..nets.latents import Latents
 from ..nets.unet import UNet
 from ..nets.vae import VAE
+from ..text.captions import ClipText, SentenceText, TextModel, Vocabulary
 from ..train.checkpoint import load_tensors, part, save_tensors
 from ..train.strict import parse
-from .codec import Latents, Pixels
 from .config import DiTConfig, ModelConfig, UNetConfig
 from .network import Caption, ImageNetwork
-from .text import ClipText, SentenceText, TextModel, Vocabulary
 
 FORMAT = 1
 Frame = tuple[float, float, float, float]
+
+
+class Pixels(nn.Module):
+    """In the place of `Latents` where the diffusion is on the pixels, in [-1, 1], themselves."""
+
+    factor = 1
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return pixels
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
 
 
 @dataclass(frozen=True)
@@ -105,20 +120,9 @@ def load_text(config: ModelConfig, folder: Path) -> TextModel:
 
 
 def build_schedule(config: ModelConfig) -> Schedule | Flow:
-    """The noise levels; ValueError where the prediction cannot be learned on them."""
+    """The noise levels."""
     c = config.diffusion
-    if c.schedule == "flow":
-        return Flow(c.steps)
-    tables = {
-        "linear": schedules.linear,
-        "scaled_linear": schedules.scaled_linear,
-        "cosine": schedules.cosine,
-        "sigmoid": schedules.sigmoid,
-    }
-    table = tables[c.schedule](c.steps)
-    if c.zero_terminal and c.prediction == "eps":
-        raise ValueError("zero_terminal with prediction eps: at pure noise eps says nothing of the image; predict v or x0")
-    return schedules.zero_terminal_snr(table) if c.zero_terminal else table
+    return of_kind(c.schedule, c.steps, first=c.start, last=c.end, zero_terminal=c.zero_terminal)
 
 
 def save(parts: Parts, folder: Path) -> Path:

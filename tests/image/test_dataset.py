@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ecgtwin.image.config import DataConfig, PictureConfig
+from ecgtwin.image.dataset import parse_csv, parse_jsonl, read_digits, read_folder
 from ecgtwin.image.picture import as_images, grid
-from ecgtwin.image.pictures import parse_csv, parse_jsonl, read_digits, read_folder
 
 from .tiny import pictures
 

@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-MISSING = '{} is not installed: this text model needs it; in a clone of ecgtwin run pip install ".[text]"'
+from ..atomic import write_text
+from .encoder import MISSING, check_weights, model_folder, sentence_transformer
 
 
 class Tokens(NamedTuple):
@@ -25,6 +26,9 @@ class TextModel(Protocol):
     """Turns captions into tokens. width: E, or 0 where tokens are integers; save: whatever `load_text` needs."""
 
     width: int
+
+    def takes(self, caption: str) -> bool:
+        """Whether this model can tell what a caption says; `encode` refuses one that it does not take."""
 
     def encode(self, captions: Sequence[str]) -> Tokens: ...
 
@@ -49,6 +53,15 @@ class Vocabulary:
         names = {part for caption in captions for part in parts(caption, whole)}
         return cls(sorted(names), length, whole=whole)
 
+    def extended(self, captions: Iterable[str]) -> "Vocabulary":
+        """This vocabulary with the new words of further captions behind its own, whose integers stay."""
+        new = {part for caption in captions for part in parts(caption, self.whole)} - self.index.keys()
+        return Vocabulary([*self.names, *sorted(new)], self.length, whole=self.whole)
+
+    def takes(self, caption: str) -> bool:
+        found = parts(caption, self.whole)
+        return 1 <= len(found) <= self.length and self.index.keys() >= set(found)
+
     def encode(self, captions: Sequence[str]) -> Tokens:
         """ValueError for a caption that is empty, too long, or has a word that training never showed."""
         values = torch.zeros(len(captions), self.length, dtype=torch.long)
@@ -65,8 +78,7 @@ class Vocabulary:
         return Tokens(values, mask)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "vocabulary.json").write_text(json.dumps(self.names, indent=1) + "\n", encoding="utf-8")
+        write_text(folder / "vocabulary.json", json.dumps(self.names, indent=1) + "\n")
 
 
 def parts(caption: str, whole: bool) -> list[str]:
@@ -100,6 +112,9 @@ class ClipText:
         self.model.eval().requires_grad_(False)
         self.width, self.length, self.layer = self.model.config.hidden_size, min(length, most), layer
 
+    def takes(self, caption: str) -> bool:
+        return True
+
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tokens:
         batch = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
@@ -116,21 +131,13 @@ class SentenceText:
     """Token states of any model that sentence-transformers reads (MiniLM, e5, …), before they are pooled; frozen."""
 
     def __init__(self, path: str | Path, length: int = 77):
-        folder = model_folder(path)
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ImportError(MISSING.format("sentence-transformers")) from error
-        self.model = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        ).eval()
+        self.model = sentence_transformer(model_folder(path))
         self.model.max_seq_length = min(length, self.model.max_seq_length or length)
         self.length = self.model.max_seq_length
         self.width = self.encode(["a"]).values.shape[-1]
+
+    def takes(self, caption: str) -> bool:
+        return True
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tokens:
@@ -143,18 +150,3 @@ class SentenceText:
 
     def save(self, folder: Path) -> None:
         self.model.save(str(folder), safe_serialization=True)
-
-
-def model_folder(path: str | Path) -> Path:
-    """A folder that holds a model; FileNotFoundError else."""
-    folder = Path(path).expanduser()
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise FileNotFoundError(f"no model at {folder}: expected a folder with config.json and safetensors weights, fetched beforehand")
-    return folder
-
-
-def check_weights(folder: Path, kind: str, report: dict) -> None:
-    """ValueError where a checkpoint lacks weights, which the library would replace by random ones."""
-    absent = sorted(report["missing_keys"])
-    if absent:
-        raise ValueError(f"{folder} lacks weights of a {kind}, among them {absent[:3]}: it is incomplete or another kind")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ecgtwin.image.config import CONFIGS as CONFIG_FOLDER
 from ecgtwin.image.config import read_config
-from ecgtwin.image.evaluate import Clip, distances, evaluate, in_parts, nearest, train_judge
-from ecgtwin.image.pictures import read_digits
+from ecgtwin.image.dataset import read_digits
+from ecgtwin.image.evaluation import distances, evaluate, nearest
+from ecgtwin.image.judge import Clip, in_parts, train_judge
 from ecgtwin.image.pipeline import ImagePipeline, Request
-from ecgtwin.image.train import Ends, train
+from ecgtwin.image.training import train
 from ecgtwin.train.checkpoint import load_tensors, part
 
 from .tiny import CAPTIONS, DIT, VAE, config, pictures, pipeline, write_clip
@@ -88,11 +90,10 @@ def test_a_refiner_sees_clean_levels_only():
 
     generator = torch.Generator().manual_seed(0)
     for schedule in (cosine(1000), Flow(1000)):
-        ends = Ends(None, None, schedule, 0.2)
-        i = ends.levels(5000, generator)
+        i = schedule.draw(5000, generator, 0.2)
         assert 190 < i.max() <= 200 and i.min() < 10
-        assert ends.even(10).max() < 200
-        assert Ends(None, None, schedule, 1.0).levels(5000, generator).max() > 990
+        assert schedule.even(10, 0.2).max() < 200
+        assert schedule.draw(5000, generator).max() > 990 and schedule.even(10).max() > 900
 
 
 def test_training_lowers_the_loss_with_its_caption_most(tmp_path):
@@ -163,7 +164,7 @@ def test_clip_agrees_with_its_own_forward(tmp_path):
     torch.testing.assert_close(clip.read(["a cat", "a dog"]), answer.text_embeds, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("image_*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_script_runs_two_steps(path, tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     arguments = ["--config", str(path), "--output", str(tmp_path)]
@@ -181,7 +182,7 @@ def test_the_script_runs_two_steps(path, tmp_path, monkeypatch):
 def test_two_processes_equal_one(tmp_path):
     """The same losses and the same model, by gloo, with the same global batch."""
     pytest.importorskip("sklearn")
-    path = ROOT / "configs" / "image_latent.yaml"
+    path = CONFIG_FOLDER / "latent.yaml"
     short = [f"train.{s}.{v}" for s in ("vae", "denoiser") for v in ("steps=2", "batch=4", "validate_every=1", "precision=float32")]
     settings = read_config(path, short)
     train(settings, read_digits(settings.model.picture, settings.data), tmp_path / "one")

@@ -1,34 +1,24 @@
-"""How good are generated images? Recognised captions, Frechet and kernel distance, CLIP score, copies of the training set.
+"""Who judges images: a small classifier trained on real pictures, or a CLIP model from a folder."""
 
-Everything that looks at images is a callable (B, C, S, S) in [-1, 1] -> (B, D), so any network can judge.
-"""
-
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..diffusion.solvers import Solver
-from ..metrics.frechet import frechet_distance, kernel_distance
 from ..nets.encoder import Encoder
+from ..text.encoder import MISSING, check_weights, model_folder
 from ..train.batch import Drawn
 from ..train.loop import Training, by_sample, fit
 from ..train.plan import Plan
 from ..train.stage import Backward
-from ..train.strict import parse
-from .config import DataConfig
-from .frame import frame_response
-from .pictures import Pictures
-from .pipeline import GUIDANCE, ImagePipeline, Request
+from .dataset import Pictures
 
 Features = Callable[[Tensor], Tensor]
+"""Images (B, C, S, S) in [-1, 1] -> (B, D)."""
 
 
 class Judge(nn.Module):
@@ -67,12 +57,7 @@ def train_judge(
 
     accelerator: decides where it is trained and stays; None is what accelerate chooses.
     """
-    names = sorted(set(pictures.captions))
-    if len(names) < 2 or len(names) > len(pictures) // 8:
-        raise ValueError(
-            f"{len(pictures)} pictures with {len(names)} different captions: a judge needs two captions or more "
-            "with some eight pictures each; for free captions use the CLIP score"
-        )
+    names = classes(pictures)
     target = torch.tensor([names.index(c) for c in pictures.captions])
     torch.manual_seed(seed)
     judge = Judge(pictures.images[0].shape[0], names)
@@ -82,6 +67,17 @@ def train_judge(
         pass
     judge.load_state_dict(training.ema.shadow)
     return judge.eval()
+
+
+def classes(pictures: Pictures) -> list[str]:
+    """The captions of pictures as classes; ValueError where they are not: a single one, or too many for the pictures."""
+    names = sorted(set(pictures.captions))
+    if len(names) < 2 or len(names) > len(pictures) // 8:
+        raise ValueError(
+            f"{len(pictures)} pictures with {len(names)} different captions: a judge needs two captions or more "
+            "with some eight pictures each; for free captions use the CLIP score"
+        )
+    return names
 
 
 class Naming:
@@ -131,8 +127,6 @@ class Clip:
     """
 
     def __init__(self, path: str | Path):
-        from .text import MISSING, check_weights, model_folder
-
         folder = model_folder(path)
         try:
             from transformers import AutoTokenizer, CLIPModel
@@ -169,106 +163,3 @@ class Clip:
         rows = torch.tensor([names.index(c) for c in captions])
         cosine = (in_parts(self.features, x) * self.read(names)[rows]).sum(-1)
         return float(100 * cosine.clamp(min=0).mean())
-
-
-def generate_like(
-    pipeline: ImagePipeline,
-    captions: Sequence[str],
-    *,
-    steps: int = 20,
-    guidance: float = GUIDANCE,
-    seed: int = 0,
-    solver: Solver | None = None,
-    refine: bool = True,
-    batch: int = 128,
-    progress: bool = False,
-) -> Tensor:
-    """One image (N, C, S, S) for each caption, image k with seed `seed + k`."""
-    requests = [Request(caption, seed + k) for k, caption in enumerate(captions)]
-    starts = tqdm(range(0, len(requests), batch), desc="images", disable=not progress)
-    made = [pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine) for i in starts]
-    return torch.cat(made).cpu()
-
-
-def distances(features: Features, made: Tensor, held: Tensor, seen: Tensor) -> dict[str, float]:
-    """FID and KID of generated against training pictures, beside the floor: held-out real ones in their place.
-
-    The Frechet distance is biased by the number of images, so `made` must be as many as `held`.
-    """
-    if len(made) != len(held):
-        raise ValueError(f"{len(made)} generated and {len(held)} held-out images: the floor needs equal numbers")
-    a, b, real = (in_parts(features, x).numpy() for x in (made, held, seen))
-    return {
-        "fid": frechet_distance(a, real),
-        "fid_floor": frechet_distance(b, real),
-        "kid": kernel_distance(a, real),
-        "kid_floor": kernel_distance(b, real),
-    }
-
-
-def nearest(made: Tensor, seen: Tensor) -> np.ndarray:
-    """Root-mean-square distance of each image to the nearest training picture (N,): small means copied."""
-    return (torch.cdist(made.flatten(1), seen.flatten(1)).min(1).values / made[0].numel() ** 0.5).numpy()
-
-
-def evaluate(
-    pipeline: ImagePipeline,
-    pictures: Pictures,
-    *,
-    steps: int = 20,
-    guidance: float = GUIDANCE,
-    seed: int = 0,
-    solver: Solver | None = None,
-    refine: bool = True,
-    clip: Clip | None = None,
-    judge_steps: int = 600,
-    progress: bool = False,
-    accelerator: Accelerator | None = None,
-) -> dict[str, Any]:
-    """Figures of a model beside those of real pictures that it never saw.
-
-    pictures: those it was trained on; they are divided as training did. One image is generated for each held-out
-    picture's caption. A judge is trained on the training pictures for `judge_steps`; its features give FID and KID, and
-    CLIP's too where one is given. `frame` (of models trained on crops or shrunken originals) is `frame_response`.
-    `nearest` is the median distance to the nearest training picture, against that of held-out ones. accelerator: where
-    the judge is trained, as in `train_judge`; images are made where the pipeline is.
-    """
-    data = parse(DataConfig, pipeline.parts.facts["data"], "facts of the model")
-    seen, held = pictures.split(data.held)
-    judge = train_judge(seen, steps=judge_steps, progress=progress, accelerator=accelerator)
-    real, training = held.centred().pixels, seen.centred().pixels
-    began = time.monotonic()
-    made = generate_like(
-        pipeline,
-        held.captions,
-        steps=steps,
-        guidance=guidance,
-        seed=seed,
-        solver=solver,
-        refine=refine,
-        progress=progress,
-    )
-    seconds = time.monotonic() - began
-    figures: dict[str, Any] = {
-        "images": len(made),
-        "training": len(training),
-        "recognised": judge.accuracy(made, held.captions),
-        "recognised_real": judge.accuracy(real, held.captions),
-        **distances(judge.features, made, real, training),
-        "nearest": float(np.median(nearest(made, training))),
-        "nearest_real": float(np.median(nearest(real, training))),
-        "seconds_per_image": seconds / len(made),
-        "steps": steps,
-        "guidance": guidance,
-        "seed": seed,
-        "refine": refine and pipeline.refiner is not None,
-    }
-    if data.zoom > 1 or data.shrunk > 0:
-        figures["frame"] = frame_response(pipeline, held, steps=steps, guidance=guidance, seed=seed, solver=solver, refine=refine)
-    if clip is not None:
-        figures["clip"] = {
-            "score": clip.score(made, held.captions),
-            "score_real": clip.score(real, held.captions),
-            **distances(clip.features, made, real, training),
-        }
-    return figures

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..text.captions import TextModel
 from .config import DataConfig, PictureConfig
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -79,6 +80,16 @@ class Pictures:
             tuple(self.captions[k] for k in rows),
             self.size,
         )
+
+    def readable(self, text: TextModel) -> tuple["Pictures", int]:
+        """Those whose captions a text model takes, and how many others there are; ValueError where it takes none."""
+        rows = [k for k, caption in enumerate(self.captions) if text.takes(caption)]
+        if not rows:
+            raise ValueError(
+                f"none of {len(self)} held-out captions has only words of the training set, such as {self.captions[0]!r}: "
+                "use text kind clip or sentence, or more pictures"
+            )
+        return (self, 0) if len(rows) == len(self) else (self.select(rows), len(self) - len(rows))
 
     def split(self, share: float, seed: int = 0) -> tuple["Pictures", "Pictures"]:
         """(training, held out): the same split for the same seed, each caption's pictures divided alike."""
