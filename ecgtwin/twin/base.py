@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.layers import CrossAttention, Rotary, SelfAttention, mlp
+from ..nets.tokens import null, with_unknown, without
 from .condition import Conditions
 
 
@@ -26,18 +27,15 @@ class Tokens(nn.Module):
         with torch.no_grad():
             self.linear.weight[:, :3] *= (text / 3) ** 0.5
         self.unknown = nn.Parameter(torch.zeros(3, width))
-        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.null = null(width)
         self.positions = None if table is None else nn.Parameter(table.clone())
 
     def forward(self, c: Conditions) -> tuple[Tensor, Tensor]:
         """Tokens (B, M, D) and mask (B, M); a dropped condition attends to its null token alone."""
-        h = self.linear(c.tokens) + ((~c.known).to(self.unknown.dtype) @ self.unknown)[:, None]
+        h = with_unknown(self.linear(c.tokens), c.known, self.unknown)
         if self.positions is not None:
             h = h + self.positions[: h.shape[1]]
-        keep = c.keep_condition[:, None]
-        first = torch.zeros_like(c.mask)
-        first[:, 0] = True
-        return torch.where(keep[..., None], h, self.null.to(h.dtype)), torch.where(keep, c.mask, first)
+        return without(h, c.mask, c.keep_condition, self.null)
 
 
 class Layer(nn.Module):
