@@ -4,6 +4,8 @@ The auto-encoder is replaced by a fold without loss, so that what is in a latent
 formula, so that it is known of each what they look like.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,9 @@ def stage(tmp_path_factory):
     ecgs = [drawn(person, rate, said) for person in range(20) for rate, said in rates]
     store = collect(ecgs, folder / "store", statements=Statements(lambda line: (line,), STATEMENTS))
     recordings = Recordings.of([store])
-    bank = latents.fill(folder / "bank", "key", recordings, encode, settings.train.bank, (8 * FOLD, 1024 // FOLD))
+    made = settings.train.bank
+    make, shape = partial(latents.changed, config=made), (made.targets + made.views, 8 * FOLD, 1024 // FOLD)
+    bank = latents.fill(folder / "bank", "key", recordings, encode, make, shape, targets=made.targets)
     table = StatementTable.build(STATEMENTS, Letters())
     torch.manual_seed(0)
     vae, base = build_codec(settings.model), build_base(settings.model).eval()
