@@ -5,7 +5,7 @@
 add up, as fields of one body do.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -67,7 +67,10 @@ class Heartbeat:
     shapes: dict[int, np.ndarray]
     before: float
     rr: float
-    leads: int = field(default=0)
+
+    @property
+    def leads(self) -> int:
+        return len(self.shapes[self.main])
 
     @property
     def main(self) -> int:
@@ -110,7 +113,7 @@ def take(signal: np.ndarray, rate: float, peaks: np.ndarray | None = None, *, pa
     if (odd & inside).sum() >= 1:
         shapes[KINDS.index("ventricular")] = _ended(np.median(cut[odd & inside], axis=0))
     kinds = np.where(odd, KINDS.index("ventricular"), main)
-    return Beats(times, kinds), Heartbeat(shapes, -float(grid[0]), float(np.diff(times).mean()), len(signal))
+    return Beats(times, kinds), Heartbeat(shapes, -float(grid[0]), float(np.diff(times).mean()))
 
 
 def lay(beat: Heartbeat, beats: Beats, rate: float, samples: int) -> np.ndarray:

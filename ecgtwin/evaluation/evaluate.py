@@ -21,7 +21,7 @@ from ..ecg.rhythm import heart_rate
 from ..ecg.store import SPLITS
 from ..ecg.store.prepare import prepare
 from ..ecg.store.recordings import Recordings, fitting
-from ..metrics.identity import identity, median_beats, whitening
+from ..metrics.identity import identity, median_beats, repeated, whitening
 from ..metrics.judge import load_judge
 from ..text.statements import STATEMENTS, from_scp
 from ..twin.condition import Condition
@@ -93,11 +93,6 @@ def bases(model: ECGTwin, held: Recordings, conditions: list[Condition], size: i
     starts = range(0, len(held), size)
     rows = [model.base_of(torch.from_numpy(held.millivolts(slice(k, k + size))), conditions[k : k + size]) for k in starts]
     return torch.cat(rows).cpu().numpy()
-
-
-def repeated(patients: np.ndarray) -> bool:
-    """Whether a known patient has two ECGs."""
-    return bool(np.unique(patients[patients >= 0], return_counts=True)[1].max(initial=0) > 1)
 
 
 def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed: int = 0, **options) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from ..ecg.intervals import Measurements, measure_many
 from ..ecg.store.recordings import Recordings
 from ..metrics.evaluators import Statements
 from ..metrics.identity import median_beats, whitening
+from ..metrics.judge import CLASSES
 from ..metrics.two_sample import auroc
 from ..twin.condition import Condition
 from ..twin.twin import ECGTwin, Request
+from .requested_state import plain
 
 SINUS = ("sinus rhythm", "normal ECG")
 STATES = {
@@ -28,11 +30,6 @@ STATES = {
     "paced rhythm": (("paced rhythm",), 75.0),
 }
 """Name -> statements asked for, and beats/min."""
-STRUCTURAL = {
-    "atrial fibrillation", "atrial flutter", "paced rhythm", "complete left bundle branch block",
-    "complete right bundle branch block", "Wolff-Parkinson-White syndrome",
-}  # fmt: skip
-"""What a plain reference must not show."""
 MEASURED = ("pr", "qrs", "qtc_fridericia", "qrs_axis", "sokolow")
 QUARTILES = (25, 50, 75)
 
@@ -53,15 +50,6 @@ def references(model: ECGTwin, held: Recordings, rows: np.ndarray) -> References
         Condition(tuple(s for s in held.statements(k) if s in known), held.sexes(k), held.years(k), None) for k in rows
     ]
     return References(rows, signals.astype(np.float32), conditions)
-
-
-def plain(held: Recordings, n: int, seed: int) -> np.ndarray:
-    """Rows of at most n held-out ECGs in sinus rhythm with normal conduction."""
-    said = [set(held.statements(k)) for k in range(len(held))]
-    rows = np.array([k for k, s in enumerate(said) if "sinus rhythm" in s and not s & STRUCTURAL])
-    if len(rows) < 2:
-        raise ValueError(f"{len(rows)} held-out ECGs in plain sinus rhythm: expected 2 or more")
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:n])
 
 
 def twins(
@@ -155,8 +143,6 @@ JUDGED = {
 
 def against(found: dict[str, Any], drawn: dict[str, np.ndarray], reader: Statements, judge: Any, rate: float) -> None:
     """Adds AUROC of each state's twins against those asked for in sinus rhythm, by the classifier and by the judge."""
-    from ..metrics.judge import CLASSES
-
     if "sinus rhythm" not in drawn:
         return
     for name, x in drawn.items():
@@ -180,8 +166,6 @@ def to_normal(
     Normal: QRS at most 120 ms, P waves and a regular rhythm by the ruler (`rules`); class "sinus" by the judge; the classifier's
     probability of the old statement below the level that as many real ECGs without it exceed as have it (`gone`).
     """
-    from ..metrics.judge import CLASSES
-
     rate, held = model.config.signal.rate, recordings.only("validation")
     said = [set(held.statements(k)) for k in range(len(held))]
     reader = Statements.load()

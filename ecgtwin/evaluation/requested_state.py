@@ -29,6 +29,15 @@ OTHERWISE = (
 """What a reference must not show."""
 
 
+def plain(held: Recordings, n: int, seed: int) -> np.ndarray:
+    """Rows of at most n held-out ECGs in sinus rhythm that show nothing of `OTHERWISE`. ValueError where there are fewer than two."""
+    said = [set(held.statements(k)) for k in range(len(held))]
+    rows = np.array([k for k, s in enumerate(said) if "sinus rhythm" in s and not s & set(OTHERWISE)])
+    if len(rows) < 2:
+        raise ValueError(f"{len(rows)} validation ECGs in plain sinus rhythm: expected 2 or more")
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:n])
+
+
 def followed(
     model: ECGTwin, held: Recordings, judge: Judge, *, references: int = 24, seed: int = 0, batch: int = 16, **options: Any
 ) -> dict[str, Any]:
@@ -41,11 +50,9 @@ def followed(
     """
     rhythm = model.config.signal.rate
     said = [set(held.statements(k)) for k in range(len(held))]
-    plain = np.array([k for k, s in enumerate(said) if "sinus rhythm" in s and not s & set(OTHERWISE)])
-    if len(plain) < 2:
-        raise ValueError(f"{len(plain)} validation ECGs in plain sinus rhythm: expected 2 or more")
-    rows = np.sort(np.random.default_rng(seed).permutation(plain)[:references])
+    rows = plain(held, references, seed)
     signals = held.millivolts(rows)
+
     def read(x: np.ndarray) -> np.ndarray:
         return np.array([CLASSES[int(judge(lead, rhythm).argmax())] for lead in x[:, held.leads.index("II")]])
 

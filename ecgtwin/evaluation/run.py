@@ -7,9 +7,10 @@ import numpy as np
 
 from ..ecg.store.recordings import Recordings
 from ..metrics.degradations import LADDER
+from ..metrics.identity import repeated
 from ..twin.twin import ECGTwin
 from . import agreement, likeness, realism, tasks
-from .evaluate import identity_rows, reconstruction, repeated, seconds
+from .evaluate import identity_rows, reconstruction, seconds
 from .files import Made, as_task
 from .makers import Twins
 from .reading import Judges, beat_distance

@@ -68,6 +68,11 @@ def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
     )
 
 
+def repeated(patients: np.ndarray) -> bool:
+    """Whether a known patient has two ECGs."""
+    return bool(np.unique(patients[patients >= 0], return_counts=True)[1].max(initial=0) > 1)
+
+
 def equal_error_rate(within: np.ndarray, between: np.ndarray) -> float:
     """The error where the fraction of `within` below the threshold equals that of `between` at or above it."""
     within, between = np.sort(within), np.sort(between)

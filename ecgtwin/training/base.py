@@ -7,13 +7,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..ecg.store.recordings import Recordings
-from ..metrics.identity import identity
+from ..metrics.identity import identity, repeated
 from ..nets.vae import parameters
 from ..text.table import StatementTable
 from ..train.batch import Drawn, to
@@ -97,8 +96,7 @@ class BaseStage:
         self.held = validation(recordings)
         self.epoch = len(recordings.places("train"))
         self.facts = {"parameters": parameters(self.network.base), "train": self.epoch, "held": len(self.held)}
-        known = recordings.patient[self.held.numpy()]
-        self.paired = np.unique(known[known >= 0], return_counts=True)[1].max(initial=0) > 1
+        self.paired = repeated(recordings.patient[self.held.numpy()])
         if not self.paired:
             self.facts["identity"] = "not measured, no validation patient has two ECGs"
 

@@ -29,7 +29,7 @@ from ..twin.codec import Codec
 from ..twin.config import ConditionConfig
 from .condition_table import ConditionTable
 from .config import Config, DraftPairs, DraftsConfig
-from .latents import Encode
+from .latents import Encode, finished
 from .people import KINDS, Made, album, state_names
 from .weights import digest
 
@@ -88,11 +88,8 @@ class Drafts:
     @staticmethod
     def open(folder: Path, key: str) -> "Drafts | None":
         """The finished bank in a folder, if it was made of the same recordings by the same auto-encoder (`key`)."""
-        path = folder / "bank.json"
-        if not path.is_file():
-            return None
-        facts = json.loads(path.read_text())
-        if facts["key"] != key:
+        facts = finished(folder, key)
+        if facts is None:
             return None
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if name in LARGE else None) for name in (*LARGE, *SMALL)}
         return Drafts(**arrays, names=tuple(facts["names"]))

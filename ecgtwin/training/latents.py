@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -73,14 +73,18 @@ class Bank:
     @staticmethod
     def open(folder: Path, key: str) -> "Bank | None":
         """The finished bank in a folder, if it was made of the same recordings by the same auto-encoder (`key`)."""
-        path = folder / "bank.json"
-        if not path.is_file():
-            return None
-        facts = json.loads(path.read_text())
-        if facts["key"] != key:
+        facts = finished(folder, key)
+        if facts is None:
             return None
         rates = torch.from_numpy(np.load(folder / "about.npy"))
         return Bank(np.load(folder / "latents.npy", mmap_mode="r"), rates, facts["targets"])
+
+
+def finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """What a finished bank says of itself, if it was made with this key."""
+    path = folder / "bank.json"
+    facts = json.loads(path.read_text()) if path.is_file() else None
+    return facts if facts is not None and facts["key"] == key else None
 
 
 def fill(
