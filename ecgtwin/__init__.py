@@ -1,6 +1,7 @@
 """ecgtwin: what would this patient's ECG look like if their heart were in another state?
 
-Research use only, not for clinical diagnosis. Names are imported when they are first used: `import ecgtwin` alone loads no torch.
+Research use only, not for clinical diagnosis. Names are imported when they are first used: `import
+ecgtwin` alone loads no torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,5 @@
-"""The one way to write a file: beside its place, to the disk, then renamed. Readers see the old file or the whole new one, never half."""
+"""The one way to write a file: beside its place, to the disk, then renamed. Readers see the old file or the
+whole new one, never half."""
 
 import os
 import secrets
@@ -10,7 +11,8 @@ from typing import Any
 
 
 def write_file(path: str | Path, write: Callable[[Path], Any]) -> Path:
-    """Call `write(temporary path)`, which ends like `path`, then put the file in its place; a failure leaves the old one.
+    """Call `write(temporary path)`, which ends like `path`, then put the file in its place;
+    a failure leaves the old one.
 
     Folders on the way are made. Returns `path`.
     """

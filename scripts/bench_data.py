@@ -2,9 +2,10 @@
 
     python scripts/bench_data.py [--store STORE] [--rows 1000000] [--seconds 5] [--workers 2] [--json]
 
-The large store is sparse: its signals are holes that take no room on disk, so that what is measured is the access itself,
-with all the calls and copies of real data. Each worker is a process that reads random batches as training does; rates are
-ECGs per second of all workers together, by the clock, and by the processor time that they used (what as many free cores give).
+The large store is sparse: its signals are holes that take no room on disk, so that what is measured is the access
+itself, with all the calls and copies of real data. Each worker is a process that reads random batches as training
+does; rates are ECGs per second of all workers together, by the clock, and by the processor time that they used
+(what as many free cores give).
 """
 
 import json
@@ -49,9 +50,24 @@ def sparse(folder: Path, rows: int, samples: int = 1024, rate: float = 102.4) ->
         np.save(columns / f"{name}.npy", values)
     for name in TEXTS:
         Texts.write(columns, name, [""] * (rows if name != "patients" else int(patient.max(initial=0)) + 1))
-    nothing = dict.fromkeys(("digest", "plan", "split_digest"), "") | {name: {} for name in ("flags", "problems", "unmapped", "unreadable")}
-    facts = {"format": FORMAT, "source": "sparse", "ecgs": rows, "rate": rate, "seconds": samples / rate, "samples": samples}
-    facts |= {"leads": list(INDEPENDENT), "gain_per_mv": GAIN, "statements": [], "texts": list(TEXTS), "columns": sorted(numbers)} | nothing
+    nothing = dict.fromkeys(("digest", "plan", "split_digest"), "") | {
+        name: {} for name in ("flags", "problems", "unmapped", "unreadable")
+    }
+    facts = {
+        "format": FORMAT,
+        "source": "sparse",
+        "ecgs": rows,
+        "rate": rate,
+        "seconds": samples / rate,
+        "samples": samples,
+    }
+    facts |= {
+        "leads": list(INDEPENDENT),
+        "gain_per_mv": GAIN,
+        "statements": [],
+        "texts": list(TEXTS),
+        "columns": sorted(numbers),
+    } | nothing
     (folder / "store.json").write_text(json.dumps(facts))
     return Store.open(folder)
 
@@ -86,7 +102,8 @@ def work(folder: Path, seconds: float, seed: int, floats: bool, answer) -> None:
 def measure(store: Store, seconds: float, workers: int, floats: bool) -> dict[str, float]:
     answer = multiprocessing.Queue()
     processes = [
-        multiprocessing.Process(target=work, args=(store.folder, seconds, seed, floats, answer)) for seed in range(workers)
+        multiprocessing.Process(target=work, args=(store.folder, seconds, seed, floats, answer))
+        for seed in range(workers)
     ]
     for process in processes:
         process.start()
@@ -130,7 +147,9 @@ def main(
     rows: Annotated[int, typer.Option(help="rows of the sparse store", min=1)] = 1_000_000,
     seconds: Annotated[float, typer.Option(help="of each measurement")] = 5.0,
     workers: Annotated[int, typer.Option(help="processes that read", min=1)] = 2,
-    folder: Annotated[Path | None, typer.Option(help="where to put the sparse store; a temporary folder if left out")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="where to put the sparse store; a temporary folder if left out")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="write the report here as JSON")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:

@@ -1,9 +1,11 @@
-"""Speed of generation: seconds for 1, 8 and 32 twins, and for many references by table and in one call beside a loop, in one run.
+"""Speed of generation: seconds for 1, 8 and 32 twins, and for many references by table and in one
+call beside a loop, in one run.
 
 python scripts/bench_generate.py [--model MODEL] [--steps 12] [--references 40] [--repeat 2] [--json]
 
-People are simulated. "branch by branch" asks the network once for each branch of guidance, as `guide_two_ways` does; the default asks once
-for all of them. Each figure is the fastest of `--repeat` runs; ways that are compared take turns, so that other load falls on all of them.
+People are simulated. "branch by branch" asks the network once for each branch of guidance, as `guide_two_ways` does;
+the default asks once for all of them. Each figure is the fastest of `--repeat` runs; ways that are compared take turns,
+so that other load falls on all of them.
 """
 
 import contextlib
@@ -46,7 +48,10 @@ def by_branches(model: ECGTwin, requests: Sequence[Request], steps: int) -> Tens
     c = model.with_beats(c, requests)
     none = torch.zeros_like(c.keep_base)
     nothing = c._replace(keep_condition=none, keep_base=none, keep_draft=None if c.draft is None else none)
-    branches = (bind(network, network.prepare(b), model.config.diffusion.prediction) for b in (nothing, c._replace(keep_condition=none), c))
+    branches = (
+        bind(network, network.prepare(b), model.config.diffusion.prediction)
+        for b in (nothing, c._replace(keep_condition=none), c)
+    )
     denoise = guide_two_ways(*branches, tuned.base_guidance, tuned.guidance)
     noise = seeded_noise([r.seed for r in requests])
     shape = (len(requests), model.config.vae.latent, model.config.signal.samples // model.parts.vae.vae.factor)
@@ -67,10 +72,18 @@ def timed(ways: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
 
 def twins_of_one(model: ECGTwin, n: int, steps: int, repeat: int) -> dict[str, Any]:
     requests = model.requests(people(1)[0], WANTED, range(n))
-    ways = {"one call": lambda: model.sample(requests, steps=steps), "branch by branch": lambda: by_branches(model, requests, steps)}
+    ways = {
+        "one call": lambda: model.sample(requests, steps=steps),
+        "branch by branch": lambda: by_branches(model, requests, steps),
+    }
     difference = (ways["one call"]() - ways["branch by branch"]()).abs().max().item()
     seconds = timed(ways, repeat)
-    return {"twins": n, **seconds, "ratio": seconds["branch by branch"] / seconds["one call"], "largest_difference_mv": difference}
+    return {
+        "twins": n,
+        **seconds,
+        "ratio": seconds["branch by branch"] / seconds["one call"],
+        "largest_difference_mv": difference,
+    }
 
 
 def twins_of_many(model: ECGTwin, count: int, steps: int, repeat: int) -> dict[str, Any]:
@@ -93,11 +106,26 @@ def twins_of_many(model: ECGTwin, count: int, steps: int, repeat: int) -> dict[s
             options = Options(1, 0, steps, None, None, "wfdb")
             with contextlib.redirect_stderr(io.StringIO()):
                 default = Asked(Path(), wish, 1, 0)
-                done = run(folder / "people.csv", default, options, folder / f"table{next(turns)}", model=model, given=Given(), say=str)
+                done = run(
+                    folder / "people.csv",
+                    default,
+                    options,
+                    folder / f"table{next(turns)}",
+                    model=model,
+                    given=Given(),
+                    say=str,
+                )
             assert done["written"] == count
 
-        seconds = timed({"loop": loop, "table": table, "list": lambda: model.generate(references, WANTED, steps=steps)}, repeat)
-    return {"references": count, **seconds, "ratio": seconds["loop"] / seconds["table"], "per_second": count / seconds["table"]}
+        seconds = timed(
+            {"loop": loop, "table": table, "list": lambda: model.generate(references, WANTED, steps=steps)}, repeat
+        )
+    return {
+        "references": count,
+        **seconds,
+        "ratio": seconds["loop"] / seconds["table"],
+        "per_second": count / seconds["table"],
+    }
 
 
 def people(count: int) -> list[ECG]:
@@ -123,7 +151,10 @@ def main(
         for n in SIZES:
             found["one"].append(twins_of_one(loaded, n, steps, repeat))
             row = found["one"][-1]
-            say(f"{n:4d} twins  one call {row['one call']:7.2f} s  branch by branch {row['branch by branch']:7.2f} s  x{row['ratio']:.2f}")
+            say(
+                f"{n:4d} twins  one call {row['one call']:7.2f} s  branch by branch "
+                f"{row['branch by branch']:7.2f} s  x{row['ratio']:.2f}"
+            )
         found["many"] = many = twins_of_many(loaded, references, steps, repeat)
         times = "  ".join(f"{name} {many[name]:.2f} s" for name in ("loop", "table", "list"))
         say(f"{references} references  {times}  loop/table x{many['ratio']:.2f}")

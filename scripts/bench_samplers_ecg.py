@@ -2,9 +2,10 @@
 
 python scripts/bench_samplers_ecg.py --real STORE_OR_PTBXL [--model FOLDER] [--ecgs 128] [--output FOLDER]
 
-Each real validation ECG is drawn again under its own condition and base (guidance 1: one network call is one function evaluation), from
-the same noise by every sampler. Kernel distance (KID's, unbiased) to all real validation ECGs on features that no network made: median
-beats, spectra and RR intervals; "latent" is the RMS distance to the latents of the DDIM run of 1,000 steps.
+Each real validation ECG is drawn again under its own condition and base (guidance 1: one network call is one function
+evaluation), from the same noise by every sampler. Kernel distance (KID's, unbiased) to all real validation ECGs on
+features that no network made: median beats, spectra and RR intervals; "latent" is the RMS distance to the latents of
+the DDIM run of 1,000 steps.
 """
 
 import json
@@ -71,7 +72,12 @@ def main(
             start = time.perf_counter()
             with torch.autocast(twin.device.type, dtype=torch.bfloat16, enabled=bf16):
                 z = panel.draw(solver, levels, seed=shift)
-            row = {"sampler": name, "calls": evaluations, "seconds": time.perf_counter() - start, **vars(panel.quality(z))}
+            row = {
+                "sampler": name,
+                "calls": evaluations,
+                "seconds": time.perf_counter() - start,
+                **vars(panel.quality(z)),
+            }
             row["latent"] = None if not rows else float((z - latents).square().mean().sqrt())
             rows.append(row)
             say(f"{name}, {evaluations} calls: {row['distance']:.3f} +- {row['std']:.3f}, {row['seconds']:.0f} s")
@@ -84,11 +90,19 @@ def main(
             for name, (solver, per) in samplers(schedule).items():
                 count = (budget - 1) // per + 1
                 run(name, solver, trailing(schedule, count), (count - 1) * per + 1)
-            # The noisiest levels of a cosine schedule are nearly pure noise: Karras' spacing would spend its steps there.
+            # The noisiest levels of a cosine schedule are nearly pure noise: Karras' spacing
+            # would spend its steps there.
             noisiest = round(0.98 * (schedule.length - 1))
             run("DPM-Solver++ 2M, Karras levels", DpmPP(2), karras(schedule, budget, noisiest=noisiest), budget)
             run("DPM-Solver++ 2M, other seeds", DpmPP(2), trailing(schedule, budget), budget, shift=100_000)
-        found = {"ecgs": ecgs, "real": len(panel.real), "bf16": bf16, "seed": seed, "torch": torch.__version__, "rows": rows}
+        found = {
+            "ecgs": ecgs,
+            "real": len(panel.real),
+            "bf16": bf16,
+            "seed": seed,
+            "torch": torch.__version__,
+            "rows": rows,
+        }
         text = table(found, calls)
         typer.echo(json.dumps(found, indent=1) if as_json else text)
         if output is not None:
@@ -102,7 +116,8 @@ def table(found: dict[str, Any], budgets: list[int]) -> str:
     rows = found["rows"]
     reference = rows[0]["distance"]
     lines = [
-        f"{found['ecgs']} ECGs drawn again, {found['real']} real ones; kernel distance x 1000 (+- sd), its ratio to the first row's, "
+        f"{found['ecgs']} ECGs drawn again, {found['real']} real ones; kernel distance x 1000 (+- sd), its "
+        "ratio to the first row's, "
         "median error of the heart rate in beats/min",
         "",
         "| sampler | calls | kernel distance | ratio | heart rate | latent RMS to first row |",
@@ -111,14 +126,16 @@ def table(found: dict[str, Any], budgets: list[int]) -> str:
     for r in rows:
         latent = "" if r["latent"] is None else f"{r['latent']:.3f}"
         lines.append(
-            f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['std']:.2f} | {r['distance'] / reference:.2f} "
+            f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['std']:.2f} | "
+            f"{r['distance'] / reference:.2f} "
             f"| {r['rate_error']:.1f} | {latent} |"
         )
     return "\n".join(lines)
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Both figures against network calls; what is far off the reference lies outside the picture and in the table only."""
+    """Both figures against network calls; what is far off the reference lies outside the
+    picture and in the table only."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
@@ -127,7 +144,13 @@ def plot(found: dict[str, Any], path: Path) -> None:
     reference, other, *rest = found["rows"]
     for k, name in enumerate(dict.fromkeys(r["sampler"] for r in rest)):
         rows = [r for r in rest if r["sampler"] == name]
-        style = {"color": f"C{k % 10}", "linestyle": "-" if k < 10 else "--", "marker": "o", "markersize": 3, "label": name}
+        style = {
+            "color": f"C{k % 10}",
+            "linestyle": "-" if k < 10 else "--",
+            "marker": "o",
+            "markersize": 3,
+            "label": name,
+        }
         left.plot([r["calls"] for r in rows], [r["distance"] / reference["distance"] for r in rows], **style)
         if "other seeds" not in name:
             right.plot([r["calls"] for r in rows], [r["latent"] for r in rows], **style)

@@ -2,8 +2,9 @@
 
 python scripts/bench_train.py --store STORE [--config configs/small.yaml] [--steps 12] [--json]
 
-Utilisation is against a ceiling measured in the same run: the fastest product of square matrices in the stage's precision on the same
-device and threads. FLOPs are those of matrix products and convolutions, counted by torch, forward and backward.
+Utilisation is against a ceiling measured in the same run: the fastest product of square matrices in the
+stage's precision on the same device and threads. FLOPs are those of matrix products and convolutions, counted
+by torch, forward and backward.
 """
 
 import json
@@ -99,7 +100,9 @@ def main(
     config: o.Configuration = Path("configs/small.yaml"),
     set_: o.Overrides = [],  # noqa: B006 typer reads it
     steps: Annotated[int, typer.Option(help="steps that are measured", min=1)] = 12,
-    ecgs: Annotated[int, typer.Option(help="ECGs of the store for the stages on latents, whose making is not measured", min=64)] = 256,
+    ecgs: Annotated[
+        int, typer.Option(help="ECGs of the store for the stages on latents, whose making is not measured", min=64)
+    ] = 256,
     statements: o.Statements = None,
     seed: o.Seed = None,
     cpu: o.Cpu = False,
@@ -113,7 +116,11 @@ def main(
         settings = o.settings_of(config, [*set_, *fixed], STAGES, seed)
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
         few = some(recordings, ecgs)
-        found: dict[str, Any] = {"device": str(accelerator.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+        found: dict[str, Any] = {
+            "device": str(accelerator.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
         if accelerator.device.type == "cuda":
             found["gpu"] = torch.cuda.get_device_name(accelerator.device)
         with tempfile.TemporaryDirectory() as place:

@@ -1,9 +1,9 @@
 """Constructed states beside real ECGs of those states, lead by lead: python scripts/calibrate_states.py PTBXL_FOLDER
 
-Normal recordings of the training folds (1 to 8) are fitted and constructed in each state; the real side are the recordings of these
-folds with the state's code. Both go through one ruler: the median beat of `ecgtwin.ecg.simulate.median` and its ends of waves.
-Printed are medians and quartiles, real | constructed, amplitudes in mV from the level at the QRS onset;
---rhythm prints the same of RR intervals.
+Normal recordings of the training folds (1 to 8) are fitted and constructed in each state; the real side are the
+recordings of these folds with the state's code. Both go through one ruler: the median beat of
+`ecgtwin.ecg.simulate.median` and its ends of waves. Printed are medians and quartiles, real | constructed, amplitudes
+in mV from the level at the QRS onset; --rhythm prints the same of RR intervals.
 """
 
 import json
@@ -42,7 +42,24 @@ MORPHOLOGY = {
 }
 """States by the codes of their real recordings."""
 ROUTES = {"CLBBB", "CRBBB", "LAFB", "LPFB", "PACE", "WPW", "IVCD", "ILBBB", "IRBBB"}
-REBUILT = {"LVH", "RVH", "IMI", "ASMI", "AMI", "LMI", "ALMI", "ILMI", "IPMI", "IPLMI", "PMI", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL"}
+REBUILT = {
+    "LVH",
+    "RVH",
+    "IMI",
+    "ASMI",
+    "AMI",
+    "LMI",
+    "ALMI",
+    "ILMI",
+    "IPMI",
+    "IPLMI",
+    "PMI",
+    "INJAS",
+    "INJAL",
+    "INJIN",
+    "INJLA",
+    "INJIL",
+}
 RHYTHM = {
     "sinus rhythm": "NORM",
     "sinus bradycardia": "SBRAD",
@@ -63,7 +80,8 @@ def read(path: Path) -> np.ndarray:
 
 
 def ruler(signal: np.ndarray, rate: float, atria: bool) -> dict[str, float] | None:
-    """Amplitudes in mV, durations in ms and the frontal axis in degrees of the median beat; None where it has no ends to be found."""
+    """Amplitudes in mV, durations in ms and the frontal axis in degrees of the median beat; None where
+    it has no ends to be found."""
     try:
         found = median_beat(signal, rate, atria)
     except ValueError:
@@ -123,11 +141,17 @@ def morphology(table: pd.DataFrame, folder: Path, found: list[Fitted], names: li
         rows = rows.iloc[:: max(1, len(rows) // most)]
         atria = name not in ("atrial fibrillation", "normal functioning artificial pacemaker")
         real = [r for path in rows.low if (r := ruler(read(folder / path), 100, atria))]
-        if name == "normal functioning artificial pacemaker":  # of the ventricle: many are paced in the atrium, or not in that strip
+        if (
+            name == "normal functioning artificial pacemaker"
+        ):  # of the ventricle: many are paced in the atrium, or not in that strip
             real = [r for r in real if r["QRS"] > 140]
-        made = [r for n, one in enumerate(found) if (r := ruler(construct(one, name, seed=n, rate=100).signal, 100, atria))]
+        made = [
+            r for n, one in enumerate(found) if (r := ruler(construct(one, name, seed=n, rate=100).signal, 100, atria))
+        ]
         keys = [k for k in (real or made)[0]]
-        result[name] = {"n": (len(real), len(made))} | {k: (three([r[k] for r in real]), three([r[k] for r in made])) for k in keys}
+        result[name] = {"n": (len(real), len(made))} | {
+            k: (three([r[k] for r in real]), three([r[k] for r in made])) for k in keys
+        }
     return result
 
 
@@ -139,12 +163,15 @@ def rhythm(table: pd.DataFrame, folder: Path, found: list[Fitted], most: int) ->
         real = [intervals(r_peaks(read(folder / path), 100) / 100) for path in rows.low]
         made = [intervals(construct(one, name, seed=n).peaks) for n, one in enumerate(found)]
         real, made = [r for r in real if r], [m for m in made if m]
-        result[name] = {"n": (len(real), len(made))} | {k: (three([r[k] for r in real]), three([m[k] for m in made])) for k in made[0]}
+        result[name] = {"n": (len(real), len(made))} | {
+            k: (three([r[k] for r in real]), three([m[k] for m in made])) for k in made[0]
+        }
     return result
 
 
 def intervals(peaks: np.ndarray) -> dict[str, float] | None:
-    """Heart rate, and of the RR intervals: coefficient of variation, smallest and largest by the median, step to step variation."""
+    """Heart rate, and of the RR intervals: coefficient of variation, smallest and largest by the
+    median, step to step variation."""
     rr = np.diff(peaks)
     if len(rr) < 4:
         return None

@@ -17,7 +17,13 @@ from ecgtwin.ecg.intervals import Measurements
 from ecgtwin.ecg.record import ECG
 
 PAIRS = {"heart_rate": "/min", "p": "ms", "pr": "ms", "qrs": "ms", "qt": "ms"}
-RHYTHMS = {"SR": "sinus rhythm", "SARRH": "sinus arrhythmia", "AFIB": "atrial fibrillation", "AFLT": "atrial flutter", "PACE": "paced"}
+RHYTHMS = {
+    "SR": "sinus rhythm",
+    "SARRH": "sinus arrhythmia",
+    "AFIB": "atrial fibrillation",
+    "AFLT": "atrial flutter",
+    "PACE": "paced",
+}
 
 
 def theirs(ecg: ECG) -> dict[str, float | None]:
@@ -25,7 +31,10 @@ def theirs(ecg: ECG) -> dict[str, float | None]:
     intervals = report.intervals_ms
     return {
         "heart_rate": report.heart_rate.get("bpm"),
-        **{name: intervals.get(key) for name, key in {"p": "p_duration", "pr": "pr", "qrs": "qrs_duration", "qt": "qt"}.items()},
+        **{
+            name: intervals.get(key)
+            for name, key in {"p": "p_duration", "pr": "pr", "qrs": "qrs_duration", "qt": "qt"}.items()
+        },
     }
 
 
@@ -64,18 +73,30 @@ def main(
             fine.append(found)
             coarse.append(ecg.resample(102.4).measured())
             reports.append(theirs(ecg))
-    head = "| | n | median difference | median absolute difference | 90 % below | correlation | not measurable | nor by the other |"
+    head = (
+        "| | n | median difference | median absolute difference | 90 % below | correlation | not "
+        "measurable | nor by the other |"
+    )
     print(f"Ours less openecg's, {len(fine)} recordings:\n\n{head}\n|---|" + "---:|" * 7)
     for name, unit in PAIRS.items():
         print(line(f"{name} ({unit})", [getattr(m, name) for m in fine], [r[name] for r in reports]))
     print(f"\nOurs at 102.4 Hz less ours at 500 Hz:\n\n{head}\n|---|" + "---:|" * 7)
     for name, unit in {**PAIRS, "qrs_axis": "degrees"}.items():
         print(line(f"{name} ({unit})", [getattr(m, name) for m in coarse], [getattr(m, name) for m in fine]))
-    print("\n| reported rhythm | n | P wave found | no P wave | cannot be told | irregular | regular with odd beats |\n|---|" + "---:|" * 6)
+    print(
+        "\n| reported rhythm | n | P wave found | no P wave | cannot be told | irregular | regular with odd "
+        "beats |\n|---|" + "---:|" * 6
+    )
     for name, found in rhythm.items():
         p = [m.p_present for m in found]
         order = [m.regularity for m in found]
-        counts = (p.count(True), p.count(False), p.count(None), order.count("irregular"), order.count("regular with odd beats"))
+        counts = (
+            p.count(True),
+            p.count(False),
+            p.count(None),
+            order.count("irregular"),
+            order.count("regular with odd beats"),
+        )
         print(f"| {RHYTHMS[name]} | {len(found)} | " + " | ".join(str(k) for k in counts) + " |")
 
 

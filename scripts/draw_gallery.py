@@ -1,4 +1,5 @@
-"""Twelve twins of six real people, drawn on ECG paper: python scripts/draw_gallery.py MODEL PTBXL_FOLDER OUTPUT_FOLDER"""
+"""Twelve twins of six real people, drawn on ECG paper: python scripts/draw_gallery.py MODEL
+PTBXL_FOLDER OUTPUT_FOLDER"""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,12 @@ SHEETS = [
     ("infarction", "sinus rhythm|inferior myocardial infarction", "sinus rhythm|left ventricular hypertrophy", 70),
     ("fibrillation", "atrial fibrillation", "sinus rhythm|normal ECG", 70),
     ("left bundle", "sinus rhythm|complete left bundle branch block", "sinus rhythm|normal ECG", 70),
-    ("left bundle", "sinus rhythm|complete left bundle branch block", "atrial fibrillation|complete left bundle branch block", 100),
+    (
+        "left bundle",
+        "sinus rhythm|complete left bundle branch block",
+        "atrial fibrillation|complete left bundle branch block",
+        100,
+    ),
     ("hypertrophy", "sinus rhythm|left ventricular hypertrophy", "sinus rhythm|first degree AV block", 65),
 ]
 """Who, in which state they were recorded, what is asked for, beats/min (None: as recorded)."""
@@ -40,7 +46,12 @@ def people(folder: Path) -> dict[str, pd.Series]:
             own = {word.split("'")[1] for word in row.scp_codes.split(",")}
             fits = own == codes if "NORM" in codes else codes <= own and not own & {"PACE", "WPW"}
             taken = {r.patient_id for r in found.values()}
-            if fits and sex in (None, row.sex) and row.patient_id not in taken and (folder / f"{row.filename_lr}.hea").is_file():
+            if (
+                fits
+                and sex in (None, row.sex)
+                and row.patient_id not in taken
+                and (folder / f"{row.filename_lr}.hea").is_file()
+            ):
                 found[who] = row
                 break
     return found
@@ -64,7 +75,11 @@ def main(
         made.plot(path, reference=reference, title=f"{was.replace('|', ', ')}  ->  {now.replace('|', ', ')}")
         measured = made.measure()
         table = {q: v for q, lead, v in zip(measured.quantity, measured.lead, measured.value, strict=True) if not lead}
-        said = [f"{name} {table[name]:.0f}" for name in ("heart_rate", "pr", "qrs", "qtc_fridericia") if table.get(name) is not None]
+        said = [
+            f"{name} {table[name]:.0f}"
+            for name in ("heart_rate", "pr", "qrs", "qtc_fridericia")
+            if table.get(name) is not None
+        ]
         print(f"{path.name}: record {row.filename_lr}, {sex}, {age:g}: {', '.join(said)}")
 
 

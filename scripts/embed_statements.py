@@ -35,9 +35,13 @@ def main(
     output: Annotated[Path, typer.Option(help="folder where the table goes")],
     kind: Kind = Kind.sentence_transformers,
     name: Annotated[str | None, typer.Option(help="what to call the encoder; its folder's name if left out")] = None,
-    width: Annotated[int | None, typer.Option(help="keep only the first so many coordinates (Matryoshka models)", min=1)] = None,
+    width: Annotated[
+        int | None, typer.Option(help="keep only the first so many coordinates (Matryoshka models)", min=1)
+    ] = None,
     vocabulary: Annotated[Vocabulary, typer.Option(help="71 statements of PTB-XL, or all")] = Vocabulary.scp,
-    given: Annotated[Path | None, typer.Option("--statements", help="file with one statement a line, not --vocabulary")] = None,
+    given: Annotated[
+        Path | None, typer.Option("--statements", help="file with one statement a line, not --vocabulary")
+    ] = None,
     shrinkage: Annotated[float, typer.Option(help="of the whitening, in (0, 1]")] = 0.05,
     cache: Annotated[Path | None, typer.Option(help="folder that keeps raw vectors for the next time")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
@@ -58,9 +62,19 @@ def main(
         output.mkdir(parents=True, exist_ok=True)
         table.save(output / "statements")
         seconds = time.perf_counter() - start
-        report = {"statements": len(table), "width": table.width, "encoder": table.encoder, "fingerprint": table.fingerprint}
-        report |= {"seconds": round(seconds, 1), "files": [f"{output / 'statements'}.{ending}" for ending in ("safetensors", "json")]}
-        typer.echo(json.dumps(report, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items()))
+        report = {
+            "statements": len(table),
+            "width": table.width,
+            "encoder": table.encoder,
+            "fingerprint": table.fingerprint,
+        }
+        report |= {
+            "seconds": round(seconds, 1),
+            "files": [f"{output / 'statements'}.{ending}" for ending in ("safetensors", "json")],
+        }
+        typer.echo(
+            json.dumps(report, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items())
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Fit the simulator's population to the normal ECGs of PTB-XL: python scripts/fit_population.py PTBXL_FOLDER
 
-Each recording at 500 Hz of the training folds that is called a normal ECG becomes one vector of traits: Gaussian bumps of P, QRS and
-ST-T in three dimensions, a lead field, intervals, gains. What is written (means, the pull of sex and age, principal components)
-are figures of the population; no recording can be got back from them.
+Each recording at 500 Hz of the training folds that is called a normal ECG becomes one vector of traits: Gaussian bumps
+of P, QRS and ST-T in three dimensions, a lead field, intervals, gains. What is written (means, the pull of sex and age,
+principal components) are figures of the population; no recording can be got back from them.
 """
 
 import json
@@ -22,7 +22,11 @@ from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate.dipole import DOWER
 
 RATE, BEFORE, AFTER = 500, 200, 300
-GRID = {"p": (np.linspace(0.1, 0.9, 5), 0.14), "qrs": (np.linspace(0.06, 0.94, 9), 0.08), "t": (np.linspace(-0.02, 1.1, 9), 0.1)}
+GRID = {
+    "p": (np.linspace(0.1, 0.9, 5), 0.14),
+    "qrs": (np.linspace(0.06, 0.94, 9), 0.08),
+    "t": (np.linspace(-0.02, 1.1, 9), 0.1),
+}
 OUT = Path(__file__).resolve().parents[1] / "ecgtwin" / "ecg" / "simulate" / "population.json"
 
 
@@ -51,7 +55,8 @@ def median_beat(signal: np.ndarray) -> tuple[np.ndarray, float] | None:
 
 
 def delineate(beat: np.ndarray) -> dict[str, float] | None:
-    """Sample indices p_on, p_off, on, off, t_end: QRS by a threshold on the speed of the signal, P and T by tangents."""
+    """Sample indices p_on, p_off, on, off, t_end: QRS by a threshold on the speed of the
+    signal, P and T by tangents."""
     smooth = gaussian_filter1d(beat, 1.5, axis=1)
     speed = np.sqrt((np.gradient(smooth, axis=1) ** 2).sum(0))
     around = speed[BEFORE - 70 : BEFORE + 80]
@@ -72,7 +77,10 @@ def delineate(beat: np.ndarray) -> dict[str, float] | None:
     lead = gaussian_filter1d(level[1] + 0.5 * level[0], 3)
     slope_p = np.gradient(lead)
     top = on - 120 + int(np.argmax(lead[on - 120 : on - 20]))
-    rise, drop = top - 40 + int(np.argmax(slope_p[top - 40 : top])), top + int(np.argmin(slope_p[top : min(top + 40, on)]))
+    rise, drop = (
+        top - 40 + int(np.argmax(slope_p[top - 40 : top])),
+        top + int(np.argmin(slope_p[top : min(top + 40, on)])),
+    )
     before, after = lead[top - 75 : top - 35].mean(), lead[on - 6 : on].mean()
     p_on, p_off = rise - (lead[rise] - before) / slope_p[rise], drop - (lead[drop] - after) / slope_p[drop]
     found = {"p_on": p_on, "p_off": p_off, "on": on, "off": off, "t_end": fall - size[fall] / slope[fall]}
@@ -103,7 +111,10 @@ def coefficients(beat: np.ndarray, at: dict[str, float]) -> dict[str, np.ndarray
     n = len(GRID["qrs"][0])
     start, stop = int(at["p_on"]) - 8, min(int(at["p_off"]) + 8, on - 1)
     ramp = np.linspace(0, 1, stop - start)
-    line = level[:, start - 5 : start + 3].mean(1)[:, None] * (1 - ramp) + level[:, stop - 3 : stop].mean(1)[:, None] * ramp
+    line = (
+        level[:, start - 5 : start + 3].mean(1)[:, None] * (1 - ramp)
+        + level[:, stop - 3 : stop].mean(1)[:, None] * ramp
+    )
     p = solve(columns("p", at["p_on"], at["p_off"])[start:stop], level[:, start:stop] - line)
     return {"p": p, "qrs": heights[:, :n], "t": heights[:, n:]}
 
@@ -116,7 +127,8 @@ def solve(basis: np.ndarray, signal: np.ndarray) -> np.ndarray:
 def bent_field(heights: np.ndarray, rounds: int = 40) -> tuple[np.ndarray, np.ndarray]:
     """The field (8, 3) and dipoles (3, bumps) that explain heights (8, bumps) of the bumps in the leads.
 
-    I and II, far from the heart, see the dipole as Dower's do; V1-V6 are bent away from Dower's as far as this person asks for.
+    I and II, far from the heart, see the dipole as Dower's do; V1-V6 are bent away from Dower's as
+    far as this person asks for.
     """
     field = DOWER.copy()
     faith = np.array([30.0, 30.0, 1, 1, 1, 1, 1, 1])[:, None]  # I and II are matched whatever V1-V6 say
@@ -128,7 +140,8 @@ def bent_field(heights: np.ndarray, rounds: int = 40) -> tuple[np.ndarray, np.nd
 
 
 def traits(beat: np.ndarray, at: dict[str, float], rr: float) -> np.ndarray:
-    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; V1-V6 of the lead fields less Dower's; intervals."""
+    """One person as a vector: log gains of P, QRS, T; shapes divided by the gain; V1-V6 of the lead
+    fields less Dower's; intervals."""
     heights = coefficients(beat, at)
     fields, dipoles = {}, {}
     for wave, height in heights.items():
@@ -172,9 +185,9 @@ def main(
     std = rest.std(0)
     rest = np.clip(rest, -3 * std, 3 * std)
     _, size, parts = np.linalg.svd(rest / std, full_matrices=False)
-    kept = parts[: components] * (size[: components, None] / np.sqrt(len(data))) * std
+    kept = parts[:components] * (size[:components, None] / np.sqrt(len(data))) * std
     kept *= rest.std(0) / np.linalg.norm(kept, axis=0)  # what the other components held is given back to each trait
-    held = float(np.sum(size[: components] ** 2) / np.sum(size**2))
+    held = float(np.sum(size[:components] ** 2) / np.sum(size**2))
     content = {
         "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); scripts/fit_population.py",
         "grid": {k: {"centres": np.round(c, 4).tolist(), "width": w} for k, (c, w) in GRID.items()},

@@ -1,10 +1,12 @@
 """Search sampler x steps x guidance scale, and draw the heat maps that choose a default.
 
-python scripts/grid.py ecg --real STORE_OR_PTBXL --output FOLDER [--model FOLDER] [--sampler DDIM --sampler "DPM-Solver++ 2M"]
-python scripts/grid.py image MODEL --data digits --output FOLDER
+python scripts/grid.py ecg --real STORE_OR_PTBXL --output FOLDER [--model FOLDER] [--sampler DDIM --sampler
+"DPM-Solver++ 2M"] python scripts/grid.py image MODEL --data digits --output FOLDER
 
-ECGs: real validation ECGs are drawn again under their own condition and base; kernel distance to real ones, and the heart rate's error.
-Images: one for each held-out caption; FID on the features of a judge trained on real pictures, and the share that it recognises.
+ECGs: real validation ECGs are drawn again under their own condition and base; kernel distance to real
+    ones, and the heart rate's error.
+Images: one for each held-out caption; FID on the features of a judge trained on real pictures, and
+    the share that it recognises.
 """
 
 import json
@@ -63,7 +65,9 @@ def ecg(
             panel = Panel(twin, recordings.only("validation"), ecgs, seed)
 
         def measure(solver: Solver, count: int, scale: float) -> dict[str, float]:
-            found = panel.quality(panel.draw(solver, trailing(twin.schedule, count), guidance=scale, base_guidance=base_guidance))
+            found = panel.quality(
+                panel.draw(solver, trailing(twin.schedule, count), guidance=scale, base_guidance=base_guidance)
+            )
             return {"kernel distance x 1000": found.distance, "heart rate error, beats/min": found.rate_error}
 
         finish(searched(chosen, steps, guidance, measure), output, as_json)
@@ -114,7 +118,10 @@ def solvers(names: Sequence[str]) -> dict[str, Solver]:
 
 
 def searched(
-    chosen: dict[str, Solver], steps: list[int], guidance: list[float], measure: Callable[[Solver, int, float], dict[str, float]]
+    chosen: dict[str, Solver],
+    steps: list[int],
+    guidance: list[float],
+    measure: Callable[[Solver, int, float], dict[str, float]],
 ) -> list[dict[str, Any]]:
     """One row for each combination; the first figure decides which is best."""
     if min(steps) < 1:
@@ -149,7 +156,9 @@ def draw(rows: list[dict[str, Any]], figures: list[str], path: Path) -> None:
 
     names = sorted({row["sampler"] for row in rows})
     steps, scales = (sorted({row[key] for row in rows}) for key in ("steps", "guidance"))
-    page = Figure(figsize=(1.6 + 1.1 * len(scales) * len(names), (1.2 + 0.7 * len(steps)) * len(figures)), layout="constrained")
+    page = Figure(
+        figsize=(1.6 + 1.1 * len(scales) * len(names), (1.2 + 0.7 * len(steps)) * len(figures)), layout="constrained"
+    )
     axes = page.subplots(len(figures), len(names), squeeze=False)
     for line, figure in enumerate(figures):
         values = [row["figures"][figure] for row in rows if np.isfinite(row["figures"][figure])]

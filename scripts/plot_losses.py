@@ -23,7 +23,9 @@ def read(folder: Path, figure: str) -> dict[int, float]:
         rows = list(csv.DictReader(file))
     found = {int(row["step"]): float(row["value"]) for row in rows if row["figure"] == figure}
     if not found:
-        raise ValueError(f"{path} has no figure {figure!r}: it has {', '.join(sorted({row['figure'] for row in rows}))}")
+        raise ValueError(
+            f"{path} has no figure {figure!r}: it has {', '.join(sorted({row['figure'] for row in rows}))}"
+        )
     return found
 
 
@@ -42,7 +44,9 @@ def main(
         for run in runs:
             curve = read(run, figure)
             last = list(curve.values())[-1]
-            axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=f"{run.name}: {last:.4f} at last")
+            axes.plot(
+                list(curve), list(curve.values()), marker="o", markersize=3, label=f"{run.name}: {last:.4f} at last"
+            )
         axes.set(xlabel="step", ylabel=figure, yscale="log" if log else "linear")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

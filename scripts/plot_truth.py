@@ -1,4 +1,5 @@
-"""One simulated person's exact counterfactuals beside what a model draws: median beats of the reference, the truth and the twin.
+"""One simulated person's exact counterfactuals beside what a model draws: median beats of the
+reference, the truth and the twin.
 
 python scripts/plot_truth.py --output truth.png [--model MODEL] [--state "atrial fibrillation" --state ...]
 """

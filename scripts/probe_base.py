@@ -1,9 +1,11 @@
 """Extractors compared: who is recognised, and what the base tells of the state that it should not tell.
 
-python scripts/probe_base.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors [--base ...]
+python scripts/probe_base.py --store STORE --vae runs/vae/weights.safetensors --base
+runs/base/weights.safetensors [--base ...]
 
-Rank-1 and equal error rate on the validation patients, beside median beats; AUROC of a linear probe, fitted on training ECGs, that
-reads the recording's rhythm, conduction and owner's sex from its base. A probe of the median beat stands beside it.
+Rank-1 and equal error rate on the validation patients, beside median beats; AUROC of a linear probe, fitted on
+training ECGs, that reads the recording's rhythm, conduction and owner's sex from its base. A probe of the
+median beat stands beside it.
 """
 
 import json
@@ -34,7 +36,9 @@ SEX = "female"
 def main(
     store: o.Stores,
     vae: o.Vae,
-    base: Annotated[list[Path], typer.Option(help=f"weights.safetensors of train_base.py, {o.MODEL}; repeat to compare")],
+    base: Annotated[
+        list[Path], typer.Option(help=f"weights.safetensors of train_base.py, {o.MODEL}; repeat to compare")
+    ],
     statements: o.Statements = None,
     config: o.Configuration = Path("configs/small.yaml"),
     set_: o.Overrides = [],  # noqa: B006 typer reads it
@@ -96,7 +100,13 @@ def probes(recordings, a: np.ndarray, seen, b: np.ndarray, held) -> dict[str, fl
     found = {}
     for name in (*STATES, SEX):
         told, truth = (
-            np.array([recordings.sexes(k) == SEX if name == SEX else name in recordings.statements(k) for k in rows.tolist()], bool)
+            np.array(
+                [
+                    recordings.sexes(k) == SEX if name == SEX else name in recordings.statements(k)
+                    for k in rows.tolist()
+                ],
+                bool,
+            )
             for rows in (seen, held)
         )
         found[name] = probe(a, told, b, truth).auroc

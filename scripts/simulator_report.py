@@ -1,7 +1,9 @@
-"""The simulator against real ECGs, in figures and pictures: python scripts/simulator_report.py PTBXL_FOLDER [--pictures DIR]
+"""The simulator against real ECGs, in figures and pictures: python scripts/simulator_report.py
+PTBXL_FOLDER [--pictures DIR]
 
-Prints one JSON object: what an independent judge says (if the extra `judge` is installed), how often two states of one person are more
-alike than one state of two people, and how well the asked heart rate is found. Pictures show ten simulated states above real ones.
+Prints one JSON object: what an independent judge says (if the extra `judge` is installed), how often two states of one
+person are more alike than one state of two people, and how well the asked heart rate is found. Pictures show ten
+simulated states above real ones.
 """
 
 import json
@@ -36,9 +38,32 @@ TEN = {
     "ventricular premature complex": "PVC",
     "normal functioning artificial pacemaker": "PACE",
 }
-RESHAPING = {"CLBBB", "CRBBB", "LAFB", "PACE", "LVH", "ASMI", "IMI", "AMI", "ALMI", "ILMI", "LMI", "IVCD", "WPW", "LPFB"}
+RESHAPING = {
+    "CLBBB",
+    "CRBBB",
+    "LAFB",
+    "PACE",
+    "LVH",
+    "ASMI",
+    "IMI",
+    "AMI",
+    "ALMI",
+    "ILMI",
+    "LMI",
+    "IVCD",
+    "WPW",
+    "LPFB",
+}
 """Codes of states that give the QRS complex another shape."""
-JUDGED = {"NORM": "sinus", "AFIB": "afib", "CLBBB": "bbb", "CRBBB": "bbb", "PACE": "paced", "1AVB": "avb", "PVC": "ventricular"}
+JUDGED = {
+    "NORM": "sinus",
+    "AFIB": "afib",
+    "CLBBB": "bbb",
+    "CRBBB": "bbb",
+    "PACE": "paced",
+    "1AVB": "avb",
+    "PVC": "ventricular",
+}
 
 
 def aurocs(said: list[np.ndarray], truth: list[str]) -> dict[str, float]:
@@ -48,7 +73,9 @@ def aurocs(said: list[np.ndarray], truth: list[str]) -> dict[str, float]:
         yes = truth == label
         if 0 < yes.sum() < len(yes):
             rank = rankdata(said[:, index])
-            found[label] = round(float((rank[yes].sum() - yes.sum() * (yes.sum() + 1) / 2) / (yes.sum() * (~yes).sum())), 4)
+            found[label] = round(
+                float((rank[yes].sum() - yes.sum() * (yes.sum() + 1) / 2) / (yes.sum() * (~yes).sum())), 4
+            )
             found[f"n_{label}"] = int(yes.sum())
     return found
 
@@ -60,7 +87,9 @@ def judged(judge: Judge, table, folder: Path, people: int) -> dict:
     for number in range(people):
         for name, code in codes.items():
             if code in JUDGED:
-                said.append(judge(simulate(Person.draw(5000 + number), name, seed=number).select(["II"]).signal[0], 500))
+                said.append(
+                    judge(simulate(Person.draw(5000 + number), name, seed=number).select(["II"]).signal[0], 500)
+                )
                 truth.append(JUDGED[code])
     simulated = aurocs(said, truth)
     said, truth = [], []
@@ -75,7 +104,8 @@ def judged(judge: Judge, table, folder: Path, people: int) -> dict:
 def alike(features: np.ndarray, person: np.ndarray, states: list[frozenset], rng, draws: int = 20_000) -> dict:
     """Share of draws in which two ECGs of one person in different states are more alike than two people's in one state.
 
-    Twice: the plain correlation of median beats, and the cosine after PCA(60) whitened within the people of the other half.
+    Twice: the plain correlation of median beats, and the cosine after PCA(60) whitened within
+        the people of the other half.
     """
     names = np.unique(person)
     halves = np.isin(person, rng.permutation(names)[: len(names) // 2])
@@ -96,7 +126,11 @@ def alike(features: np.ndarray, person: np.ndarray, states: list[frozenset], rng
     for _ in range(draws):
         a, b = rng.choice(several[rng.integers(len(several))], 2, replace=False)
         shared = sorted(states[b])
-        others = [i for i in by_state[shared[rng.integers(len(shared))]] if person[i] != person[b]] if states[a] != states[b] else []
+        others = (
+            [i for i in by_state[shared[rng.integers(len(shared))]] if person[i] != person[b]]
+            if states[a] != states[b]
+            else []
+        )
         if others:
             c = others[rng.integers(len(others))]
             won = tuple(x[a] @ x[b] > x[b] @ x[c] for x in unit.values())
@@ -104,7 +138,10 @@ def alike(features: np.ndarray, person: np.ndarray, states: list[frozenset], rng
             kinds["QRS shape changed" if (states[a] ^ states[b]) & RESHAPING else "QRS shape kept"].append(won)
     for kind, wins in kinds.items():
         if wins:
-            result[kind] = {**dict(zip(unit, np.round(np.mean(wins, axis=0), 3).tolist(), strict=True)), "draws": len(wins)}
+            result[kind] = {
+                **dict(zip(unit, np.round(np.mean(wins, axis=0), 3).tolist(), strict=True)),
+                "draws": len(wins),
+            }
     return result
 
 
@@ -133,7 +170,11 @@ def heart_rates(people: int) -> dict:
     for one in cohort(people, seed=0):
         found = one.ecg.heart_rate()
         miss.append(np.inf if found is None else abs(found - one.rate))
-    return {"ECGs": len(miss), "within 2/min": float(np.mean(np.array(miss) <= 2)), "median error": float(np.median(miss))}
+    return {
+        "ECGs": len(miss),
+        "within 2/min": float(np.mean(np.array(miss) <= 2)),
+        "median error": float(np.median(miss)),
+    }
 
 
 def picture(simulated: ECG, real: ECG, words: str, path: Path) -> None:
@@ -175,9 +216,15 @@ def pictures(table, folder: Path, out: Path) -> list[str]:
         written.append(path.name)
     plain, block = counterfactual(Person.draw(44), "sinus rhythm", "complete left bundle branch block", 68.0, seed=1)
     path = out / "sim_counterfactual.png"
-    block.ecg.plot(path, reference=plain.ecg, title="One simulated person: sinus rhythm (grey), and complete left bundle branch block")
+    block.ecg.plot(
+        path,
+        reference=plain.ecg,
+        title="One simulated person: sinus rhythm (grey), and complete left bundle branch block",
+    )
     image = Image.open(path).convert("RGB")
-    image.resize((image.width * 6 // 10, image.height * 6 // 10), Image.Resampling.LANCZOS).quantize(32).save(path, optimize=True)
+    image.resize((image.width * 6 // 10, image.height * 6 // 10), Image.Resampling.LANCZOS).quantize(32).save(
+        path, optimize=True
+    )
     return [*written, path.name]
 
 
@@ -188,7 +235,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     folder: Annotated[Path, typer.Argument(help="PTB-XL")],
     people: Annotated[int, typer.Option(help="how many people are simulated", min=16)] = 200,
-    drawn: Annotated[Path | None, typer.Option("--pictures", help="folder for the pictures; none are drawn without it")] = None,
+    drawn: Annotated[
+        Path | None, typer.Option("--pictures", help="folder for the pictures; none are drawn without it")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
 ) -> None:
     table = read_table(folder)

@@ -24,7 +24,9 @@ def main(
     config: Annotated[Path, typer.Argument(help="model and training, YAML")],
     store: Annotated[Path, typer.Argument(help="made by `ecgtwin data prepare`, or a simulated cohort")],
     out: Annotated[Path, typer.Argument(help="folder for the stages and the model")],
-    more: Annotated[list[Path], typer.Option("--store", help="further stores, such as a simulated cohort; repeat")] = [],  # noqa: B006
+    more: Annotated[
+        list[Path], typer.Option("--store", help="further stores, such as a simulated cohort; repeat")
+    ] = [],  # noqa: B006
     statements: o.Statements = None,
     set_: o.Overrides = [],  # noqa: B006 typer reads it
     least: Annotated[int, typer.Option(help="training ECGs that a statement needs to count as known", min=1)] = 5,
@@ -39,7 +41,11 @@ def main(
         recordings = o.recordings_of([store, *more], settings)
         table = o.table_of(statements, settings)
         found = train_all(settings, recordings, table, out, least=least, half=half, accelerator=accelerator, report=say)
-        typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(f"{name}: {figures}" for name, figures in found.items()))
+        typer.echo(
+            json.dumps(found, indent=1)
+            if as_json
+            else "\n".join(f"{name}: {figures}" for name, figures in found.items())
+        )
 
 
 if __name__ == "__main__":

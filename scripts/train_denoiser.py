@@ -1,7 +1,8 @@
-"""Train stage 2, the denoiser, on real pairs, views of one recording, and pairs of simulated people, in the configured fractions.
+"""Train stage 2, the denoiser, on real pairs, views of one recording, and pairs of simulated people,
+in the configured fractions.
 
-python scripts/train_denoiser.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors \\
-    --output runs/denoiser [--statements TABLE] [--resume]
+python scripts/train_denoiser.py --store STORE --vae runs/vae/weights.safetensors --base runs/base/weights.safetensors
+    \\ --output runs/denoiser [--statements TABLE] [--resume]
 """
 
 from pathlib import Path

@@ -1,10 +1,11 @@
-"""Train the independent readers of `ecgtwin.metrics.evaluators` on the training patients of a store: nothing of the generator takes part.
+"""Train the independent readers of `ecgtwin.metrics.evaluators` on the training patients of a store: nothing
+of the generator takes part.
 
 python scripts/train_evaluators.py --store STORE --which statements|identity|identity-linear|text
     [--output ecgtwin/metrics/weights] [--steps N] [--seed N]
 
-Minutes on one thread: statements 8, identity 2 (linear: a quarter), text 1 (it reads statements.safetensors beside it). Validation patients
-are looked at once, at the end.
+Minutes on one thread: statements 8, identity 2 (linear: a quarter), text 1 (it reads statements.safetensors beside it).
+Validation patients are looked at once, at the end.
 """
 
 import json
@@ -32,8 +33,8 @@ CROP, FEWEST, BEATS = 512, 5, 24
 
 
 def electrodes(x: Tensor, turn: float, move: float, gain: float) -> Tensor:
-    """ECGs (B, 8, L) as another day's electrodes would see them. turn: degrees (sd) of the frontal plane; move: spacings (sd) along the
-    chest; gain: relative (sd)."""
+    """ECGs (B, 8, L) as another day's electrodes would see them. turn: degrees (sd) of the frontal plane; move:
+    spacings (sd) along the chest; gain: relative (sd)."""
     b = len(x)
     angle = torch.randn(b, 1) * math.radians(turn)
     across, down = x[:, 0], (2 * x[:, 1] - x[:, 0]) / 3**0.5  # of Einthoven's triangle: I at 0, II at 60 degrees
@@ -133,7 +134,9 @@ def train_statements(store: Store, output: Path, steps: int, seed: int) -> dict[
     truth = labels(store, held, names)
     found = Statements(network, tuple(names), {}, {}, "")(store.millivolts(held))
     positives = {n: int(truth[:, k].sum()) for k, n in enumerate(names)}
-    auroc = {n: float(roc_auc_score(truth[:, k], found[:, k])) if positives[n] >= 3 else None for k, n in enumerate(names)}
+    auroc = {
+        n: float(roc_auc_score(truth[:, k], found[:, k])) if positives[n] >= 3 else None for k, n in enumerate(names)
+    }
     facts = {"names": names, "auroc": auroc, "positives": positives, "counts": {n: counts[n] for n in names}}
     facts |= {"steps": steps, "seed": seed, "store": store.digest, "train": len(rows), "validation": len(held)}
     written(output / "statements.safetensors", network.state_dict(), facts)
@@ -143,7 +146,8 @@ def train_statements(store: Store, output: Path, steps: int, seed: int) -> dict[
 
 
 def single_beats(signals: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Up to BEATS beats of each ECG (N, BEATS, 8, POINTS) float16, each around its own median, and how many there are (N,)."""
+    """Up to BEATS beats of each ECG (N, BEATS, 8, POINTS) float16, each around its own median,
+    and how many there are (N,)."""
     out, counts = np.zeros((len(signals), BEATS, signals.shape[1], POINTS), np.float16), np.zeros(len(signals), int)
     seconds = np.arange(signals.shape[-1]) / rate
     for k, x in enumerate(signals):
@@ -156,7 +160,8 @@ def single_beats(signals: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarr
 
 
 def stretched(x: Tensor, t: Tensor) -> Tensor:
-    """Beats (B, 8, POINTS) with what follows the QRS complex, and what precedes it, nearer or farther, as at another heart rate; t: s."""
+    """Beats (B, 8, POINTS) with what follows the QRS complex, and what precedes it, nearer or farther, as at
+    another heart rate; t: s."""
     b = len(x)
     after, before = (0.12 * torch.randn(2, b, 1)).exp()
     jitter = 0.008 * torch.randn(b, 1)
@@ -172,7 +177,8 @@ def stretched(x: Tensor, t: Tensor) -> Tensor:
 
 
 def beat_views(beats: Tensor, counts: Tensor, rows: Tensor, half: int) -> Tensor:
-    """Median of a few of the first or second half of an ECG's beats, seen with other electrodes at another heart rate."""
+    """Median of a few of the first or second half of an ECG's beats, seen with other
+    electrodes at another heart rate."""
     n = counts[rows].clamp(min=2)
     middle = n // 2
     start, size = (torch.zeros_like(n), middle) if half == 0 else (middle, n - middle)
@@ -231,7 +237,8 @@ def kept_identity(store: Store, network: nn.Module, output: Path, facts: dict[st
 
 
 def solve_identity(store: Store, output: Path, components: int = 120, out: int = 80) -> dict[str, Any]:
-    """The linear encoder, in closed form: within-patient covariance of the training patients with several ECGs, shrunk by a twentieth."""
+    """The linear encoder, in closed form: within-patient covariance of the training patients with several
+    ECGs, shrunk by a twentieth."""
     rows = store.rows("train")
     beats = median_beats(store.millivolts(rows), store.rate)
     there = beats.any(1)

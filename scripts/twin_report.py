@@ -1,4 +1,5 @@
-"""Beats, voltages, intervals and identity of twins, state by state, beside real ECGs: python scripts/twin_report.py MODEL STORE"""
+"""Beats, voltages, intervals and identity of twins, state by state, beside real ECGs: python
+scripts/twin_report.py MODEL STORE"""
 
 import json
 from pathlib import Path

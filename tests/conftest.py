@@ -1,4 +1,5 @@
-"""Fixtures for all tests. Real recordings are not part of the project: tests that want them skip where they are absent."""
+"""Fixtures for all tests. Real recordings are not part of the project: tests that want them
+skip where they are absent."""
 
 import os
 from pathlib import Path

@@ -22,7 +22,12 @@ UsageError = typer.BadParameter.__mro__[1]
 def lines_of(page: Path) -> list[str]:
     """Command lines of a page's shell blocks, comments cut off, continued lines joined."""
     text = "\n".join(re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", page.read_text(), re.S)).replace("\\\n", " ")
-    return [part.strip() for line in text.splitlines() for part in re.split(r"\s#\s|^#", line)[0].split("&&") if part.strip()]
+    return [
+        part.strip()
+        for line in text.splitlines()
+        for part in re.split(r"\s#\s|^#", line)[0].split("&&")
+        if part.strip()
+    ]
 
 
 def commands() -> list[tuple[str, str]]:

@@ -36,7 +36,20 @@ def pictures(tmp_path_factory):
 
 
 def test_images_are_searched_and_drawn(model, pictures, tmp_path):
-    axes = ("--sampler", "DDIM", "--sampler", "DPM-Solver++ 2M", "--steps", 3, "--steps", 2, "--guidance", 1, "--guidance", 4)
+    axes = (
+        "--sampler",
+        "DDIM",
+        "--sampler",
+        "DPM-Solver++ 2M",
+        "--steps",
+        3,
+        "--steps",
+        2,
+        "--guidance",
+        1,
+        "--guidance",
+        4,
+    )
     given = ("image", model, "--data", pictures, "--judge-steps", 5, "--most", 16, "--json")
     done = run("grid", *given, *axes, "--output", tmp_path / "a")
     assert done.exit_code == 0, done.output
@@ -72,7 +85,9 @@ def test_what_is_missing_is_named(name, arguments, words, tmp_path):
 
 
 def test_steps_below_one_are_refused(model, pictures, tmp_path):
-    done = run("grid", "image", model, "--data", pictures, "--judge-steps", 1, "--steps", 0, "--output", tmp_path / "out")
+    done = run(
+        "grid", "image", model, "--data", pictures, "--judge-steps", 1, "--steps", 0, "--output", tmp_path / "out"
+    )
     assert done.exit_code == 2 and "expected 1 or more" in done.output
 
 

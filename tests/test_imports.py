@@ -20,7 +20,9 @@ def python(*arguments):
 HEAVY = ("torch", "scipy", "pandas", "matplotlib")
 
 
-@pytest.mark.parametrize("line", ["", "--help", "generate --help", "evaluate --help", "data --help", "image --help", "--version"])
+@pytest.mark.parametrize(
+    "line", ["", "--help", "generate --help", "evaluate --help", "data --help", "image --help", "--version"]
+)
 def test_nothing_heavy_is_loaded_before_it_is_needed(line):
     code = "import sys, ecgtwin\n"
     if line:

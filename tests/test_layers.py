@@ -43,7 +43,8 @@ FREE = {"atomic"}
 
 
 def layer(name: str) -> str | None:
-    """The room of an absolute name, None where it is not ours or free for all. A name straight from `ecgtwin` is a room of its own."""
+    """The room of an absolute name, None where it is not ours or free for all. A name straight from
+    `ecgtwin` is a room of its own."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "ecgtwin" and parts[1] not in FREE else None
 
@@ -71,14 +72,20 @@ def test_every_room_is_listed():
 
 
 def test_no_import_goes_in_a_circle():
-    modules = {".".join(("ecgtwin", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): p for p in files()}
+    modules = {
+        ".".join(("ecgtwin", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): p
+        for p in files()
+    }
 
     def module(name: str) -> str | None:
         parts = name.split(".")
         found = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
         return next((one for one in found if one in modules), None)
 
-    edges = {name: {m for n, top in imports(path) if top and (m := module(n)) not in (None, name)} for name, path in modules.items()}
+    edges = {
+        name: {m for n, top in imports(path) if top and (m := module(n)) not in (None, name)}
+        for name, path in modules.items()
+    }
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:

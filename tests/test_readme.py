@@ -1,4 +1,5 @@
-"""What the README tells people to type works: its Python block is run, and its ecgtwin commands, shortened in steps only."""
+"""What the README tells people to type works: its Python block is run, and its ecgtwin
+commands, shortened in steps only."""
 
 import json
 import re

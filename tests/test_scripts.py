@@ -1,4 +1,5 @@
-"""Every script runs, as a user runs it: the three stages on simulated people, killed and resumed, to a model that generates."""
+"""Every script runs, as a user runs it: the three stages on simulated people, killed and resumed,
+to a model that generates."""
 
 import csv
 import json
@@ -51,7 +52,14 @@ def rows(folder, figure="loss"):
 def stage(place, name, *more, output=None, store=None):
     """The arguments of one stage's script, on what the fixture trained before it."""
     needs = {"vae": (), "base": ("vae",), "denoiser": ("vae", "base")}[name]
-    given = ["--store", store or place / "store", "--config", place / "tiny.yaml", "--output", output or place / "out" / name]
+    given = [
+        "--store",
+        store or place / "store",
+        "--config",
+        place / "tiny.yaml",
+        "--output",
+        output or place / "out" / name,
+    ]
     given += [] if name == "vae" else ["--statements", place / "statements"]
     for need in needs:
         given += [f"--{need}", place / "out" / need / "weights.safetensors"]
@@ -66,7 +74,16 @@ def place(tmp_path_factory):
     write_config(folder / "tiny.yaml")
     StatementTable.build(STATEMENTS, Letters()).save(folder / "statements")
     began = time.monotonic()
-    arguments = (folder / "tiny.yaml", folder / "store", folder / "out", "--statements", folder / "statements", "--least", 1, "--cpu")
+    arguments = (
+        folder / "tiny.yaml",
+        folder / "store",
+        folder / "out",
+        "--statements",
+        folder / "statements",
+        "--least",
+        1,
+        "--cpu",
+    )
     run("train_all.py", *arguments)
     (folder / "seconds").write_text(str(time.monotonic() - began))
     return folder
@@ -85,7 +102,17 @@ def test_the_whole_recipe_takes_less_than_three_minutes_and_ends_in_a_model_that
 
 
 def test_finished_stages_are_skipped_and_changed_ones_are_not(place):
-    again = (place / "tiny.yaml", place / "store", place / "out", "--statements", place / "statements", "--least", 1, "--cpu", "--json")
+    again = (
+        place / "tiny.yaml",
+        place / "store",
+        place / "out",
+        "--statements",
+        place / "statements",
+        "--least",
+        1,
+        "--cpu",
+        "--json",
+    )
     found = json.loads(run("train_all.py", *again).stdout)
     assert [found[name]["skipped"] for name in STAGES] == [True, True, True]
     before = (place / "out" / "denoiser" / "weights.safetensors").read_bytes()
@@ -99,12 +126,22 @@ def test_finished_stages_are_skipped_and_changed_ones_are_not(place):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_killed_and_resumed_equals_uninterrupted(place, name, tmp_path):
-    """kill -9 as soon as a step was logged that no checkpoint holds; then --resume. Losses are written at every validation."""
-    slow = ("--set", f"train.{name}.steps=40", "--set", f"train.{name}.validate_every=10", "--set", f"train.{name}.save_every=6")
+    """kill -9 as soon as a step was logged that no checkpoint holds; then --resume. Losses are
+    written at every validation."""
+    slow = (
+        "--set",
+        f"train.{name}.steps=40",
+        "--set",
+        f"train.{name}.validate_every=10",
+        "--set",
+        f"train.{name}.save_every=6",
+    )
     run(*stage(place, name, *slow, output=tmp_path / "whole"))
     part = tmp_path / "part"
     log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(command(*stage(place, name, *slow, output=part)), stdout=log, stderr=log, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        command(*stage(place, name, *slow, output=part)), stdout=log, stderr=log, env=ENVIRONMENT
+    )
     try:
         for _ in range(12000):
             if (part / "losses.csv").exists() and rows(part) and (part / "last.safetensors").exists():
@@ -163,7 +200,19 @@ def test_a_model_is_fine_tuned_on_other_data(place, tmp_path):
     """All three parts come from a model folder; what it knew stays known, and another start is not resumed."""
     model, store = place / "out" / "model", tmp_path / "mine"
     write_store(store, people=30, each=2)
-    own = ("--store", store, "--config", place / "tiny.yaml", "--output", tmp_path / "denoiser", "--vae", model, "--base", model, "--cpu")
+    own = (
+        "--store",
+        store,
+        "--config",
+        place / "tiny.yaml",
+        "--output",
+        tmp_path / "denoiser",
+        "--vae",
+        model,
+        "--base",
+        model,
+        "--cpu",
+    )
     still = ("--set", "train.denoiser.lr=1.0e-12", "--set", "train.denoiser.weight_decay=0.0")
     run("train_denoiser.py", *own, "--statements", place / "statements", "--start", model, *still)
     assert (tmp_path / "denoiser" / "bank" / "bank.json").is_file() and not (model / "bank").exists()
@@ -172,15 +221,37 @@ def test_a_model_is_fine_tuned_on_other_data(place, tmp_path):
     assert all((tuned[k] - v).abs().max() < 1e-6 for k, v in began.items())
     refused = run("train_denoiser.py", *own, "--statements", place / "statements", *still, "--resume", code=2)
     assert "start:" in refused.stderr
-    given = ("--store", store, "--vae", model, "--base", model, "--denoiser", tmp_path / "denoiser" / "weights.safetensors")
+    given = (
+        "--store",
+        store,
+        "--vae",
+        model,
+        "--base",
+        model,
+        "--denoiser",
+        tmp_path / "denoiser" / "weights.safetensors",
+    )
     run("export_model.py", *given, "--statements", place / "statements", "--least", 1, "--output", tmp_path / "model")
-    before, after = (json.loads((folder / "config.json").read_text())["facts"] for folder in (model, tmp_path / "model"))
+    before, after = (
+        json.loads((folder / "config.json").read_text())["facts"] for folder in (model, tmp_path / "model")
+    )
     assert before["statement_counts"].keys() <= after["statement_counts"].keys()
-    assert after["trained_on"].startswith(before["trained_on"] + "; ") and after["validation"]["vae"] == before["validation"]["vae"]
+    assert (
+        after["trained_on"].startswith(before["trained_on"] + "; ")
+        and after["validation"]["vae"] == before["validation"]["vae"]
+    )
 
 
 def test_weights_of_another_shape_are_refused(place, tmp_path):
-    wide = stage(place, "denoiser", "--start", place / "out" / "model", "--set", "model.denoiser.depth=2", output=tmp_path / "denoiser")
+    wide = stage(
+        place,
+        "denoiser",
+        "--start",
+        place / "out" / "model",
+        "--set",
+        "model.denoiser.depth=2",
+        output=tmp_path / "denoiser",
+    )
     assert "do not fit" in run(*wide, code=2).stderr
 
 
@@ -188,20 +259,40 @@ def ready(place, more):
     """What the functions behind the scripts take."""
     settings = options.settings_of(place / "tiny.yaml", more, STAGES)
     weights = [place / "out" / name / "weights.safetensors" for name in ("vae", "base")]
-    return settings, options.recordings_of([place / "store"], settings), weights, StatementTable.load(place / "statements")
+    return (
+        settings,
+        options.recordings_of([place / "store"], settings),
+        weights,
+        StatementTable.load(place / "statements"),
+    )
 
 
 def test_the_bench_measures_every_stage(place):
     more = ("--store", place / "store", "--config", place / "tiny.yaml", "--statements", place / "statements")
     found = json.loads(run("bench_train.py", *more, "--steps", 2, "--cpu", "--json").stdout)
     for name in STAGES:
-        assert found[name]["samples_per_second"] > 0 and 0 <= found[name]["waiting"] <= 1 and 0 < found[name]["utilisation"] < 1.5
+        assert (
+            found[name]["samples_per_second"] > 0
+            and 0 <= found[name]["waiting"] <= 1
+            and 0 < found[name]["utilisation"] < 1.5
+        )
 
 
 def test_extractors_are_compared_and_probed(place):
     pytest.importorskip("sklearn")
     vae, base = (place / "out" / name / "weights.safetensors" for name in ("vae", "base"))
-    more = ("--store", place / "store", "--config", place / "tiny.yaml", "--statements", place / "statements", "--vae", vae, "--base", base)
+    more = (
+        "--store",
+        place / "store",
+        "--config",
+        place / "tiny.yaml",
+        "--statements",
+        place / "statements",
+        "--vae",
+        vae,
+        "--base",
+        base,
+    )
     found = json.loads(run("probe_base.py", *more, "--cpu", "--json").stdout)
     assert set(found) == {"base", "median beat", "median beat, PCA(100) whitened"}
     assert 0 <= found["base"]["rank1_free"] <= 1
@@ -213,7 +304,10 @@ def test_extractors_are_compared_and_probed(place):
 def test_every_ablation_trains(place, network, inject, tmp_path):
     """One key away each."""
     more = [f"model.denoiser.network={network}", f"model.denoiser.inject={inject}", "train.denoiser.steps=2"]
-    more += ["train.denoiser.precision=bf16", "model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}"]
+    more += [
+        "train.denoiser.precision=bf16",
+        "model.denoiser.unet={widths: [8, 16], attention: [1], blocks: 1, groups: 4}",
+    ]
     settings, recordings, weights, table = ready(place, more)
     accelerator, folder = accelerator_of(cpu=True), tmp_path / "denoiser"
     figures = train(DenoiserStage.of(settings, recordings, *weights, table, folder, accelerator), folder, accelerator)
@@ -225,13 +319,19 @@ def test_every_ablation_trains(place, network, inject, tmp_path):
 def test_a_denoiser_with_drafts_goes_on_from_one_without(place, tmp_path):
     """To a model that is told when the beats come. No fitting here, which takes long: tests/training/test_drafts.py."""
     drafts = "{same: 0.5, rate: 0.0, real: 0.0, simulated: 0.5, constructed: 0.0, back: 0.0}"
-    settings, recordings, weights, table = ready(place, ["model.denoiser.draft=true", f"train.denoiser.drafts={drafts}"])
-    few = np.concatenate([np.unique(recordings.patient[recordings.places(split)])[:5] for split in ("train", "validation")])
+    settings, recordings, weights, table = ready(
+        place, ["model.denoiser.draft=true", f"train.denoiser.drafts={drafts}"]
+    )
+    few = np.concatenate(
+        [np.unique(recordings.patient[recordings.places(split)])[:5] for split in ("train", "validation")]
+    )
     recordings = recordings.where(np.isin(recordings.patient, few))
     accelerator, folder = accelerator_of(cpu=True), tmp_path / "denoiser"
     stage = DenoiserStage.of(settings, recordings, *weights, table, folder, accelerator, place / "out" / "model")
     figures = train(stage, folder, accelerator)
-    assert figures["held"] > 0 and figures["held_no_draft"] > 0 and (weights[0].parent / "drafts" / "bank.json").is_file()
+    assert (
+        figures["held"] > 0 and figures["held_no_draft"] > 0 and (weights[0].parent / "drafts" / "bank.json").is_file()
+    )
     export(recordings, table, *weights, folder / "weights.safetensors", tmp_path / "model", least=1)
     model = ECGTwin.from_pretrained(tmp_path / "model", device="cpu")
     beats = Beats(np.arange(0.5, 9.6, 0.8), np.zeros(12))
@@ -252,11 +352,18 @@ def test_curves_of_trainings_are_drawn(place, tmp_path):
     runs = [place / "out" / name for name in ("vae", "denoiser")]
     printed = run("plot_losses.py", *runs, "--figure", "loss", "--output", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000 and printed.stdout.startswith("vae: 2:")
-    assert "it has" in run("plot_losses.py", place / "out" / "vae", "--figure", "magic", "--output", tmp_path / "b.png", code=2).stderr
+    assert (
+        "it has"
+        in run(
+            "plot_losses.py", place / "out" / "vae", "--figure", "magic", "--output", tmp_path / "b.png", code=2
+        ).stderr
+    )
 
 
 def test_exact_counterfactuals_are_drawn(place, tmp_path):
     more = ("--model", place / "out" / "model", "--state", "complete left bundle branch block", "--guidance", 2.0)
     printed = run("plot_truth.py", *more, "--output", tmp_path / "truth.png").stdout
     assert printed.strip() == str(tmp_path / "truth.png") and (tmp_path / "truth.png").stat().st_size > 5000
-    assert "expected of" in run("plot_truth.py", *more, "--state", "magic", "--output", tmp_path / "b.png", code=2).stderr
+    assert (
+        "expected of" in run("plot_truth.py", *more, "--state", "magic", "--output", tmp_path / "b.png", code=2).stderr
+    )

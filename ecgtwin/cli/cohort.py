@@ -1,7 +1,9 @@
-"""`ecgtwin generate --table`: from a table of requests to a folder of twins, a full batch at a time; killed, it goes on where it was.
+"""`ecgtwin generate --table`: from a table of requests to a folder of twins, a full batch at a time;
+killed, it goes on where it was.
 
-In the folder: run.json (what makes the twins: table, model, options), records in folders of 1000 rows, and index.csv, whose line of a
-row is written after the row's files. Batches follow from the table alone, so a run that was killed ends in the same files.
+In the folder: run.json (what makes the twins: table, model, options), records in folders of 1000 rows, and
+index.csv, whose line of a row is written after the row's files. Batches follow from the table alone, so a run that
+was killed ends in the same files.
 """
 
 import csv
@@ -67,17 +69,27 @@ class Answer(NamedTuple):
 
 
 def run(
-    table: Path, default: Asked, options: Options, output: Path, *, model: ECGTwin, given: Given, say: Callable[[str], None]
+    table: Path,
+    default: Asked,
+    options: Options,
+    output: Path,
+    *,
+    model: ECGTwin,
+    given: Given,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Answer the rows of `table` that `output` does not hold yet; returns what was done, in figures.
 
-    default: what rows leave out. given: what the records do not say. A row that cannot be answered is listed in the index with its
-    reason; ValueError or OSError only for what no row can be answered with, or where `output` holds another run.
+    default: what rows leave out. given: what the records do not say. A row that cannot be answered is
+    listed in the index with its reason; ValueError or OSError only for what no row can be answered with, or
+    where `output` holds another run.
     """
     if options.format not in SUFFIX:
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
     options = replace(options, steps=model.config.sampling.steps if options.steps is None else options.steps)
-    check_options(steps=options.steps, guidance=options.guidance, base_guidance=options.base_guidance, rescale=options.rescale)
+    check_options(
+        steps=options.steps, guidance=options.guidance, base_guidance=options.base_guidance, rescale=options.rescale
+    )
     total = sum(1 for _ in read_rows(table))
     refuse_used(output, False)
     output.mkdir(parents=True, exist_ok=True)
@@ -88,7 +100,11 @@ def run(
         done = finished(index)
         before = len(done)
         say(f"{total} rows, {before} of them done before" if before else f"{total} rows")
-        todo = (group for group in groups(read_rows(table), model.full, default.n) if any(row.number not in done for row in group))
+        todo = (
+            group
+            for group in groups(read_rows(table), model.full, default.n)
+            if any(row.number not in done for row in group)
+        )
         with (
             tqdm(total=total, initial=before, desc="rows", unit="row") as bar,
             ThreadPoolExecutor(READERS) as readers,
@@ -123,7 +139,10 @@ def tell(done: dict[str, Any], say: Callable[[str], None], as_json: bool) -> Non
     if as_json:
         print(json.dumps(done, indent=2))
         return
-    say(f"{done['written']} of {done['rows']} rows answered, {done['twins']} twins, {done['seconds']:.1f} s; {done['index']} lists them")
+    say(
+        f"{done['written']} of {done['rows']} rows answered, {done['twins']} twins, {done['seconds']:.1f} s; "
+        f"{done['index']} lists them"
+    )
     for row, reason in list(done["reasons"].items())[:TOLD]:
         say(f"row {row} refused: {reason}")
     if done["refused"] > TOLD:
@@ -144,10 +163,15 @@ def begun(path: Path, table: Path, default: Asked, options: Options, given: Give
         was = json.loads(path.read_text(encoding="utf-8"))
         other = [name for name in own if was.get(name) != own[name]]
         if other:
-            raise ValueError(f"{path.parent} holds a run with another {other[0]}: give another folder as --output, or the same {other[0]}")
+            raise ValueError(
+                f"{path.parent} holds a run with another {other[0]}: give another folder as --output, or the "
+                f"same {other[0]}"
+            )
         return
     versions = {p: version(p) for p in ("ecgtwin", "torch", "numpy")} | {"python": platform.python_version()}
-    write_text(path, json.dumps({"notice": NOTICE, "versions": versions, "device": str(model.device)} | own, indent=2) + "\n")
+    write_text(
+        path, json.dumps({"notice": NOTICE, "versions": versions, "device": str(model.device)} | own, indent=2) + "\n"
+    )
 
 
 def sweep(output: Path) -> None:
@@ -205,7 +229,10 @@ def reference_of(folder: Path, default: Asked, given: Given, model: ECGTwin) -> 
         if not 1 <= wanted.n <= MOST:
             raise ValueError(f"n {wanted.n}: expected 1 to {MOST} twins in one row")
         check_seed(wanted.seed, wanted.n)
-        return Read(wanted, prepare(read(wanted.record, given), seconds=c.samples / c.rate, leads=LEADS, start=wanted.wish.start))
+        return Read(
+            wanted,
+            prepare(read(wanted.record, given), seconds=c.samples / c.rate, leads=LEADS, start=wanted.wish.start),
+        )
 
     return load
 
@@ -227,7 +254,9 @@ def answers(model: ECGTwin, group: list[Row], loaded: list[Future], options: Opt
             state = model.wanted(used, now, own)[0]
         except Exception as error:  # whatever a file holds: it is the row that is refused, and the reason is kept
             known = isinstance(error, ValueError | OSError | TypeError | FloatingPointError)
-            found.append(Answer(row, [], [], str(error) if known and str(error) else f"{type(error).__name__}: {error}"))
+            found.append(
+                Answer(row, [], [], str(error) if known and str(error) else f"{type(error).__name__}: {error}")
+            )
             continue
         requests += mine
         drawn += [(state, used, f"seed {seed}") for seed in seeds]
@@ -253,7 +282,15 @@ def keep(output: Path, index: Path, found: list[Answer], format: str) -> int:
             measured = "|".join("" if rate is None else f"{rate:.1f}" for rate in rates)
             names = "|".join(path.relative_to(output).as_posix() for path in files)
             status = "refused" if reason else "written"
-            cells = (row.number, *(row.cells[name] for name in COLUMNS), status, names, measured, "; ".join(notes), reason)
+            cells = (
+                row.number,
+                *(row.cells[name] for name in COLUMNS),
+                status,
+                names,
+                measured,
+                "; ".join(notes),
+                reason,
+            )
             file.write(line_of(cells).encode())
         os.fsync(file.fileno())
     return len(found)

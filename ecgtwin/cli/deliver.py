@@ -112,12 +112,16 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
 
 
 def refuse_used(output: Path, overwrite: bool) -> None:
-    """ValueError where the folder holds the files of another run, which would stand beside a sidecar that does not list them."""
+    """ValueError where the folder holds the files of another run, which would stand beside a
+    sidecar that does not list them."""
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file: give the name of a folder as --output")
     found = sorted(p.name for p in output.iterdir() if OURS.fullmatch(p.name)) if output.is_dir() else []
     if found and not overwrite:
-        raise ValueError(f"{output} holds another run ({found[0]} …): give another folder as --output, or --overwrite to replace that run")
+        raise ValueError(
+            f"{output} holds another run ({found[0]} …): give another folder as --output, or --overwrite to "
+            "replace that run"
+        )
 
 
 def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Options) -> tuple[list[ECG], Condition]:
@@ -134,13 +138,19 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
             return twins, model.wanted(used, now, own)[0]
         before, after = model.change(used, now, options.seed, reference_condition=own)
         if options.n > 1 and (after.beats is before.beats or not model.config.denoiser.draft):
-            raise ValueError(f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are alike; leave -n out")
+            raise ValueError(
+                f"n {options.n} with --keep: nothing of this counterfactual is left to chance, so all are "
+                "alike; leave -n out"
+            )
         keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
-        return [model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)], after.condition
+        return [
+            model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)
+        ], after.condition
 
 
 def best_first(used: ECG, twins: list[ECG], wanted: Condition, notes: list[str]) -> list[Ranked]:
-    """Candidates in the order of their merit, by the independent reader too where it is installed; a note says where it is not."""
+    """Candidates in the order of their merit, by the independent reader too where it is installed; a
+    note says where it is not."""
     try:
         judge = load_judge()
     except ImportError as error:
@@ -158,7 +168,8 @@ def far_off(name: str, asked: float | None, measured: float | None) -> str | Non
 
 
 def title(wanted: Condition, measured: float | None) -> str:
-    """The asked heart rate beside the measured one, then the rest of what was asked for: a long title is cut at its end."""
+    """The asked heart rate beside the measured one, then the rest of what was asked for: a
+    long title is cut at its end."""
     rest = str(replace(wanted, heart_rate=None))
     if wanted.heart_rate is None:
         return f"asked for: {rest}"
@@ -185,7 +196,10 @@ def run(
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
     if options.candidates is not None and (options.keep or options.candidates < options.n):
         wrong = "--keep changes one recording" if options.keep else f"{options.n} twins are to be kept"
-        raise ValueError(f"--candidates {options.candidates}, but {wrong}: ask for as many candidates as twins or more, without --keep")
+        raise ValueError(
+            f"--candidates {options.candidates}, but {wrong}: ask for as many candidates as twins or more, "
+            "without --keep"
+        )
     refuse_used(output, overwrite)
     c = model.config.signal
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
@@ -193,7 +207,9 @@ def run(
     notes = [*dict.fromkeys((*notes, *used.notes))]
     tuned = model.config.sampling
     scales = {
-        "guidance": tuned.guidance if options.guidance is None and not options.keep else options.guidance,  # None: see `counterfactual`
+        "guidance": tuned.guidance
+        if options.guidance is None and not options.keep
+        else options.guidance,  # None: see `counterfactual`
         "base_guidance": tuned.base_guidance if options.base_guidance is None else options.base_guidance,
     }
     begin = time.perf_counter()
@@ -237,7 +253,11 @@ def run(
     }
     if ranks:
         sidecar["candidates"] = [
-            {"seed": seed, "file": sidecar["twins"][k]["file"] if k < len(names) else None, "merit": round(rank.merit, 4)}
+            {
+                "seed": seed,
+                "file": sidecar["twins"][k]["file"] if k < len(names) else None,
+                "merit": round(rank.merit, 4),
+            }
             | {key: value for key, value in asdict(rank).items() if key != "index"}
             for k, (seed, rank) in enumerate(zip(seeds, ranks, strict=True))
         ]

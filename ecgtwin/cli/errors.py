@@ -33,7 +33,8 @@ def refusing() -> Iterator[None]:
 
 
 def message(error: Exception) -> str:
-    """An error in the words of the command line: its options in the place of arguments, and never longer than a screen."""
+    """An error in the words of the command line: its options in the place of arguments, and
+    never longer than a screen."""
     text = NAMED.sub(lambda found: OPTIONS[found[0]], str(error), count=1) if NAMED.match(str(error)) else str(error)
     ways = [OPTIONS[name] for name in getattr(error, "options", ()) if name in OPTIONS and OPTIONS[name] not in text]
     lines = [line if len(line) <= WIDEST else line[: WIDEST - 2] + " …" for line in text.splitlines()]

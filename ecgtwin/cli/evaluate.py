@@ -25,24 +25,44 @@ class Suite(StrEnum):
 
 def evaluate(
     what: Annotated[
-        Path, typer.Argument(help="'default', a model folder, a folder of generated records, an array FILE.npy, or with --compare a report")
+        Path,
+        typer.Argument(
+            help="'default', a model folder, a folder of generated records, an array FILE.npy, or with "
+            "--compare a report"
+        ),
     ],
-    real: Annotated[Path | None, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")] = None,
-    split: Annotated[Split, typer.Option(help="of the patients; in PTB-XL validation is fold 9, test fold 10")] = Split.validation,
+    real: Annotated[
+        Path | None, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")
+    ] = None,
+    split: Annotated[
+        Split, typer.Option(help="of the patients; in PTB-XL validation is fold 9, test fold 10")
+    ] = Split.validation,
     suite: Annotated[
         Suite,
-        typer.Option(help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs; full: on all"),
+        typer.Option(
+            help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs; full: on all"
+        ),
     ] = Suite.quick,
     output: Annotated[Path | None, typer.Option(help="write the figures here as JSON")] = None,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="write a page that needs no server here (HTML)")] = None,
-    compare: Annotated[Path | None, typer.Option(help="another report (JSON): print paired differences, this minus WHAT")] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for generated ECGs; what is there is not drawn again")] = None,
-    people: Annotated[int, typer.Option(help="with --suite parts: simulated people, whose counterfactuals are known; 0: none", min=0)] = 16,
+    compare: Annotated[
+        Path | None, typer.Option(help="another report (JSON): print paired differences, this minus WHAT")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="folder for generated ECGs; what is there is not drawn again")
+    ] = None,
+    people: Annotated[
+        int, typer.Option(help="with --suite parts: simulated people, whose counterfactuals are known; 0: none", min=0)
+    ] = 16,
     rate: Annotated[float | None, typer.Option(help="of an array, in Hz")] = None,
-    leads: Annotated[str | None, typer.Option(help="of an array, such as I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6")] = None,
+    leads: Annotated[
+        str | None, typer.Option(help="of an array, such as I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6")
+    ] = None,
     unit: Annotated[str | None, typer.Option(help="of an array: mV, uV or V")] = None,
-    conditions: Annotated[Path | None, typer.Option(help="table of what each ECG of an array was asked for; FILE.csv if left out")] = None,
+    conditions: Annotated[
+        Path | None, typer.Option(help="table of what each ECG of an array was asked for; FILE.csv if left out")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -60,7 +80,9 @@ def evaluate(
             found, shown = parts(what, real, split, people, seed, device)
         else:
             place = cache or (output.with_suffix(".cache") if output else None)
-            found = judged(what, real, split.value, suite.value, place, seed, device, Array(rate, leads, unit, conditions))
+            found = judged(
+                what, real, split.value, suite.value, place, seed, device, Array(rate, leads, unit, conditions)
+            )
             shown = page.text(found)
         written(found, output, report if suite is not Suite.parts else None, page.page)
         typer.echo(json.dumps(found, indent=1) if as_json else shown)
@@ -74,7 +96,9 @@ class Array:
         self.leads = None if leads is None else tuple(leads.split(","))
 
 
-def judged(what: Path, real: Path, split: str, suite: str, cache: Path | None, seed: int, device: str, array: Array) -> dict[str, Any]:
+def judged(
+    what: Path, real: Path, split: str, suite: str, cache: Path | None, seed: int, device: str, array: Array
+) -> dict[str, Any]:
     from ..evaluation import files, run
     from ..evaluation.evaluate import opened
     from ..twin.model import named
@@ -92,7 +116,9 @@ def judged(what: Path, real: Path, split: str, suite: str, cache: Path | None, s
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:
         name = "the model inside the package" if named(what) is None or str(what) == "default" else what.name
-        return run.of_generator(model, recordings, split=split, size=suite, cache=cache, seed=seed, say=progress, progress=True, name=name)
+        return run.of_generator(
+            model, recordings, split=split, size=suite, cache=cache, seed=seed, say=progress, progress=True, name=name
+        )
 
 
 def parts(what: Path, real: Path, split: Split, people: int, seed: int, device: str) -> tuple[dict[str, Any], str]:
@@ -101,7 +127,14 @@ def parts(what: Path, real: Path, split: Split, people: int, seed: int, device: 
     from ..twin.model import named
     from ..twin.twin import ECGTwin
 
-    found = measure(ECGTwin.from_pretrained(named(what), device=device), real, split=split.value, people=people, seed=seed, report=progress)
+    found = measure(
+        ECGTwin.from_pretrained(named(what), device=device),
+        real,
+        split=split.value,
+        people=people,
+        seed=seed,
+        report=progress,
+    )
     return found, summary(found)
 
 

@@ -14,12 +14,14 @@ SOME_REFUSED = 3
 
 def generate(
     record: Annotated[
-        Path | None, typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE")
+        Path | None,
+        typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE"),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            help="CSV of many requests in the place of RECORD: columns record, report, heart_rate, sex, age, reference_report, n, seed"
+            help="CSV of many requests in the place of RECORD: columns record, report, heart_rate, sex, age, "
+            "reference_report, n, seed"
             " ('|' between statements; only record is required)"
         ),
     ] = None,
@@ -35,23 +37,40 @@ def generate(
     seed: Seed = 0,
     output: Annotated[Path, typer.Option(help="folder for records, pictures and sidecar")] = Path("twins"),
     keep: Annotated[
-        bool, typer.Option("--keep", help="change the recording itself: rhythm, baseline and all that was not asked for stay")
+        bool,
+        typer.Option(
+            "--keep", help="change the recording itself: rhythm, baseline and all that was not asked for stay"
+        ),
     ] = False,
     strength: Annotated[float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)")] = 1.0,
     steps: Steps = None,
     guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
     base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
-    rescale: Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")] = 0.0,
+    rescale: Annotated[
+        float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")
+    ] = 0.0,
     start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
     units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
     rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
-    leads: Annotated[str | None, typer.Option(help="names of the columns in their order, with commas, for files that do not say")] = None,
-    gain: Annotated[float | None, typer.Option(help="steps of the converter per mV, for tables of its bare counts")] = None,
+    leads: Annotated[
+        str | None, typer.Option(help="names of the columns in their order, with commas, for files that do not say")
+    ] = None,
+    gain: Annotated[
+        float | None, typer.Option(help="steps of the converter per mV, for tables of its bare counts")
+    ] = None,
     format: Annotated[str, typer.Option(help="wfdb, csv, npz or dicom")] = "wfdb",
-    encoder: Annotated[Path | None, typer.Option(help="folder of the model's text encoder, to look free text up by meaning")] = None,
-    accept_nearest: Annotated[bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text")] = False,
-    candidates: Annotated[int | None, typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1)] = None,
-    html: Annotated[bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")] = False,
+    encoder: Annotated[
+        Path | None, typer.Option(help="folder of the model's text encoder, to look free text up by meaning")
+    ] = None,
+    accept_nearest: Annotated[
+        bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text")
+    ] = False,
+    candidates: Annotated[
+        int | None, typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1)
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")
+    ] = False,
     model: Model = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -59,8 +78,8 @@ def generate(
 ) -> None:
     """Write N ECGs of the person in RECORD under another condition, or those of the people in a table.
 
-    With --table, the other options are what its rows leave empty, records lie in OUTPUT with index.csv, and the same command again goes
-    on where it was stopped. Exit code 3: some rows were refused, and index.csv says why.
+    With --table, the other options are what its rows leave empty, records lie in OUTPUT with index.csv, and the same
+    command again goes on where it was stopped. Exit code 3: some rows were refused, and index.csv says why.
     """
     with refusing():
         from ..ecg.files import Given
@@ -73,8 +92,12 @@ def generate(
         if (record is None) == (table is None):
             raise ValueError("give RECORD for the twins of one person, or --table for those of many (not both)")
         names = leads.split(",") if leads else None
-        wish = deliver.Wish(statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest)
-        options = deliver.Options(n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html)
+        wish = deliver.Wish(
+            statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest
+        )
+        options = deliver.Options(
+            n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html
+        )
         if record is not None:
             reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
             deliver.run(
@@ -83,10 +106,15 @@ def generate(
             )  # fmt: skip
             return
         if keep or overwrite or candidates or html:
-            raise ValueError("--table goes without --keep, --overwrite, --candidates and --html; the same command goes on where it stopped")
+            raise ValueError(
+                "--table goes without --keep, --overwrite, --candidates and --html; the same command goes on "
+                "where it stopped"
+            )
         given = Given(units, rate, tuple(names) if names else None, gain)
         loaded = ECGTwin.from_pretrained(model, device=device)
-        done = cohort.run(table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say)
+        done = cohort.run(
+            table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say
+        )
     cohort.tell(done, say, as_json)
     if done["refused"]:
         raise typer.Exit(SOME_REFUSED)
@@ -108,7 +136,11 @@ def demo(
         from ..twin.twin import ECGTwin
         from . import deliver
 
-        wish = deliver.Wish(statements(report) or ("atrial fibrillation",), None, None, heart_rate, ("sinus rhythm",), None)
+        wish = deliver.Wish(
+            statements(report) or ("atrial fibrillation",), None, None, heart_rate, ("sinus rhythm",), None
+        )
         options = deliver.Options(n, seed, steps, None, None, "wfdb")
         model = ECGTwin.from_pretrained(device=device)
-        deliver.run(deliver.example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite)
+        deliver.run(
+            deliver.example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite
+        )

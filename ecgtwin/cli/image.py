@@ -57,10 +57,16 @@ def read_pictures(data: str, model: Any, settings: Any) -> Any:
 def train(
     output: Annotated[Path, typer.Option(help="folder for checkpoints, losses and the finished model")],
     data: Data = "digits",
-    config: Annotated[str, typer.Option(help="unet, dit, latent or refiner (inside the package), or a YAML file")] = "unet",
+    config: Annotated[
+        str, typer.Option(help="unet, dit, latent or refiner (inside the package), or a YAML file")
+    ] = "unet",
     set_: Annotated[list[str] | None, typer.Option("--set", help="override, section.key=value")] = None,
-    resume: Annotated[bool, typer.Option(help="go on from the last checkpoints in OUTPUT, also with more steps")] = False,
-    start: Annotated[Path | None, typer.Option(help="model folder to begin from in place of chance (fine-tuning)")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="go on from the last checkpoints in OUTPUT, also with more steps")
+    ] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="model folder to begin from in place of chance (fine-tuning)")
+    ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
 ) -> None:
     """Train every stage that CONFIG names, and write the model to OUTPUT/model."""

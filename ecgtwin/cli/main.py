@@ -1,5 +1,5 @@
-"""The command line. Exit code 0: done; 2: the input cannot be used, and the message says why and what to do; 3: some rows of a table
-cannot be."""
+"""The command line. Exit code 0: done; 2: the input cannot be used, and the message says why and what to do; 3: some
+rows of a table cannot be."""
 
 import json
 import sys
@@ -21,7 +21,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="What would this patient's ECG look like if their heart were in another state? Research use only, not for clinical diagnosis.",
+    help="What would this patient's ECG look like if their heart were in another state? Research use only, "
+    "not for clinical diagnosis.",
 )
 
 
@@ -33,7 +34,9 @@ def shown(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="print the version and leave", callback=shown, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and leave", callback=shown, is_eager=True)
+    ] = False,
 ) -> None: ...
 
 

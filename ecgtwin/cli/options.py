@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 Reports = Annotated[
-    list[str] | None, typer.Option("--report", help="statement of the wanted state; may be repeated, or several with | between them")
+    list[str] | None,
+    typer.Option("--report", help="statement of the wanted state; may be repeated, or several with | between them"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the reference")]

@@ -1,4 +1,5 @@
-"""The table of `ecgtwin generate --table`: one row a request. Only `record` is required; empty cells are the command's own options."""
+"""The table of `ecgtwin generate --table`: one row a request. Only `record` is required; empty cells are
+the command's own options."""
 
 import csv
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ COLUMNS = ("record", "report", "heart_rate", "sex", "age", "reference_report", "
 
 
 class Row(NamedTuple):
-    """number: from 1, without the header. cells: by column, "" where a column is missing. wrong: why it cannot be one, or ""."""
+    """number: from 1, without the header. cells: by column, "" where a column is missing. wrong:
+    why it cannot be one, or ""."""
 
     number: int
     cells: dict[str, str]
@@ -51,7 +53,9 @@ def read_rows(table: Path) -> Iterator[Row]:
                     continue
                 number += 1
                 cells = dict.fromkeys(COLUMNS, "") | {k: v.strip() for k, v in zip(header, line, strict=False)}
-                wrong = "" if len(line) == len(header) else f"the row has {len(line)} cells, the header has {len(header)}"
+                wrong = (
+                    "" if len(line) == len(header) else f"the row has {len(line)} cells, the header has {len(header)}"
+                )
                 yield Row(number, cells, wrong)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{table} is not a CSV table in UTF-8: {error}") from None
@@ -59,7 +63,9 @@ def read_rows(table: Path) -> Iterator[Row]:
 
 def refuse_header(table: Path, header: list[str]) -> None:
     if "record" not in header:
-        raise ValueError(f"{table} has no column 'record' but {brief(', '.join(header))}: give a CSV with commas and a header line")
+        raise ValueError(
+            f"{table} has no column 'record' but {brief(', '.join(header))}: give a CSV with commas and a header line"
+        )
     for name in header:
         if name not in COLUMNS:
             near = get_close_matches(name, COLUMNS, 1)
@@ -89,7 +95,9 @@ def asked(row: Row, folder: Path, default: Asked) -> Asked:
         heart_rate=own.heart_rate if heart_rate is None else heart_rate,
     )
     n, seed = whole(row, "n"), whole(row, "seed")
-    return Asked(folder / row.cells["record"], wish, default.n if n is None else n, default.seed if seed is None else seed)
+    return Asked(
+        folder / row.cells["record"], wish, default.n if n is None else n, default.seed if seed is None else seed
+    )
 
 
 def word(row: Row, name: str) -> str | None:

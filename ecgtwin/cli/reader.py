@@ -14,9 +14,13 @@ ENDINGS = (".hea", ".csv", ".npz", ".dcm", ".xml", ".scp", ".edf")
 
 def reader_pack(
     real: Annotated[list[Path], typer.Option("--real", help="recorded ECGs: files or folders; may be repeated")],
-    synthetic: Annotated[list[Path], typer.Option("--synthetic", help="synthetic ECGs: files or folders; may be repeated")],
+    synthetic: Annotated[
+        list[Path], typer.Option("--synthetic", help="synthetic ECGs: files or folders; may be repeated")
+    ],
     output: Annotated[Path, typer.Option(help="folder of the sheets and the form, for the readers")] = Path("reading"),
-    key: Annotated[Path | None, typer.Option(help="folder of the key, for nobody who reads; OUTPUT_key if left out")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="folder of the key, for nobody who reads; OUTPUT_key if left out")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the order")] = 0,
 ) -> None:
     """Shuffle real and synthetic ECGs into unmarked sheets with a form; the key goes into another folder."""

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ..training.config import Config
 
 MODEL = "or a model folder, 'default' for the one in the package"
-Stores = Annotated[list[Path], typer.Option("--store", help="made by `ecgtwin data prepare`, or a simulated cohort; repeat to mix")]
+Stores = Annotated[
+    list[Path], typer.Option("--store", help="made by `ecgtwin data prepare`, or a simulated cohort; repeat to mix")
+]
 Output = Annotated[Path, typer.Option(help="folder for checkpoints, weights and losses")]
 Configuration = Annotated[Path, typer.Option("--config", help="model and training, YAML")]
 Overrides = Annotated[list[str], typer.Option("--set", help="override, section.key=value; repeat")]
@@ -25,7 +27,9 @@ Cpu = Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")]
 Vae = Annotated[Path, typer.Option(help=f"weights.safetensors of train_vae.py, {MODEL}")]
 Base = Annotated[Path, typer.Option(help=f"weights.safetensors of train_base.py, {MODEL}")]
 Start = Annotated[Path | None, typer.Option(help=f"fine-tune: begin from these weights of the same stage; {MODEL}")]
-Statements = Annotated[Path | None, typer.Option(help="statement table of embed_statements.py; left out: the one inside the package")]
+Statements = Annotated[
+    Path | None, typer.Option(help="statement table of embed_statements.py; left out: the one inside the package")
+]
 
 __all__ = ["Json"]
 
@@ -47,14 +51,16 @@ def recordings_of(stores: list[Path], settings: "Config") -> "Recordings":
 
 
 def table_of(path: Path | None, settings: "Config") -> "StatementTable":
-    """The statement table at a path, or the default model's. ValueError where it is not as wide as the model expects."""
+    """The statement table at a path, or the default model's. ValueError where it is not as
+    wide as the model expects."""
     from ..text.table import StatementTable
     from ..twin.model import DEFAULT
 
     table = StatementTable.load(path or DEFAULT / "statements")
     if table.width != settings.model.text.width:
         raise ValueError(
-            f"statement vectors are {table.width} wide ({table.encoder}), the configuration says {settings.model.text.width}: "
+            f"statement vectors are {table.width} wide ({table.encoder}), the configuration says "
+            f"{settings.model.text.width}: "
             "give the table of the encoder it was written for (--statements), or set model.text.width"
         )
     return table

@@ -6,15 +6,19 @@ from ..text.encoder import SentenceTransformerEncoder
 from ..text.nearest import nearest
 from ..twin.twin import ECGTwin
 
-RHYTHMS = ("atrial fibrillation", "atrial flutter", "paced rhythm", "supraventricular tachycardia", "supraventricular arrhythmia",
+RHYTHMS = ("atrial fibrillation", "atrial flutter", "paced rhythm", "supraventricular tachycardia", "supraventricular "
+                                                                                                    "arrhythmia",
            "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "sinus rhythm")  # fmt: skip
 """Statements that say which rhythm an ECG is in; of several the first leads."""
 
 
-def meant(model: ECGTwin, reports: tuple[str, ...], encoder: Path | None, accept: bool, notes: list[str]) -> tuple[str, ...]:
+def meant(
+    model: ECGTwin, reports: tuple[str, ...], encoder: Path | None, accept: bool, notes: list[str]
+) -> tuple[str, ...]:
     """Statements as the model knows them; free text by its nearest statement if `accept` confirms that.
 
-    encoder: folder of the model's own text encoder. ValueError, showing the nearest with their cosines, where nobody confirmed.
+    encoder: folder of the model's own text encoder. ValueError, showing the nearest with their
+        cosines, where nobody confirmed.
     """
     known, loaded = [], None
     for text in reports:
@@ -28,7 +32,9 @@ def meant(model: ECGTwin, reports: tuple[str, ...], encoder: Path | None, accept
         near = nearest(model.table, loaded, text)
         if not accept:
             shown = "\n".join(f"  {one}" for one in near)
-            raise ValueError(f"{text!r} is no known statement; take the nearest by --accept-nearest, or name another:\n{shown}")
+            raise ValueError(
+                f"{text!r} is no known statement; take the nearest by --accept-nearest, or name another:\n{shown}"
+            )
         notes.append(f"{text!r} was taken as {near[0]}; next in meaning: {', '.join(map(str, near[1:]))}")
         known.append(near[0].statement)
     return model.normalise(known)
@@ -37,7 +43,8 @@ def meant(model: ECGTwin, reports: tuple[str, ...], encoder: Path | None, accept
 def with_rhythm(
     model: ECGTwin, reports: tuple[str, ...], own: tuple[str, ...], heart_rate: float | None, notes: list[str]
 ) -> tuple[str, ...]:
-    """The statements asked for, with the reference's own rhythm where none of them names one: no model has seen an ECG without a rhythm.
+    """The statements asked for, with the reference's own rhythm where none of them names one: no model has
+    seen an ECG without a rhythm.
 
     A sinus rhythm that is called slow or fast is taken over as a sinus rhythm where a heart rate was asked for.
     """

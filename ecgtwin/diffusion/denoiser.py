@@ -62,8 +62,8 @@ def to_x0(prediction: Prediction, output: Tensor, x: Tensor, alpha: Any, sigma: 
     """The x0 that this output stands for, in the type of x: (q x - sigma output) / (alpha q - sigma p), the solution of
     x = alpha x0 + sigma eps, output = p x0 + q eps. alpha, sigma: floats, or tensors that broadcast against x.
 
-    In eps and score the divisor vanishes with alpha, so large numbers are subtracted before the division, and half precision
-    is widened to float32 for it.
+    In eps and score the divisor vanishes with alpha, so large numbers are subtracted before the division, and half
+    precision is widened to float32 for it.
     """
     if prediction == "x0":
         return output.to(x.dtype)

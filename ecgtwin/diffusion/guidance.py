@@ -82,16 +82,18 @@ def two_ways(first_scale: float, second_scale: float, *, rescale: float = 0.0) -
     """The weights of (nothing, first, both) in `guide_two_ways`, with its errors. They add up to 1."""
     check(rescale, first_scale, second_scale)
     if rescale and second_scale == 0:
-        raise ValueError(f"rescale {rescale} takes the spread of what knows both, but second_scale 0 leaves that out: give 0")
+        raise ValueError(
+            f"rescale {rescale} takes the spread of what knows both, but second_scale 0 leaves that out: give 0"
+        )
     return 1 - first_scale, first_scale - second_scale, second_scale
 
 
 def weigh(denoise: Denoiser, weights: Sequence[float], *, rescale: float = 0.0) -> Denoiser:
     """x0 = sum of weights[k] x0_k over K conditions, in one call of the network in place of K.
 
-    denoise: knows K B conditions, those of x (B, ...) under the first weight, then those under the second, and so on; it is asked
-    for x repeated K times. The same as calling it for each k, to the rounding of batched products, and faster where the batch alone
-    leaves a machine idle. rescale: as in `guide`, to the spread under the last weight.
+    denoise: knows K B conditions, those of x (B, ...) under the first weight, then those under the second, and so on;
+    it is asked for x repeated K times. The same as calling it for each k, to the rounding of batched products, and
+    faster where the batch alone leaves a machine idle. rescale: as in `guide`, to the spread under the last weight.
     """
     check(rescale, *weights)
     if not len(weights):

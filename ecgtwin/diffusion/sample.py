@@ -26,9 +26,9 @@ class Moment(NamedTuple):
 def seeded_noise(seeds: Sequence[int]) -> Noise:
     """A replacement for torch.randn_like with one generator per sample, so sample k never depends on its neighbours.
 
-    seeds: one per sample of the batch, 0 … 2**64 - 1, at least one; ValueError else. The noise is drawn on the CPU in float32
-    and is the same for every device and type; each further call goes on in the same B streams. x_T:
-    `noise = seeded_noise(seeds); x = noise(torch.empty(B, 4, 128))`.
+    seeds: one per sample of the batch, 0 … 2**64 - 1, at least one; ValueError else. The noise is drawn on the CPU in
+    float32 and is the same for every device and type; each further call goes on in the same B streams. x_T: `noise =
+    seeded_noise(seeds); x = noise(torch.empty(B, 4, 128))`.
     """
     if len(seeds) == 0:
         raise ValueError("no seeds: give one for each sample, and at least one sample")
@@ -83,10 +83,11 @@ def invert(
     """The noise at levels[0] from which `solver` would lead to x at levels[-1]: a sampling run backwards.
 
     By default the solver itself walks up, which is the inverse to its order (DDIM inversion; Heun is far closer). With
-    a `tolerance` every step is solved as an equation by fixed-point iteration until the step down from the answer meets
-    x within tolerance (largest absolute difference, each sample by itself): then it is the exact inverse. Where steps are too
-    large for that, it raises RuntimeError after `most` iterations. Exact inverses need a deterministic solver without memory:
-    DDIM(), Euler() or Heun(), else ValueError. To change a sample, `edit` is exact at a lower price, with any number of steps.
+    a `tolerance` every step is solved as an equation by fixed-point iteration until the step down from the answer
+    meets x within tolerance (largest absolute difference, each sample by itself): then it is the exact inverse. Where
+    steps are too large for that, it raises RuntimeError after `most` iterations. Exact inverses need a deterministic
+    solver without memory: DDIM(), Euler() or Heun(), else ValueError. To change a sample, `edit` is exact at a lower
+    price, with any number of steps.
 
     levels: those of the run, noisiest first, without the clean end (ValueError): at sigma = 0 the noise is gone and
     nothing can be inverted. Use levels[:-1] both here and for the way back, and treat x as a sample at levels[-1].
@@ -103,14 +104,13 @@ def invert(
     return x
 
 
-def edit(
-    before: Denoiser, after: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver
-) -> Iterator[Moment]:
-    """x changed by the difference between two denoisers: up under `before`, down under `after`, yielding every step down.
+def edit(before: Denoiser, after: Denoiser, x: Tensor, levels: Sequence[Level], solver: Solver) -> Iterator[Moment]:
+    """x changed by the difference between two denoisers: up under `before`, down under
+    `after`, yielding every step down.
 
-    With after = before it returns to x, to rounding, with any number of steps: on the way down each step adds what `before`
-    misses of its own way up (direct inversion, Ju et al. 2023, arXiv 2310.01506, algorithm 1). Only what the two disagree on
-    changes. levels, solver: as in `invert`, without memory (ValueError).
+    With after = before it returns to x, to rounding, with any number of steps: on the way down each step adds what
+    `before` misses of its own way up (direct inversion, Ju et al. 2023, arXiv 2310.01506, algorithm 1). Only what the
+    two disagree on changes. levels, solver: as in `invert`, without memory (ValueError).
     """
     _refuse_clean(levels)
     _refuse_empty(x)
@@ -163,7 +163,8 @@ def _solve(
 ) -> Tensor:
     """x at the noisier t from which one step leads to `goal` at s, starting from a first guess x.
 
-    In x / hypot(alpha, sigma) a step is a small change, so what it misses of the goal is nearly what its start must change by.
+    In x / hypot(alpha, sigma) a step is a small change, so what it misses of the goal is nearly
+    what its start must change by.
     """
     scale = math.hypot(t.alpha, t.sigma) / math.hypot(s.alpha, s.sigma)
     for _ in range(most):

@@ -244,7 +244,8 @@ def sigmoid(
 def of_kind(
     kind: str, length: int, *, first: float | None = None, last: float | None = None, zero_terminal: bool = False
 ) -> "Schedule | Flow":
-    """The schedule of this name: linear, scaled_linear, cosine, sigmoid or flow. ValueError: there is none of that name.
+    """The schedule of this name: linear, scaled_linear, cosine, sigmoid or flow.
+    ValueError: there is none of that name.
 
     first, last: betas of the linear ones, their own unless given. zero_terminal: see `zero_terminal_snr`.
     """

@@ -43,8 +43,8 @@ class EulerMaruyama:
     """One Euler-Maruyama step of the reverse SDE (arXiv 2011.13456, algorithm 1 without corrector); weak order 1.
 
     x_s = x - F x + G score + sqrt(G) z, with F = drift(t, s), G = diffusion(t, s). Needs many steps: the first-order
-    solvers take the linear part in closed form and are better at the same price. No noise in the step to sigma = 0. From
-    alpha = 0, and where sigma/alpha falls more than twofold in a step, the step is that closed form, DDIM(1).
+    solvers take the linear part in closed form and are better at the same price. No noise in the step to sigma = 0.
+    From alpha = 0, and where sigma/alpha falls more than twofold in a step, the step is that closed form, DDIM(1).
     """
 
     order: ClassVar[int] = 1

@@ -1,8 +1,9 @@
-"""A recording's beats: when they come, of what kind they are, and what one of them looks like; and a recording made of them anew.
+"""A recording's beats: when they come, of what kind they are, and what one of them looks like; and a
+recording made of them anew.
 
-`take` reads a recording: R times to a fraction of a sample, which beats look like the others, and the median of each kind.
-`lay` puts these median beats at other times: the same heart in another rhythm or at another rate. P and T waves that meet
-add up, as fields of one body do.
+`take` reads a recording: R times to a fraction of a sample, which beats look like the others, and the median of each
+kind. `lay` puts these median beats at other times: the same heart in another rhythm or at another rate. P and T waves
+that meet add up, as fields of one body do.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ QTC = 0.40
 
 @dataclass(frozen=True, eq=False)
 class Beats:
-    """When beats come and of what kind: times (n,) in s from the start of the strip, rising; kinds (n,) places in `KINDS`."""
+    """When beats come and of what kind: times (n,) in s from the start of the strip, rising;
+    kinds (n,) places in `KINDS`."""
 
     times: np.ndarray
     kinds: np.ndarray
@@ -38,7 +40,9 @@ class Beats:
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise ValueError("times of beats: expected finite seconds, each later than the one before")
         if len(kinds) and not (0 <= kinds.min() and kinds.max() < len(KINDS)):
-            raise ValueError(f"kinds of beats {sorted(set(kinds.tolist()))}: expected 0 to {len(KINDS) - 1} ({', '.join(KINDS)})")
+            raise ValueError(
+                f"kinds of beats {sorted(set(kinds.tolist()))}: expected 0 to {len(KINDS) - 1} ({', '.join(KINDS)})"
+            )
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "kinds", kinds)
 
@@ -60,8 +64,8 @@ class Beats:
 class Heartbeat:
     """Median beats of one recording: what is the same in its beats of one kind.
 
-    shapes: kind -> (leads, samples) in mV at `FINE` Hz, R at `before` s, zero at both ends. rr: the mean RR interval in s under which
-    they were recorded.
+    shapes: kind -> (leads, samples) in mV at `FINE` Hz, R at `before` s, zero at both ends. rr: the mean RR interval in
+    s under which they were recorded.
     """
 
     shapes: dict[int, np.ndarray]
@@ -78,11 +82,13 @@ class Heartbeat:
         return next(iter(self.shapes))
 
 
-def take(signal: np.ndarray, rate: float, peaks: np.ndarray | None = None, *, paced: bool = False) -> tuple[Beats, Heartbeat]:
+def take(
+    signal: np.ndarray, rate: float, peaks: np.ndarray | None = None, *, paced: bool = False
+) -> tuple[Beats, Heartbeat]:
     """Beats and median beats of a recording (leads, samples) in mV.
 
-    peaks: R peaks in samples where they are known. paced: whether a report says so; then the usual beat counts as paced.
-    ValueError where fewer than three beats are found.
+    peaks: R peaks in samples where they are known. paced: whether a report says so; then the usual beat counts as
+    paced. ValueError where fewer than three beats are found.
     """
     signal = np.asarray(signal, np.float64)
     peaks = r_peaks(signal, rate) if peaks is None else np.asarray(peaks)
@@ -119,8 +125,9 @@ def take(signal: np.ndarray, rate: float, peaks: np.ndarray | None = None, *, pa
 def lay(beat: Heartbeat, beats: Beats, rate: float, samples: int) -> np.ndarray:
     """A recording (leads, samples) float32 in mV of these median beats at those times, without noise.
 
-    The QRS complex keeps its length; ST-T follows the cube root of the mean RR interval (Fridericia 1920) and PR its 0.15th power,
-    as in `change_rate`. Beats of a kind that the median beats do not have leave a gap; paced and normal stand in for each other.
+    The QRS complex keeps its length; ST-T follows the cube root of the mean RR interval (Fridericia 1920) and PR its
+    0.15th power, as in `change_rate`. Beats of a kind that the median beats do not have leave a gap; paced and
+    normal stand in for each other.
     """
     out = np.zeros((beat.leads, samples))
     rr = beats.rr or beat.rr
@@ -151,13 +158,12 @@ def _cut(smooth: CubicSpline, rate: float, times: np.ndarray, grid: np.ndarray) 
 
 
 def _lags(cut: np.ndarray, shape: np.ndarray, core: np.ndarray) -> np.ndarray:
-    """Seconds, up to 20 ms, by which each beat's QRS lies later than the median's: where their slopes correlate most."""
+    """Seconds, up to 20 ms, by which each beat's QRS lies later than the median's: where
+    their slopes correlate most."""
     reach = int(0.02 * FINE)
     first, last = np.flatnonzero(core)[[0, -1]]
     slope, wanted = np.diff(cut, axis=-1), np.diff(shape, axis=-1)[:, first:last]
-    scores = np.stack(
-        [(slope[..., first + k : last + k] * wanted).sum((1, 2)) for k in range(-reach, reach + 1)], -1
-    )
+    scores = np.stack([(slope[..., first + k : last + k] * wanted).sum((1, 2)) for k in range(-reach, reach + 1)], -1)
     return (scores.argmax(-1) - reach) / FINE
 
 

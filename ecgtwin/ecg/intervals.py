@@ -1,8 +1,10 @@
-"""What a reader measures in an ECG: rate and rhythm, P, PR, QRS, QT, axes and amplitudes, from the median beat of all leads.
+"""What a reader measures in an ECG: rate and rhythm, P, PR, QRS, QT, axes and amplitudes, from
+the median beat of all leads.
 
-QRS begins and ends where the eight independent leads together move faster than a twentieth of their fastest; T ends where the
-steepest tangent after its peak meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378); a P wave is measured only if
-it is there: a wave before QRS that the beats agree about, which fibrillating atria do not have. None is "not measurable".
+QRS begins and ends where the eight independent leads together move faster than a twentieth of their fastest; T ends
+where the steepest tangent after its peak meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378); a P
+wave is measured only if it is there: a wave before QRS that the beats agree about, which fibrillating atria do not
+have. None is "not measurable".
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,9 +34,11 @@ AGREEMENT = 0.6
 
 
 class Amplitudes(NamedTuple):
-    """mV in one lead, from the level in front of QRS (P: from its own). Q and S are negative, 0 where there is none; R is positive.
+    """mV in one lead, from the level in front of QRS (P: from its own). Q and S are negative, 0 where
+    there is none; R is positive.
 
-    q: lowest before R; r: highest; s: lowest after R; st: 60 ms after the end of QRS; t: largest deflection, with its sign.
+    q: lowest before R; r: highest; s: lowest after R; st: 60 ms after the end of QRS; t:
+        largest deflection, with its sign.
     """
 
     p: float | None
@@ -47,12 +51,14 @@ class Amplitudes(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurements:
-    """One ECG measured. None: not measurable. Intervals in ms, axes in degrees (0 = left, 90 = down, within -180 to 180).
+    """One ECG measured. None: not measurable. Intervals in ms, axes in degrees (0 = left, 90
+    = down, within -180 to 180).
 
-    heart_rate: beats/min. rr_variation: standard deviation / mean of RR. odd_fraction: of the RR intervals that are below 0.75
-    or above 1.33 of the median; rr_variation_usual: rr_variation of the others. regularity: "regular", "regular with odd beats"
-    or "irregular" (the usual intervals vary by more than `IRREGULAR`). p_present: None where it cannot be told. p_evidence: for
-    each beat measured, the correlation of what it has in the place of P with what the others have there. amplitudes: by lead.
+    heart_rate: beats/min. rr_variation: standard deviation / mean of RR. odd_fraction: of the RR intervals that are
+    below 0.75 or above 1.33 of the median; rr_variation_usual: rr_variation of the others. regularity: "regular",
+    "regular with odd beats" or "irregular" (the usual intervals vary by more than `IRREGULAR`). p_present: None where
+    it cannot be told. p_evidence: for each beat measured, the correlation of what it has in the place of P with what
+    the others have there. amplitudes: by lead.
     sokolow: S in V1 + R in V5, mV.
     """
 
@@ -110,7 +116,8 @@ UNITS = {
 def measure(signal: np.ndarray, rate: float, leads: Sequence[str]) -> Measurements:
     """Measure (leads, samples) in mV at `rate` Hz (at least 100), leads in any order and spelling.
 
-    Axes and limb leads need two limb leads. A lead with missing samples is not measured. ValueError for a wrong shape or rate.
+    Axes and limb leads need two limb leads. A lead with missing samples is not measured.
+    ValueError for a wrong shape or rate.
     """
     names = tuple(canonical(lead) for lead in leads)
     found = _beat(signal, rate, names)
@@ -122,10 +129,14 @@ def measure_many(signals: np.ndarray, rate: float, leads: Sequence[str]) -> list
     return [measure(x, rate, leads) for x in signals]
 
 
-def usual_beat(signal: np.ndarray, rate: float, leads: Sequence[str], before: float = 0.3, after: float = 0.5) -> np.ndarray | None:
-    """The median beat (leads that can be shown, samples) in mV at `median_beat.RATE`, from `before` to `after` s around QRS onset.
+def usual_beat(
+    signal: np.ndarray, rate: float, leads: Sequence[str], before: float = 0.3, after: float = 0.5
+) -> np.ndarray | None:
+    """The median beat (leads that can be shown, samples) in mV at `median_beat.RATE`, from `before`
+    to `after` s around QRS onset.
 
-    Leads in the order of `LEADS`: all twelve where I and II are there. Each is 0 in front of QRS. None where it cannot be measured.
+    Leads in the order of `LEADS`: all twelve where I and II are there. Each is 0 in front of QRS. None
+    where it cannot be measured.
     """
     found = _beat(signal, rate, tuple(canonical(lead) for lead in leads))
     if found is None:
@@ -155,7 +166,8 @@ def _beat(signal: np.ndarray, rate: float, names: tuple[str, ...]) -> tuple[Medi
 
 
 class Marks(NamedTuple):
-    """Samples of the median beat: where QRS begins and ends, T peaks and ends, P begins and ends. NaN: not to be seen."""
+    """Samples of the median beat: where QRS begins and ends, T peaks and ends, P begins and
+    ends. NaN: not to be seen."""
 
     on: int
     off: int
@@ -225,7 +237,9 @@ def _with_limbs(signal: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return signal | {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
 
 
-def _marks(beat: MedianBeat, kept: tuple[str, ...], rr: float, ends: tuple[int, int]) -> tuple[Marks, tuple[float, ...], bool | None]:
+def _marks(
+    beat: MedianBeat, kept: tuple[str, ...], rr: float, ends: tuple[int, int]
+) -> tuple[Marks, tuple[float, ...], bool | None]:
     x = beat.signal
     on, off = ends
     twelve = np.stack(list(_with_limbs(dict(zip(kept, x, strict=True))).values()))
@@ -237,7 +251,8 @@ def _marks(beat: MedianBeat, kept: tuple[str, ...], rr: float, ends: tuple[int, 
 
 
 def _qrs(x: np.ndarray, rr: float) -> tuple[int, int] | None:
-    """First and last sample at which the leads together move faster than a twentieth of their fastest; None: no QRS complex there."""
+    """First and last sample at which the leads together move faster than a twentieth of their fastest;
+    None: no QRS complex there."""
     smooth = gaussian_filter1d(x, 1.5, axis=1)
     squared = (np.gradient(smooth, axis=1) ** 2).sum(0)
     quiet = np.quantile(squared[BEFORE - 150 : BEFORE - 45], 0.25)  # what noise alone moves
@@ -253,7 +268,8 @@ def _qrs(x: np.ndarray, rr: float) -> tuple[int, int] | None:
         on -= 1
     off = _still(speed, off, limit)
     if off - on > BROAD:
-        # So broad that it may be T: ST and T may be as fast as the slow end of QRS, and what they reach later does not count.
+        # So broad that it may be T: ST and T may be as fast as the slow end of QRS, and what they
+        # reach later does not count.
         after = speed[on + 100 : min(on + 240, int(BEFORE + rr) - 75)]
         limit = float(np.clip(1.1 * after.max() if len(after) else 0.0, limit, 0.12 * core.max()))
         fast = np.flatnonzero(speed[on : on + 100] > 0.15 * core.max())
@@ -294,7 +310,8 @@ def _t(twelve: np.ndarray, on: int, off: int, rr: float) -> tuple[float, float]:
 
 
 def _after_long(beat: MedianBeat, rr: float) -> tuple[np.ndarray, float]:
-    """Beats (n, leads, samples) in front of which the T wave before is over, and the shortest interval (samples) in front of them.
+    """Beats (n, leads, samples) in front of which the T wave before is over, and the shortest
+    interval (samples) in front of them.
 
     Where intervals vary, as in fibrillation, T of the beat before lies in the place of P after the short ones.
     """
@@ -309,7 +326,8 @@ def _after_long(beat: MedianBeat, rr: float) -> tuple[np.ndarray, float]:
 def _p(
     beats: np.ndarray, twelve: np.ndarray, on: int, t_end: float, rr: float
 ) -> tuple[float, float, tuple[float, ...], bool | None]:
-    """Begin and end of the P wave of the median (12, samples) of beats, each beat's evidence of it, and whether it is there."""
+    """Begin and end of the P wave of the median (12, samples) of beats, each beat's evidence of
+    it, and whether it is there."""
     earliest = on - 165  # 330 ms
     if not np.isnan(t_end):
         earliest = max(earliest, int(t_end - rr) + 5)

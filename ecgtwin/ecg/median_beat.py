@@ -1,4 +1,5 @@
-"""The usual beat of an ECG: band-limited up-sampling, beats aligned on their QRS complex, the median of those of the usual shape."""
+"""The usual beat of an ECG: band-limited up-sampling, beats aligned on their QRS complex, the median of
+those of the usual shape."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,11 +27,12 @@ SPIKE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class MedianBeat:
-    """signal: (leads, BEFORE + AFTER) in mV at `RATE`. beats: (n, leads, BEFORE + AFTER), those that it is the median of.
+    """signal: (leads, BEFORE + AFTER) in mV at `RATE`. beats: (n, leads, BEFORE + AFTER),
+    those that it is the median of.
 
-    before: (n,) s from the beat in front of each, NaN where none is seen. times: s of every ventricular beat of the strip,
-    alike points of alike beats; usual: (len(times),) True where a beat has the usual shape (also where it lies too near an
-    edge to be among `beats`).
+    before: (n,) s from the beat in front of each, NaN where none is seen. times: s of every ventricular beat of the
+    strip, alike points of alike beats; usual: (len(times),) True where a beat has the usual shape (also where it lies
+    too near an edge to be among `beats`).
     """
 
     signal: np.ndarray
@@ -43,7 +45,8 @@ class MedianBeat:
 def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
     """(leads, samples) at `RATE`, without wander, by one Fourier transform: band-limited, and nothing is delayed.
 
-    The ends are continued by point reflection, in whole periods of the two rates, so that the first sample keeps its time.
+    The ends are continued by point reflection, in whole periods of the two rates, so that the
+    first sample keeps its time.
     """
     n = signal.shape[1]
     period = Fraction(RATE / rate).limit_denominator(400).denominator
@@ -61,7 +64,8 @@ def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
 
 
 def without_spikes(signal: np.ndarray, rate: float) -> np.ndarray:
-    """Without pacing spikes: what stands 0.4 mV (all leads together) out of the median of 10 ms, and 6 ms before and after it.
+    """Without pacing spikes: what stands 0.4 mV (all leads together) out of the median of 10 ms,
+    and 6 ms before and after it.
 
     Below 400 Hz a spike is as wide as a QRS complex is steep, and stays.
     """

@@ -130,7 +130,8 @@ class ECG:
         return read(Path(path), Given(units, rate, names, gain, identify))
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
-        """Write "wfdb", "csv", "npz" or "dicom" (by the ending where format is None); the file is there whole or not at all."""
+        """Write "wfdb", "csv", "npz" or "dicom" (by the ending where format is None); the file is
+        there whole or not at all."""
         from .files import write
 
         return write(self, Path(path), format)

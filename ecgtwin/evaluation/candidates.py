@@ -1,4 +1,5 @@
-"""Best of several: twins in the order of how well they show what was asked for, then of how like their reference they are."""
+"""Best of several: twins in the order of how well they show what was asked for, then of how like
+their reference they are."""
 
 from dataclasses import dataclass
 
@@ -23,9 +24,9 @@ READ_AS = {
 
 @dataclass(frozen=True)
 class Ranked:
-    """One candidate. index: among the twins. validity: share of the rules that hold; judge: probability that an independent reader
-    gives to what was asked for, the least over its statements; rate_error: of the heart rate, as a fraction of the one asked for;
-    likeness: of median beats with the reference. None: not known or not asked for."""
+    """One candidate. index: among the twins. validity: share of the rules that hold; judge: probability that an
+    independent reader gives to what was asked for, the least over its statements; rate_error: of the heart rate, as a
+    fraction of the one asked for; likeness: of median beats with the reference. None: not known or not asked for."""
 
     index: int
     validity: float | None
@@ -35,13 +36,15 @@ class Ranked:
 
     @property
     def merit(self) -> float:
-        """Mean of validity and judge, as far as they are known, less the error of the rate; likeness, worth a twentieth, breaks ties."""
+        """Mean of validity and judge, as far as they are known, less the error of the rate; likeness, worth
+        a twentieth, breaks ties."""
         told = [x for x in (self.validity, self.judge) if x is not None]
         return (float(np.mean(told)) if told else 0.0) - (self.rate_error or 0.0) + 0.05 * (self.likeness or 0.0)
 
 
 def ranked(one: Explanation, judge: Judge | None = None) -> list[Ranked]:
-    """All twins of an explanation, the best first; equals in the order of their seeds. judge: from `ecgtwin.metrics.judge.load_judge`."""
+    """All twins of an explanation, the best first; equals in the order of their seeds. judge: from
+    `ecgtwin.metrics.judge.load_judge`."""
     asked = [CLASSES.index(READ_AS[name]) for name in one.condition.reports if name in READ_AS]
     found = []
     for k, twin in enumerate(one.twins):

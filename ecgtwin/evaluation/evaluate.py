@@ -68,8 +68,8 @@ def reconstruction(model: ECGTwin, recordings: Recordings) -> dict[str, Any]:
 def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[str, Any]:
     """Rank-1 and equal error rate of base vectors beside the median-beat baselines, all in the gallery `held`.
 
-    Baselines that are fitted on `train` are left out where it holds nothing to fit them on. ValueError where no patient in `held` has two
-    ECGs.
+    Baselines that are fitted on `train` are left out where it holds nothing to fit them on. ValueError where no
+    patient in `held` has two ECGs.
     """
     patients = held.patient
     if not repeated(patients):
@@ -82,7 +82,10 @@ def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[s
     }
     if len(train) > 1:
         fitted = median_beats(train.millivolts(), train.rate)
-        rows |= {"median beat, centred": beats - fitted.mean(0), "median beat, PCA(100) whitened": whitening(fitted)(beats)}
+        rows |= {
+            "median beat, centred": beats - fitted.mean(0),
+            "median beat, PCA(100) whitened": whitening(fitted)(beats),
+        }
         if repeated(train.patient):
             rows["median beat, PCA(100) whitened within patients"] = whitening(fitted, train.patient)(beats)
     return {name: asdict(identity(features, patients)) for name, features in rows.items()}
@@ -91,7 +94,9 @@ def identity_rows(model: ECGTwin, train: Recordings, held: Recordings) -> dict[s
 def bases(model: ECGTwin, held: Recordings, conditions: list[Condition], size: int = 64) -> np.ndarray:
     """Base vectors (N, E) of recordings, each under its condition."""
     starts = range(0, len(held), size)
-    rows = [model.base_of(torch.from_numpy(held.millivolts(slice(k, k + size))), conditions[k : k + size]) for k in starts]
+    rows = [
+        model.base_of(torch.from_numpy(held.millivolts(slice(k, k + size))), conditions[k : k + size]) for k in starts
+    ]
     return torch.cat(rows).cpu().numpy()
 
 
@@ -106,7 +111,9 @@ def heart_rates(model: ECGTwin, held: Recordings, *, references: int = 50, seed:
         said = tuple(s for s in (name, "sinus rhythm") if s in model.statements)[:1]
         conditions.append(Condition(said, held.sexes(row), held.years(row), float(rate)))
     requests = model.requests_for(held.millivolts(rows), conditions, seed)
-    measured = [heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()]
+    measured = [
+        heart_rate(x.numpy(), model.config.signal.rate) for x in model.sample_in_parts(requests, **options).cpu()
+    ]
     found = np.array([np.nan if m is None else m for m in measured])
     there = ~np.isnan(found)
     if there.sum() < 2:
@@ -146,20 +153,28 @@ def opened(folder: Path, rate: float, samples: int) -> Iterator[Recordings]:
 
 
 def evaluate(
-    model: ECGTwin, folder: Path, *, split: str = "validation", people: int = 16, seed: int = 0, report: Report = lambda _: None
+    model: ECGTwin,
+    folder: Path,
+    *,
+    split: str = "validation",
+    people: int = 16,
+    seed: int = 0,
+    report: Report = lambda _: None,
 ) -> dict[str, Any]:
     """All figures on the patients of one split of a store, or of a PTB-XL folder (validation: fold 9, test: fold 10).
 
-    people: simulated ones, whose counterfactuals are known; 0 leaves them out. What cannot be measured on this data is skipped:
-    `skipped` in the result says what and why, and so does `report`. ValueError where the split is empty, or shares patients with
-    training.
+    people: simulated ones, whose counterfactuals are known; 0 leaves them out. What cannot be measured on this data is
+    skipped: `skipped` in the result says what and why, and so does `report`. ValueError where the split is empty, or
+    shares patients with training.
     """
     c = model.config.signal
     with opened(folder, c.rate, c.samples) as recordings:
         train, held = recordings.only("train"), recordings.only(split)
         if not len(held):
             there = ", ".join(f"{name} {len(recordings.places(name))}" for name in SPLITS)
-            raise ValueError(f"{folder} holds no usable ECG of split {split} ({there}): choose another one with --split")
+            raise ValueError(
+                f"{folder} holds no usable ECG of split {split} ({there}): choose another one with --split"
+            )
         shared = set(train.patient.tolist()) & set(held.patient.tolist()) - {-1}
         if shared and split != "train":
             raise ValueError(f"{len(shared)} patients are in both training and {split}: {sorted(shared)[:3]} …")

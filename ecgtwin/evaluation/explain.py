@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 LOW, HIGH = 0.1, 0.9
 """Quantiles over samples between which the spread is shown."""
 SAME_PERSON, OTHERS = (0.53, 0.96), (0.09, 0.73)
-"""Likeness of two real ECGs of one person, and of two people: 10th and 90th centile, 235 and 49,220 pairs of 139 people of PTB-XL."""
+"""Likeness of two real ECGs of one person, and of two people: 10th and 90th centile, 235 and 49,220
+pairs of 139 people of PTB-XL."""
 READABLE = {"ms": 10.0, "degrees": 10.0, "mV": 0.1, "/min": 3.0, "": 0.03}
 """Changes below this are within what measuring the same ECG twice gives."""
 LIMITS = (
-    "A twin is a draw of a statistical model given this ECG and what was asked for: no intervention on this heart, and no forecast.",
+    "A twin is a draw of a statistical model given this ECG and what was asked for: no intervention on this "
+    "heart, and no forecast.",
     "What was not asked for can change too: look at the spread over samples, and at what no sample agrees about.",
     "The model has no waves above 50 Hz: pacing spikes, notches and late potentials are not in a twin.",
     "Rules are coarse criteria on automatic measurements: that they hold makes no diagnosis.",
@@ -37,8 +39,8 @@ LIMITS = (
 class Explanation:
     """A reference and its twins, measured. Made by `explain`.
 
-    measured: the reference, at the twins' rate; found: each twin. likeness: of each twin's median beat (8 leads) with the
-    reference's, as a correlation; NaN where it cannot be measured.
+    measured: the reference, at the twins' rate; found: each twin. likeness: of each twin's median beat (8 leads) with
+    the reference's, as a correlation; NaN where it cannot be measured.
     """
 
     reference: ECG
@@ -57,9 +59,9 @@ class Explanation:
         return [row(*key, *before.get(key, (None, "mV")), [one.get(key) for one in after]) for key in keys]
 
     def changes(self) -> "DataFrame":
-        """Columns quantity, lead, unit, reference, twins (median), low, high (10th and 90th centile over samples), change,
-        change_low, change_high, measured (in how many samples) and clear (the spread of the change leaves out what two readings of one
-        ECG differ by). Not measurable is None."""
+        """Columns quantity, lead, unit, reference, twins (median), low, high (10th and 90th centile over samples),
+        change, change_low, change_high, measured (in how many samples) and clear (the spread of the change leaves out
+        what two readings of one ECG differ by). Not measurable is None."""
         import pandas as pd
 
         return pd.DataFrame(self.rows, dtype=object)
@@ -105,7 +107,9 @@ class Explanation:
         """Columns statement, rule, reference, holds, of (samples in which it can be measured) and samples."""
         import pandas as pd
 
-        return pd.DataFrame(self.checked, columns=["statement", "rule", "reference", "holds", "of", "samples"], dtype=object)
+        return pd.DataFrame(
+            self.checked, columns=["statement", "rule", "reference", "holds", "of", "samples"], dtype=object
+        )
 
     @cached_property
     def validity(self) -> tuple[float | None, ...]:
@@ -114,16 +118,22 @@ class Explanation:
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
-        """Sentences: what was asked for and cannot be at once, what was asked for and is not there, who the twins do not resemble."""
+        """Sentences: what was asked for and cannot be at once, what was asked for and is not there, who
+        the twins do not resemble."""
         said = list(contradictions(self.condition.reports, self.condition.heart_rate))
         for one in self.checked:
             if one["of"] and one["holds"] <= one["of"] / 2:
-                said.append(f"{one['statement']} was asked for, but “{one['rule']}” holds in {one['holds']} of {one['of']} samples")
+                said.append(
+                    f"{one['statement']} was asked for, but “{one['rule']}” holds in {one['holds']} of "
+                    f"{one['of']} samples"
+                )
             elif not one["of"]:
                 said.append(f"{one['statement']} was asked for, but “{one['rule']}” can be measured in no sample")
         unlike = int(np.sum(self.likeness < OTHERS[0]))
         if unlike:
-            said.append(f"{unlike} of {len(self.twins)} samples are less like the reference than nine of ten strangers are")
+            said.append(
+                f"{unlike} of {len(self.twins)} samples are less like the reference than nine of ten strangers are"
+            )
         return tuple(said)
 
     @property
@@ -162,16 +172,19 @@ class Explanation:
         return json.dumps(self.data(), indent=2, ensure_ascii=False)
 
     def beats(self) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        """Median beats (12, samples) at 500 Hz from 0.3 s before to 0.5 s after QRS onset: the reference's, and those of the twins
-        that have one."""
-        return beat_of(at_rate(self.reference, self.twins[0].rate)), [b for b in map(beat_of, self.twins) if b is not None]
+        """Median beats (12, samples) at 500 Hz from 0.3 s before to 0.5 s after QRS onset: the reference's, and those
+        of the twins that have one."""
+        return beat_of(at_rate(self.reference, self.twins[0].rate)), [
+            b for b in map(beat_of, self.twins) if b is not None
+        ]
 
 
 def explain(reference: ECG, twins: Sequence[ECG], condition: Condition | None = None) -> Explanation:
-    """Measure a reference and its twins and put them side by side. condition: what was asked for; None: what the twins say of themselves.
+    """Measure a reference and its twins and put them side by side. condition: what was asked for; None: what
+    the twins say of themselves.
 
-    The reference is measured at the twins' rate, so that the same blur lies on both. ValueError without twins, or for twins of
-    different rates.
+    The reference is measured at the twins' rate, so that the same blur lies on both. ValueError without twins, or
+    for twins of different rates.
     """
     twins = tuple(twins)
     if not twins:
@@ -213,7 +226,10 @@ def row(quantity: str, lead: str, before: Any, unit: str, after: list) -> dict[s
     if not told or isinstance(told[0], str | bool):
         if told:
             most = max(dict.fromkeys(told), key=told.count)
-            one["twins"], one["clear"] = most, bool(before is not None and before != most and told.count(most) > 0.8 * len(after))
+            one["twins"], one["clear"] = (
+                most,
+                bool(before is not None and before != most and told.count(most) > 0.8 * len(after)),
+            )
         return one
     values = np.array(told, float)
     turn = quantity.endswith("_axis")

@@ -54,7 +54,8 @@ img { max-width: 100%; height: auto; border: 1px solid #dde1e6 } details { margi
 
 
 def beats_figure(one: Explanation) -> Figure:
-    """Twelve panels: the reference's median beat, the median of the twins' and the band between their 10th and 90th centile."""
+    """Twelve panels: the reference's median beat, the median of the twins' and the band between
+    their 10th and 90th centile."""
     before, after = one.beats()
     figure = Figure(figsize=(11, 7.2), facecolor="white")
     FigureCanvasAgg(figure)
@@ -94,19 +95,24 @@ def draw(one: Explanation, path: Path) -> Path:
 
 
 def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = None) -> str:
-    """The page as text. title: in place of the reference's name. facts: further lines for the end, such as options and hashes."""
+    """The page as text. title: in place of the reference's name. facts: further lines for the end,
+    such as options and hashes."""
     title = title or one.reference.name or "ECG"
     parts = [
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'>"
+        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport "
+        "content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}: what changed</title><style>{STYLE}</style></head><body>",
         f"<p class=notice>Synthetic ECGs. {NOTICE}.</p>",
-        f"<h1>{escape(title)}</h1><p>Asked for: <b>{escape(str(one.condition))}</b>. {len(one.twins)} samples. {likeness(one)}</p>",
+        f"<h1>{escape(title)}</h1><p>Asked for: <b>{escape(str(one.condition))}</b>. {len(one.twins)} "
+        f"samples. {likeness(one)}</p>",
     ]
     if one.doubts:
         items = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
         parts.append(f"<div class=warn role=note><b>Do not believe without a look</b><ul>{items}</ul></div>")
     parts += [rules_table(one), "<h2>What changed</h2>", changes_table(one, whole=True)]
-    parts.append(f"<h2>Median beats</h2>{image(svg(beats_figure(one)), 'Median beats of reference and twins in twelve leads')}")
+    parts.append(
+        f"<h2>Median beats</h2>{image(svg(beats_figure(one)), 'Median beats of reference and twins in twelve leads')}"
+    )
     parts.append(f"<details><summary>All leads</summary>{changes_table(one, whole=False)}</details>")
     parts.append("<h2>Sheets</h2>")
     with tempfile.TemporaryDirectory() as folder:
@@ -116,10 +122,16 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
             parts.append(
                 f"<details{' open' if k < 2 else ''}><summary>{name}</summary>{image(drawing, f'{name}, 12 leads on ECG paper')}</details>"
             )
-    parts.append("<h2>What to keep in mind</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in one.notes) + "</ul>")
+    parts.append(
+        "<h2>What to keep in mind</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in one.notes) + "</ul>"
+    )
     if facts:
-        rows = "".join(f"<tr><th scope=row>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-        parts.append(f"<details><summary>How this was made</summary><div class=scroll><table>{rows}</table></div></details>")
+        rows = "".join(
+            f"<tr><th scope=row>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items()
+        )
+        parts.append(
+            f"<details><summary>How this was made</summary><div class=scroll><table>{rows}</table></div></details>"
+        )
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -128,8 +140,10 @@ def likeness(one: Explanation) -> str:
     if not len(known):
         return "How alike reference and twins are cannot be measured."
     return (
-        f"Likeness of median beats with the reference: {np.median(known):.2f} ({known.min():.2f} to {known.max():.2f}); "
-        f"real ECGs of one person {SAME_PERSON[0]:.2f} to {SAME_PERSON[1]:.2f}, of two people {OTHERS[0]:.2f} to {OTHERS[1]:.2f}."
+        f"Likeness of median beats with the reference: {np.median(known):.2f} ({known.min():.2f} to "
+        f"{known.max():.2f}); "
+        f"real ECGs of one person {SAME_PERSON[0]:.2f} to {SAME_PERSON[1]:.2f}, of two people {OTHERS[0]:.2f} "
+        f"to {OTHERS[1]:.2f}."
     )
 
 
@@ -145,7 +159,8 @@ def rules_table(one: Explanation) -> str:
             f"<td class=n>{r['holds']} of {r['of']}{few}</td></tr>"
         )
     return (
-        "<h2>Is it what was asked for?</h2><div class=scroll><table><thead><tr><th scope=col>Statement</th><th scope=col>Criterion</th>"
+        "<h2>Is it what was asked for?</h2><div class=scroll><table><thead><tr><th "
+        "scope=col>Statement</th><th scope=col>Criterion</th>"
         f"<th scope=col>Reference</th><th scope=col class=n>Samples in which it holds</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -160,15 +175,21 @@ def changes_table(one: Explanation, *, whole: bool) -> str:
         name = NAMES.get(r["quantity"]) or f"{r['quantity'].split('_')[0].upper()} in {r['lead']}"
         spread = "" if r["low"] is None else f"{number(r['low'])} to {number(r['high'])}"
         change = "" if r["change"] is None else f"{r['change']:+.{digits(r['change'])}f}"
-        few = "" if r["measured"] == len(one.twins) else f" <span class=fine>({r['measured']} of {len(one.twins)})</span>"
+        few = (
+            "" if r["measured"] == len(one.twins) else f" <span class=fine>({r['measured']} of {len(one.twins)})</span>"
+        )
         body.append(
             f"<tr{' class=clear' if r['clear'] else ''}><td>{name}</td><td class=n>{words(r['reference'])}</td>"
-            f"<td class=n>{words(r['twins'])}{few}</td><td class=n>{spread}</td><td class=n>{change}</td><td>{r['unit']}</td></tr>"
+            f"<td class=n>{words(r['twins'])}{few}</td><td class=n>{spread}</td><td "
+            f"class=n>{change}</td><td>{r['unit']}</td></tr>"
         )
     return (
-        "<div class=scroll><table><caption>Median and spread (10th to 90th centile) over samples. Bold: the change is larger than its "
-        "spread and than reading errors.</caption><thead><tr><th scope=col>Measurement</th><th scope=col class=n>Reference</th>"
-        "<th scope=col class=n>Twins</th><th scope=col class=n>Spread</th><th scope=col class=n>Change</th><th scope=col>Unit</th>"
+        "<div class=scroll><table><caption>Median and spread (10th to 90th centile) over samples. Bold: the "
+        "change is larger than its "
+        "spread and than reading errors.</caption><thead><tr><th scope=col>Measurement</th><th scope=col "
+        "class=n>Reference</th>"
+        "<th scope=col class=n>Twins</th><th scope=col class=n>Spread</th><th scope=col "
+        "class=n>Change</th><th scope=col>Unit</th>"
         "</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )

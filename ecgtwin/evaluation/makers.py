@@ -47,7 +47,8 @@ def version(model: ECGTwin) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Twins:
-    """The model, asked as `ECGTwin.generate` asks it. without_reference: no base and no beat of anybody, the condition alone."""
+    """The model, asked as `ECGTwin.generate` asks it. without_reference: no base and no beat of
+    anybody, the condition alone."""
 
     model: ECGTwin
     name: str = "twin"

@@ -1,4 +1,5 @@
-"""What a cardiologist would check on twins of real references, state by state: beats, voltages, intervals, and whose heart it is."""
+"""What a cardiologist would check on twins of real references, state by state: beats, voltages,
+intervals, and whose heart it is."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ QUARTILES = (25, 50, 75)
 
 
 class References(NamedTuple):
-    """Real recordings from which twins are drawn: rows of the held-out set, signals (N, 8, L) in mV, their own conditions."""
+    """Real recordings from which twins are drawn: rows of the held-out set, signals (N, 8, L) in
+    mV, their own conditions."""
 
     rows: np.ndarray
     signals: np.ndarray
@@ -91,11 +93,11 @@ def per_state(
 ) -> dict[str, Any]:
     """Twins of real validation references in each state beside real ECGs of that state (training and validation).
 
-    judge: of `metrics.judge`; None leaves it out. For each state: `twins` and `real` (`summary`), `size` (peak-to-peak voltage of
-    the median beat beside real ECGs', lead by lead), `auroc` of the 12-lead classifier and of the judge for requested against
-    requested sinus rhythm, `own` (fraction of twins whose median beat, whitened within patients, is nearest its own reference among
-    all held-out ECGs) and `rate_error` (beats/min, mean absolute). `unchanged`: the reference's own condition asked for, with the
-    distance of the median beat in uV.
+    judge: of `metrics.judge`; None leaves it out. For each state: `twins` and `real` (`summary`), `size` (peak-to-peak
+    voltage of the median beat beside real ECGs', lead by lead), `auroc` of the 12-lead classifier and of the judge for
+    requested against requested sinus rhythm, `own` (fraction of twins whose median beat, whitened within patients, is
+    nearest its own reference among all held-out ECGs) and `rate_error` (beats/min, mean absolute). `unchanged`: the
+    reference's own condition asked for, with the distance of the median beat in uV.
     """
     rate = model.config.signal.rate
     held = recordings.only("validation")
@@ -163,8 +165,9 @@ def to_normal(
 ) -> dict[str, Any]:
     """Real abnormal validation references asked for in normal sinus rhythm: fraction that reads as normal, and QRS.
 
-    Normal: QRS at most 120 ms, P waves and a regular rhythm by the ruler (`rules`); class "sinus" by the judge; the classifier's
-    probability of the old statement below the level that as many real ECGs without it exceed as have it (`gone`).
+    Normal: QRS at most 120 ms, P waves and a regular rhythm by the ruler (`rules`); class "sinus" by the
+    judge; the classifier's probability of the old statement below the level that as many real ECGs without
+    it exceed as have it (`gone`).
     """
     rate, held = model.config.signal.rate, recordings.only("validation")
     said = [set(held.statements(k)) for k in range(len(held))]
@@ -206,7 +209,8 @@ def by_rate(
     seed: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
-    """Sinus, fibrillating and paced twins at several rates: error of the rate, QTc and PR quartiles, P waves, odd intervals."""
+    """Sinus, fibrillating and paced twins at several rates: error of the rate, QTc and PR
+    quartiles, P waves, odd intervals."""
     rate, held = model.config.signal.rate, recordings.only("validation")
     refs = references(model, held, plain(held, references_, seed))
     found: dict[str, Any] = {}

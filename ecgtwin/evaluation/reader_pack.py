@@ -1,4 +1,5 @@
-"""Can readers tell synthetic ECGs from real ones? Sheets in random order without any mark, a form, a key kept apart, and the score."""
+"""Can readers tell synthetic ECGs from real ones? Sheets in random order without any mark, a form, a key
+kept apart, and the score."""
 
 import csv
 import io
@@ -28,7 +29,12 @@ FINDINGS = (
     "normal",
 )
 """Questions of the form beside the one whether a sheet is real; the key answers those that a statement names."""
-WORDS = {"hypertrophy": ("hypertrophy",), "infarction": ("infarction",), "ST or T changes": ("ST", "T wave"), "normal": ("normal ECG",)}
+WORDS = {
+    "hypertrophy": ("hypertrophy",),
+    "infarction": ("infarction",),
+    "ST or T changes": ("ST", "T wave"),
+    "normal": ("normal ECG",),
+}
 FORM = ("sheet", "real_or_synthetic", "sure_1_to_5", *FINDINGS, "remarks")
 GUIDE = """# Reading
 
@@ -44,11 +50,15 @@ Research use only, not for clinical diagnosis.
 """
 
 
-def write_pack(real: Sequence[ECG], synthetic: Sequence[ECG], sheets: Path, key: Path, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Write numbered sheets, form.csv and README.md into the folder `sheets`, and key.csv into another, `key`. Returns the key's rows.
+def write_pack(
+    real: Sequence[ECG], synthetic: Sequence[ECG], sheets: Path, key: Path, *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Write numbered sheets, form.csv and README.md into the folder `sheets`, and key.csv into another,
+    `key`. Returns the key's rows.
 
-    All ECGs are brought to the lowest rate among them, cut to 10 s and freed of their offset; names, sex, age and statements are
-    left out of the sheets. ValueError where one of the two kinds is missing or the key would lie among the sheets.
+    All ECGs are brought to the lowest rate among them, cut to 10 s and freed of their offset; names, sex,
+    age and statements are left out of the sheets. ValueError where one of the two kinds is missing or the
+    key would lie among the sheets.
     """
     if not real or not synthetic:
         raise ValueError(f"{len(real)} real and {len(synthetic)} synthetic ECGs: expected some of each")
@@ -61,7 +71,9 @@ def write_pack(real: Sequence[ECG], synthetic: Sequence[ECG], sheets: Path, key:
     for number, place in enumerate(order, 1):
         ecg, kind = everything[place]
         findings = {name: said(name, ecg.reports) for name in FINDINGS}
-        rows.append({"sheet": number, "real_or_synthetic": kind, **findings, "name": ecg.name, "reports": "|".join(ecg.reports)})
+        rows.append(
+            {"sheet": number, "real_or_synthetic": kind, **findings, "name": ecg.name, "reports": "|".join(ecg.reports)}
+        )
 
     def pages(folder: Path) -> None:
         for number, place in enumerate(order, 1):
@@ -84,7 +96,8 @@ def said(finding: str, reports: Sequence[str]) -> str:
 
 
 def same(ecg: ECG, rate: float) -> ECG:
-    """The eight leads that are recorded, at a common rate and step, without offset: nothing but the heart tells ECGs apart."""
+    """The eight leads that are recorded, at a common rate and step, without offset: nothing but
+    the heart tells ECGs apart."""
     ecg = ecg.select(INDEPENDENT)
     ecg = ecg.crop(0, min(10.0, ecg.seconds))
     ecg = ecg if ecg.rate == rate else ecg.resample(rate)
@@ -128,7 +141,9 @@ def score(key: Path, forms: Sequence[Path]) -> dict[str, Any]:
     for path in forms:
         answers = {row["sheet"]: row for row in rows_of_file(path)}
         if missing := sorted(truth.keys() - answers.keys(), key=int):
-            raise ValueError(f"{path.name}: sheets {', '.join(missing[:5])} are not in it: expected every sheet of the key")
+            raise ValueError(
+                f"{path.name}: sheets {', '.join(missing[:5])} are not in it: expected every sheet of the key"
+            )
         readers[path.stem.removeprefix("form_")] = {name: answers[name] for name in truth}
     found: dict[str, Any] = {"sheets": len(truth), "readers": {}}
     pooled: list[tuple[bool, bool]] = []
@@ -137,7 +152,9 @@ def score(key: Path, forms: Sequence[Path]) -> dict[str, Any]:
         for number, row in answers.items():
             answer = (row.get("real_or_synthetic") or "").strip().lower()[:1]
             if answer not in ("r", "s"):
-                raise ValueError(f"{name}: sheet {number}: real_or_synthetic is {row.get('real_or_synthetic')!r}: expected r or s")
+                raise ValueError(
+                    f"{name}: sheet {number}: real_or_synthetic is {row.get('real_or_synthetic')!r}: expected r or s"
+                )
             pairs.append((answer == "s", truth[number]["real_or_synthetic"] == "s"))
         pooled += pairs
         found["readers"][name] = told(pairs) | {"findings": findings(answers, truth)}
@@ -190,18 +207,31 @@ def proportion(right: int, n: int) -> dict[str, Any]:
     z, p = 1.959964, right / n
     middle, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    return {"right": right, "n": n, "value": p, "low": max((middle - half) / scale, 0.0), "high": min((middle + half) / scale, 1.0)}
+    return {
+        "right": right,
+        "n": n,
+        "value": p,
+        "low": max((middle - half) / scale, 0.0),
+        "high": min((middle + half) / scale, 1.0),
+    }
 
 
 def summary(found: dict[str, Any]) -> str:
     """The score as a short text."""
 
     def say(one: dict[str, Any]) -> str:
-        return "no answers" if not one["n"] else f"{one['right']} of {one['n']} ({one['value']:.0%}, {one['low']:.0%} to {one['high']:.0%})"
+        return (
+            "no answers"
+            if not one["n"]
+            else f"{one['right']} of {one['n']} ({one['value']:.0%}, {one['low']:.0%} to {one['high']:.0%})"
+        )
 
     lines = [f"{found['sheets']} sheets, {len(found['readers'])} readers; 95 % intervals. Half right is guessing."]
     for name, one in (*found["readers"].items(), ("together", found["together"])):
         caught = say(one["synthetic_called_synthetic"])
-        lines.append(f"{name:16} right {say(one['accuracy'])}; synthetic called so {caught}; p of guessing {one['p_guessing']:.3g}")
+        lines.append(
+            f"{name:16} right {say(one['accuracy'])}; synthetic called so {caught}; p of guessing "
+            f"{one['p_guessing']:.3g}"
+        )
     lines += [f"  {name:28} as the statements say {say(one)}" for name, one in found["findings"].items()]
     return "\n".join(lines)

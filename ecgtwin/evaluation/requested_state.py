@@ -30,7 +30,8 @@ OTHERWISE = (
 
 
 def plain(held: Recordings, n: int, seed: int) -> np.ndarray:
-    """Rows of at most n held-out ECGs in sinus rhythm that show nothing of `OTHERWISE`. ValueError where there are fewer than two."""
+    """Rows of at most n held-out ECGs in sinus rhythm that show nothing of `OTHERWISE`. ValueError where
+    there are fewer than two."""
     said = [set(held.statements(k)) for k in range(len(held))]
     rows = np.array([k for k, s in enumerate(said) if "sinus rhythm" in s and not s & set(OTHERWISE)])
     if len(rows) < 2:
@@ -39,14 +40,21 @@ def plain(held: Recordings, n: int, seed: int) -> np.ndarray:
 
 
 def followed(
-    model: ECGTwin, held: Recordings, judge: Judge, *, references: int = 24, seed: int = 0, batch: int = 16, **options: Any
+    model: ECGTwin,
+    held: Recordings,
+    judge: Judge,
+    *,
+    references: int = 24,
+    seed: int = 0,
+    batch: int = 16,
+    **options: Any,
 ) -> dict[str, Any]:
     """Real references in sinus rhythm, each drawn in five states at its own heart rate.
 
-    options: of `ECGTwin.sample`. For each state: `read`, share of twins that the judge reads as the class asked for; and for
-    comparison `real`, share of real validation ECGs with that statement that it reads so (n_real of them), and `references`, share of
-    the references. `right`: median of V1's net QRS area in mV ms, which is negative in left bundle branch block and far less so in
-    right; real ECGs' beside it.
+    options: of `ECGTwin.sample`. For each state: `read`, share of twins that the judge reads as the class asked for;
+    and for comparison `real`, share of real validation ECGs with that statement that it reads so (n_real of them), and
+    `references`, share of the references. `right`: median of V1's net QRS area in mV ms, which is negative in left
+    bundle branch block and far less so in right; real ECGs' beside it.
     """
     rhythm = model.config.signal.rate
     said = [set(held.statements(k)) for k in range(len(held))]
@@ -79,8 +87,8 @@ def followed(
 
 
 def v1_area(signals: np.ndarray, held: Recordings) -> float:
-    """Median over ECGs of the area under V1's median beat from 40 ms before to 100 ms after R, mV ms; QRS points down in left bundle
-    branch block and ends upwards in right."""
+    """Median over ECGs of the area under V1's median beat from 40 ms before to 100 ms after R, mV ms; QRS points down
+    in left bundle branch block and ends upwards in right."""
     beats = median_beats(signals, held.rate).reshape(len(signals), -1, POINTS)[:, held.leads.index("V1")]
     inside = (GRID >= -0.04) & (GRID <= 0.10)
     return float(np.median(beats[:, inside].sum(1)) * (GRID[1] - GRID[0]) * 1000)

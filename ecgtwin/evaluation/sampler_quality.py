@@ -1,4 +1,5 @@
-"""A panel of real patients whose ECGs a model draws again: how far its samples are from real ones, for any way of sampling."""
+"""A panel of real patients whose ECGs a model draws again: how far its samples are from real
+ones, for any way of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from .evaluate import own_conditions
 
 @dataclass(frozen=True)
 class Quality:
-    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). std: its standard deviation over random halves of the
-    generated ECGs, drawn without replacement, which vary about as much as the whole set does from seed to seed. rate_error: median of
+    """distance: kernel distance to the real ECGs x 1000 (0: none to be seen). std: its standard deviation over random
+    halves of the generated ECGs, drawn without replacement, which vary about as much as the whole set does from seed
+    to seed. rate_error: median of
     |measured - asked| in beats/min. unmeasured: ECGs without a measurable rate."""
 
     distance: float
@@ -55,7 +57,13 @@ class Panel:
 
     @torch.inference_mode()
     def draw(
-        self, solver: Solver, levels: Sequence[Level], *, guidance: float = 1.0, base_guidance: float = 1.0, seed: int = 0
+        self,
+        solver: Solver,
+        levels: Sequence[Level],
+        *,
+        guidance: float = 1.0,
+        base_guidance: float = 1.0,
+        seed: int = 0,
     ) -> Tensor:
         """Latents (n, Z, T); seed is added to every request's."""
         noise = seeded_noise([r.seed + seed for r in self.requests])
@@ -71,7 +79,9 @@ class Panel:
         x = self.signals(z)
         made = self.map(ecg_features(x, self.rate))
         rng = np.random.default_rng(0)
-        std = np.std([kernel_distance(made[rng.permutation(len(made))[: len(made) // 2]], self.real) for _ in range(draws)])
+        std = np.std(
+            [kernel_distance(made[rng.permutation(len(made))[: len(made) // 2]], self.real) for _ in range(draws)]
+        )
         found = [heart_rate(signal, self.rate) for signal in x]
         measured = np.array([np.nan if f is None else f for f in found])
         error = np.abs(measured - self.wanted)

@@ -1,4 +1,5 @@
-"""How near a model comes to the exact counterfactual. Only simulated people have one, so these figures are about them."""
+"""How near a model comes to the exact counterfactual. Only simulated people have one, so
+these figures are about them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -32,8 +33,8 @@ MOST = 12
 
 
 class Beats(NamedTuple):
-    """Median beats (N, D) of N people: of the reference, of the truth without noise, of what the model drew, and of the truth with
-    noise after the auto-encoder, which is the best that a model on these latents can draw."""
+    """Median beats (N, D) of N people: of the reference, of the truth without noise, of what the model drew, and of the
+    truth with noise after the auto-encoder, which is the best that a model on these latents can draw."""
 
     reference: np.ndarray
     truth: np.ndarray
@@ -46,13 +47,13 @@ def counterfactuals(
 ) -> dict[str, Any]:
     """Simulated people in sinus rhythm, drawn in other states, beside what the simulator says they would have shown.
 
-    options: of `ECGTwin.sample`. Returns for each state, as medians over people of the correlation of median beats (8 leads, -0.30
-    to 0.45 s around R): `twin` with the truth; `unchanged`, the reference with the truth; `stranger`, other people's truth in that
-    state with this one's; `ceiling`, the truth through the auto-encoder; `change`, what the model changed with what should
-    change. `size`: how large the twin's beat is beside the truth (root mean square, 1 is right); `error`: of their difference,
-    relative to the truth, and `error_unchanged` of the reference's. `own`: share of twins that are more like their own person's
-    truth than like anybody else's. `unmeasured`: twins without a median beat. States with statements that the model does not know
-    are left out, and named.
+    options: of `ECGTwin.sample`. Returns for each state, as medians over people of the correlation of median beats (8
+    leads, -0.30 to 0.45 s around R): `twin` with the truth; `unchanged`, the reference with the truth; `stranger`,
+    other people's truth in that state with this one's; `ceiling`, the truth through the auto-encoder; `change`, what
+    the model changed with what should change. `size`: how large the twin's beat is beside the truth (root mean square,
+    1 is right); `error`: of their difference, relative to the truth, and `error_unchanged` of the reference's. `own`:
+    share of twins that are more like their own person's truth than like anybody else's. `unmeasured`: twins without a
+    median beat. States with statements that the model does not know are left out, and named.
     """
     if people < 2:
         raise ValueError(f"{people} people: expected 2 or more, so that there are strangers to compare with")
@@ -60,7 +61,11 @@ def counterfactuals(
     if not known:
         raise ValueError(f"none of the states is known to the model: {', '.join(states)}")
     found = {name: compare(beats) for name, beats in drawn(model, people, known, seed=seed, batch=batch, **options)}
-    mean = {key: float(np.mean([row[key] for row in found.values()])) for key in next(iter(found.values())) if key != "unmeasured"}
+    mean = {
+        key: float(np.mean([row[key] for row in found.values()]))
+        for key in next(iter(found.values()))
+        if key != "unmeasured"
+    }
     return {"people": people, "states": found, "mean": mean, "left_out": [name for name in states if name not in known]}
 
 

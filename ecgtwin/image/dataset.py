@@ -86,7 +86,8 @@ class Pictures:
         rows = [k for k, caption in enumerate(self.captions) if text.takes(caption)]
         if not rows:
             raise ValueError(
-                f"none of {len(self)} held-out captions has only words of the training set, such as {self.captions[0]!r}: "
+                f"none of {len(self)} held-out captions has only words of the training set, such as "
+                f"{self.captions[0]!r}: "
                 "use text kind clip or sentence, or more pictures"
             )
         return (self, 0) if len(rows) == len(self) else (self.select(rows), len(self) - len(rows))
@@ -116,7 +117,9 @@ def as_pixels(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def gather(images: Sequence[Image.Image], captions: Sequence[str], picture: PictureConfig, data: DataConfig) -> Pictures:
+def gather(
+    images: Sequence[Image.Image], captions: Sequence[str], picture: PictureConfig, data: DataConfig
+) -> Pictures:
     """Pictures of PIL images, scaled as `data.zoom` says."""
     mode, side = {1: "L", 3: "RGB"}[picture.channels], round(picture.size * data.zoom)
     whole, half = [], []
@@ -133,7 +136,9 @@ def gather(images: Sequence[Image.Image], captions: Sequence[str], picture: Pict
 def scaled(image: Image.Image, side: int, like: Tensor | None = None) -> Tensor:
     """uint8 (C, h, w) with a shorter side of `side` pixels, or of the shape of another."""
     factor = side / min(image.size)
-    width, height = (max(side, round(n * factor)) for n in image.size) if like is None else (like.shape[2], like.shape[1])
+    width, height = (
+        (max(side, round(n * factor)) for n in image.size) if like is None else (like.shape[2], like.shape[1])
+    )
     pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
     return torch.from_numpy(pixels.reshape(height, width, -1)).permute(2, 0, 1).contiguous()
 
@@ -215,7 +220,9 @@ def parse_jsonl(path: Path) -> list[tuple[str, str]]:
             row = json.loads(line)
             pairs.append((str(row["file_name"]), str(row["text"] if "text" in row else row["caption"]).strip()))
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f'{path}, line {number}: expected {{"file_name": "cat.jpg", "text": "a cat"}}, found {line[:80]!r}') from None
+            raise ValueError(
+                f'{path}, line {number}: expected {{"file_name": "cat.jpg", "text": "a cat"}}, found {line[:80]!r}'
+            ) from None
     return pairs
 
 

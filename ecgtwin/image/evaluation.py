@@ -1,4 +1,5 @@
-"""How good are generated images? Recognised captions, Frechet and kernel distance, CLIP score, copies of the training set.
+"""How good are generated images? Recognised captions, Frechet and kernel distance, CLIP
+score, copies of the training set.
 
 Everything that looks at images is a callable (B, C, S, S) in [-1, 1] -> (B, D), so any network can judge.
 """
@@ -38,7 +39,10 @@ def generate_like(
     """One image (N, C, S, S) for each caption, image k with seed `seed + k`."""
     requests = [Request(caption, seed + k) for k, caption in enumerate(captions)]
     starts = tqdm(range(0, len(requests), batch), desc="images", disable=not progress)
-    made = [pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine) for i in starts]
+    made = [
+        pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine)
+        for i in starts
+    ]
     return torch.cat(made).cpu()
 
 
@@ -79,12 +83,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """Figures of a model beside those of real pictures that it never saw.
 
-    pictures: those it was trained on; they are divided as training did. One image is generated for each held-out picture's
-    caption that the model can read. A judge is trained on the training pictures for `judge_steps`; its features give FID and KID,
-    and CLIP's too where one is given. `frame` (of models trained on crops or shrunken originals) is `frame_response`.
-    `nearest` is the median distance to the nearest training picture, against that of held-out ones. What these pictures do not
-    allow is in `left_out` with its reason: free captions have no judge. accelerator: where the judge is trained, as in
-    `train_judge`; images are made where the pipeline is.
+    pictures: those it was trained on; they are divided as training did. One image is generated for each held-out
+    picture's caption that the model can read. A judge is trained on the training pictures for `judge_steps`; its
+    features give FID and KID, and CLIP's too where one is given. `frame` (of models trained on crops or shrunken
+    originals) is `frame_response`. `nearest` is the median distance to the nearest training picture, against that of
+    held-out ones. What these pictures do not allow is in `left_out` with its reason: free captions have no judge.
+    accelerator: where the judge is trained, as in `train_judge`; images are made where the pipeline is.
     """
     data = parse(DataConfig, pipeline.parts.facts["data"], "facts of the model")
     seen, held = pictures.split(data.held)
@@ -132,7 +136,9 @@ def evaluate(
         "refine": refine and pipeline.refiner is not None,
     }
     if data.zoom > 1 or data.shrunk > 0:
-        figures["frame"] = frame_response(pipeline, held, steps=steps, guidance=guidance, seed=seed, solver=solver, refine=refine)
+        figures["frame"] = frame_response(
+            pipeline, held, steps=steps, guidance=guidance, seed=seed, solver=solver, refine=refine
+        )
     if clip is not None:
         figures["clip"] = {
             "score": clip.score(made, held.captions),

@@ -51,7 +51,12 @@ class Judge(nn.Module):
 
 
 def train_judge(
-    pictures: Pictures, *, steps: int = 600, seed: int = 0, progress: bool = False, accelerator: Accelerator | None = None
+    pictures: Pictures,
+    *,
+    steps: int = 600,
+    seed: int = 0,
+    progress: bool = False,
+    accelerator: Accelerator | None = None,
 ) -> Judge:
     """A judge of the captions of these pictures; ValueError where captions are not classes of several pictures.
 
@@ -70,7 +75,8 @@ def train_judge(
 
 
 def classes(pictures: Pictures) -> list[str]:
-    """The captions of pictures as classes; ValueError where they are not: a single one, or too many for the pictures."""
+    """The captions of pictures as classes; ValueError where they are not: a single one, or
+    too many for the pictures."""
     names = sorted(set(pictures.captions))
     if len(names) < 2 or len(names) > len(pictures) // 8:
         raise ValueError(

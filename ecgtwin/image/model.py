@@ -70,10 +70,14 @@ def build_codec(config: ModelConfig) -> Pixels | Latents:
     c, channels = config.codec, config.picture.channels
     if c.kind == "pixels":
         return Pixels(channels)
-    return Latents(VAE(channels, c.latent, c.widths, dims=2, blocks=c.blocks, middle=c.middle, stem=c.stem, groups=c.groups))
+    return Latents(
+        VAE(channels, c.latent, c.widths, dims=2, blocks=c.blocks, middle=c.middle, stem=c.stem, groups=c.groups)
+    )
 
 
-def build_network(config: ModelConfig, text: TextModel, codec: Pixels | Latents, backbone: UNetConfig | DiTConfig) -> ImageNetwork:
+def build_network(
+    config: ModelConfig, text: TextModel, codec: Pixels | Latents, backbone: UNetConfig | DiTConfig
+) -> ImageNetwork:
     c = backbone
     if c.kind == "unet":
         network = UNet(

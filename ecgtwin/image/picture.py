@@ -14,7 +14,9 @@ def as_images(pixels: Tensor) -> list[Image.Image]:
     return [Image.fromarray(x.squeeze(-1) if x.shape[-1] == 1 else x) for x in bytes_]
 
 
-def grid(images: Sequence[Image.Image], columns: int, *, scale: int = 1, gap: int = 1, background: int = 128) -> Image.Image:
+def grid(
+    images: Sequence[Image.Image], columns: int, *, scale: int = 1, gap: int = 1, background: int = 128
+) -> Image.Image:
     """Images of one size in rows of `columns`, each pixel drawn as scale x scale."""
     if not images or columns < 1:
         raise ValueError(f"{len(images)} images in {columns} columns: a grid needs at least one of each")

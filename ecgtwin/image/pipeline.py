@@ -58,13 +58,15 @@ class ImagePipeline:
         return model.save(self.parts, Path(path))
 
     def conditions(self, requests: Sequence[Request]) -> Conditions:
-        """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive and finite, a
-        corner that is negative, and where there is no request."""
+        """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive
+        and finite, a corner that is negative, and where there is no request."""
         if not requests:
             raise ValueError("no requests: give one caption or more")
         for r in requests:
             if not all(0 < n < math.inf for n in r.size or (1,)) or not all(0 <= n < math.inf for n in r.crop or (0,)):
-                raise ValueError(f"size {r.size}, crop {r.crop}: give finite pixels, the size above 0 and the crop not below 0")
+                raise ValueError(
+                    f"size {r.size}, crop {r.crop}: give finite pixels, the size above 0 and the crop not below 0"
+                )
         values, mask = self.text.encode([r.caption for r in requests])
         usual = self.parts.frame
         frame = torch.tensor([[*(r.size or usual[:2]), *(r.crop or usual[2:])] for r in requests], dtype=torch.float32)
@@ -141,7 +143,9 @@ class ImagePipeline:
             raise ValueError("no captions: give one or more")
         requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
         made = [
-            self.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress)
+            self.sample(
+                requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress
+            )
             for i in range(0, len(requests), batch)
         ]
         return as_images(torch.cat(made))

@@ -45,11 +45,12 @@ def train(
 ) -> ImagePipeline:
     """Train every stage that the configuration names, and write the finished model to `output`/model.
 
-    Each stage has a folder of its own below `output` with checkpoint, averaged weights and losses. resume: go on from the
-    checkpoints found there, also with more steps than before; without it, FileExistsError where there is one. start: a model
-    folder whose weights are trained on (fine-tuning); its auto-encoder stays as it is, and its vocabulary takes in new words.
-    `config.data.held` of the pictures are never trained on, nor are words that only they have. accelerator: decides where; None is
-    what accelerate chooses, a GPU where there is one. The pipeline that comes back is on the CPU.
+    Each stage has a folder of its own below `output` with checkpoint, averaged weights and losses. resume: go on from
+    the checkpoints found there, also with more steps than before; without it, FileExistsError where there is one.
+    start: a model folder whose weights are trained on (fine-tuning); its auto-encoder stays as it is, and its
+    vocabulary takes in new words. `config.data.held` of the pictures are never trained on, nor are words that only
+    they have. accelerator: decides where; None is what accelerate chooses, a GPU where there is one. The pipeline
+    that comes back is on the CPU.
     """
     accelerator = accelerator or Accelerator()
     seen, held = pictures.split(config.data.held)
@@ -68,7 +69,9 @@ def train(
         if network is not None:
             share = config.model.refiner.share if name == "refiner" else 1.0
             ends = Ends(parts.codec, labels, build_schedule(config.model), share)
-            stages[name] = train_denoiser(network, ends, config, name, seen, held, output / name, resume, accelerator, started)
+            stages[name] = train_denoiser(
+                network, ends, config, name, seen, held, output / name, resume, accelerator, started
+            )
     pipeline = ImagePipeline(parts)
     if accelerator.is_main_process:
         pipeline.save_pretrained(output / "model")
@@ -77,7 +80,8 @@ def train(
 
 
 def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
-    """The parts before training: by chance, or with the weights of the model `start`. ValueError where that is built otherwise."""
+    """The parts before training: by chance, or with the weights of the model `start`. ValueError
+    where that is built otherwise."""
     facts: dict[str, Any] = {"data": config.data.model_dump(), "stages": {}}
     torch.manual_seed(config.train.denoiser.seed)
     if start is None:
@@ -87,12 +91,15 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
     different = [key for key in now if now[key] != then[key]]
     if different:
         raise ValueError(
-            f"{start} was built otherwise in model.{', model.'.join(different)}: fine-tuning needs the same networks, so give the "
+            f"{start} was built otherwise in model.{', model.'.join(different)}: fine-tuning needs the same "
+            "networks, so give the "
             "configuration that it was trained with"
         )
     text = before.text.extended(seen.captions) if isinstance(before.text, Vocabulary) else before.text
     facts["stages"] = {"vae": before.facts["stages"]["vae"]} if "vae" in before.facts.get("stages", {}) else {}
-    parts = build(config.model, text, seen.typical(), facts | {"start": str(start), "start_fingerprint": fingerprint(before)})
+    parts = build(
+        config.model, text, seen.typical(), facts | {"start": str(start), "start_fingerprint": fingerprint(before)}
+    )
     for name, module in parts.modules().items():
         fresh, old = module.state_dict(), before.modules()[name].state_dict()
         for key, value in old.items():
@@ -155,7 +162,9 @@ class Reconstruct:
         n = self.stage.batch
         rows = torch.randint(len(self.pictures), (n,), generator=generator)
         halved = torch.rand(n, generator=generator) < self.shrunk
-        return Rows(rows, halved, torch.rand(n, 2, generator=generator), torch.randn(n, *self.latent, generator=generator))
+        return Rows(
+            rows, halved, torch.rand(n, 2, generator=generator), torch.randn(n, *self.latent, generator=generator)
+        )
 
     def load(self, batch: Rows) -> Rows:
         return batch._replace(batch=self.pictures.cropped(batch.rows, batch.halved, batch.place))
@@ -176,7 +185,9 @@ class Reconstruct:
 class Denoise(Reconstruct):
     """The denoising loss on random crops, captions left out at random for classifier-free guidance."""
 
-    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...], ends: Ends, diffusion):
+    def __init__(
+        self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...], ends: Ends, diffusion
+    ):
         super().__init__(pictures, stage, shrunk, latent)
         self.ends, self.prediction = ends, diffusion.prediction
         self.weight = None if diffusion.min_snr is None else losses.min_snr(diffusion.min_snr)
@@ -192,7 +203,9 @@ class Denoise(Reconstruct):
 
     def losses(self, network: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.ends.encode(batch.batch.pixels)
-        found = losses.simple(network, batch.conditions, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight)
+        found = losses.simple(
+            network, batch.conditions, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight
+        )
         return found, {}
 
 
@@ -260,7 +273,12 @@ class ImageStage:
     ):  # fmt: skip
         self.name, self.network, self.plan, self.validate = name, network, plan, validate
         self.config, self.inputs, self.facts, self.epoch = config.model_dump(), inputs, facts, len(objective.pictures)
-        self.draw, self.load, self.backward, self.names = objective.draw, objective.load, objective.backward, objective.names
+        self.draw, self.load, self.backward, self.names = (
+            objective.draw,
+            objective.load,
+            objective.backward,
+            objective.names,
+        )
 
     def score(self, figures: Figures) -> None:
         return None

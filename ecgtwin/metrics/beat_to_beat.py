@@ -1,7 +1,7 @@
 """From beat to beat: the heart rate, how much the intervals vary, and how many of them are odd.
 
-Sinus rhythm varies by a few per cent and smoothly; atrial fibrillation by 15 to 30 % and from each beat to the next. A generator
-that does not know time draws sinus rhythm whose intervals jump.
+Sinus rhythm varies by a few per cent and smoothly; atrial fibrillation by 15 to 30 % and from each beat to the next. A
+generator that does not know time draws sinus rhythm whose intervals jump.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,9 @@ ODD = 0.15
 
 
 class BeatToBeat(NamedTuple):
-    """heart_rate: beats/min, 60 over the mean interval. variation: standard deviation of the intervals over their mean. jump: root
-    mean square of successive differences over the mean (RMSSD / RR). odd: fraction of odd intervals. All NaN with fewer than 3 beats."""
+    """heart_rate: beats/min, 60 over the mean interval. variation: standard deviation of the intervals over their
+    mean. jump: root mean square of successive differences over the mean (RMSSD / RR). odd: fraction of odd intervals.
+    All NaN with fewer than 3 beats."""
 
     heart_rate: float
     variation: float

@@ -1,4 +1,5 @@
-"""95 % intervals over patients: ECGs of one patient are not independent, so patients are drawn with all that they bring."""
+"""95 % intervals over patients: ECGs of one patient are not independent, so patients are drawn
+with all that they bring."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +16,8 @@ class Estimate(NamedTuple):
 
 
 def draws(patients: np.ndarray, times: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each ECG occurs in each bootstrap sample of the patients, (times, N); an unknown patient (-1) is another one each time."""
+    """How often each ECG occurs in each bootstrap sample of the patients, (times, N); an unknown patient (-1)
+    is another one each time."""
     patients = np.asarray(patients)
     alone = np.flatnonzero(patients == -1)
     names = patients.astype(np.int64).copy()
@@ -46,9 +48,7 @@ def mean(values: np.ndarray, patients: np.ndarray, *, times: int = 1000, seed: i
     return Estimate(float(values.mean()), *interval(weights @ values / weights.sum(1)))
 
 
-def statistic(
-    of: Callable[[np.ndarray], float], patients: np.ndarray, *, times: int = 200, seed: int = 0
-) -> Estimate:
+def statistic(of: Callable[[np.ndarray], float], patients: np.ndarray, *, times: int = 200, seed: int = 0) -> Estimate:
     """Any figure `of` rows (an index array with repetitions), with its interval over patients."""
     weights = draws(patients, times, seed)
     values = np.array([of(np.repeat(np.arange(len(w)), w)) for w in weights])

@@ -6,9 +6,10 @@ import numpy as np
 
 
 class Calibration(NamedTuple):
-    """crps: mean continuous ranked probability score, in the unit of the values (for K = 1 the absolute error). coverage: fraction of
-    truths inside the central interval that should hold `expected` of them. spread: mean standard deviation of the samples; error: root
-    mean square of their mean's error; for calibrated samples error is spread times sqrt((K + 1) / K)."""
+    """crps: mean continuous ranked probability score, in the unit of the values (for K = 1 the absolute error).
+    coverage: fraction of truths inside the central interval that should hold `expected` of them. spread: mean
+    standard deviation of the samples; error: root mean square of their mean's error; for calibrated samples error is
+    spread times sqrt((K + 1) / K)."""
 
     crps: float
     coverage: float
@@ -18,8 +19,8 @@ class Calibration(NamedTuple):
 
 
 def crps(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(N,) of samples (N, K) and truth (N,): E|X - y| - E|X - X'| / 2 with K (K - 1) pairs, which is unbiased in K (the fair score,
-    Ferro 2014, doi:10.1002/qj.2270); Gneiting and Raftery 2007, eq. 21. K = 1: the absolute error."""
+    """(N,) of samples (N, K) and truth (N,): E|X - y| - E|X - X'| / 2 with K (K - 1) pairs, which is unbiased in K (the
+    fair score, Ferro 2014, doi:10.1002/qj.2270); Gneiting and Raftery 2007, eq. 21. K = 1: the absolute error."""
     samples, truth = np.asarray(samples, float), np.asarray(truth, float)
     k = samples.shape[1]
     near = np.abs(samples - truth[:, None]).mean(1)
@@ -33,8 +34,8 @@ def crps(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def calibration(samples: np.ndarray, truth: np.ndarray) -> Calibration:
     """Of samples (N, K) and truth (N,); rows with anything not finite are left out. ValueError where none is left.
 
-    The interval is from the smallest to the largest sample: it holds (K - 1) / (K + 1) of the truths where these are one more
-    draw of the same source.
+    The interval is from the smallest to the largest sample: it holds (K - 1) / (K + 1) of the truths where these are
+    one more draw of the same source.
     """
     samples, truth = np.asarray(samples, float), np.asarray(truth, float)
     there = np.isfinite(samples).all(1) & np.isfinite(truth)

@@ -7,8 +7,8 @@ import numpy as np
 
 
 class Apart(NamedTuple):
-    """distance: 1-Wasserstein distance of the measured values, in their unit (NaN where a side has none); shift: difference of their
-    medians, made minus real; measured_real, measured_made: fraction that could be measured."""
+    """distance: 1-Wasserstein distance of the measured values, in their unit (NaN where a side has none); shift:
+    difference of their medians, made minus real; measured_real, measured_made: fraction that could be measured."""
 
     distance: float
     shift: float

@@ -1,9 +1,9 @@
-"""Independent readers of ECGs, trained on real recordings of training patients alone: they share no weight, no code and no seed with the
-generator that they judge.
+"""Independent readers of ECGs, trained on real recordings of training patients alone: they share no weight, no code and
+no seed with the generator that they judge.
 
-`Statements` says which findings an ECG shows, `Identity` who it is of, `ECGText` how well an ECG and statements fit together. All take
-signals (N, 8, 1024) in mV at 102.4 Hz, leads I, II, V1-V6. Weights lie beside this file, with a model card; `scripts/train_evaluators.py`
-makes them.
+`Statements` says which findings an ECG shows, `Identity` who it is of, `ECGText` how well an ECG and statements fit
+together. All take signals (N, 8, 1024) in mV at 102.4 Hz, leads I, II, V1-V6. Weights lie beside this file, with a
+model card; `scripts/train_evaluators.py` makes them.
 
 Shapes: B batch · C channels · L samples · W width of the features.
 """
@@ -28,7 +28,8 @@ RATE, LEADS = 102.4, 8
 
 
 class Block(nn.Module):
-    """Two convolutions and a way around them, as in a ResNet-D (He et al. 2018, arXiv 1812.01187): halving by mean, not by skipping."""
+    """Two convolutions and a way around them, as in a ResNet-D (He et al. 2018, arXiv 1812.01187): halving
+    by mean, not by skipping."""
 
     def __init__(self, now: int, width: int, stride: int):
         super().__init__()
@@ -75,8 +76,8 @@ class XResNet(nn.Module):
 
 
 class BeatEncoder(nn.Module):
-    """Median beats (B, 8, POINTS) in mV -> (B, out), unit length. Small sizes count: each beat is divided by its own size, which is given
-    beside it."""
+    """Median beats (B, 8, POINTS) in mV -> (B, out), unit length. Small sizes count: each beat is divided by its own
+    size, which is given beside it."""
 
     def __init__(self, out: int = 128, width: int = 64, hidden: int = 256):
         super().__init__()
@@ -98,8 +99,9 @@ class BeatEncoder(nn.Module):
 
 
 class BeatMap(nn.Module):
-    """Median beats (B, 8, POINTS) -> (B, out), unit length, in closed form: each beat divided by its size, principal components whitened
-    by the covariance within patients, then the directions in which patients differ most (linear discriminants)."""
+    """Median beats (B, 8, POINTS) -> (B, out), unit length, in closed form: each beat divided by its size,
+    principal components whitened by the covariance within patients, then the directions in which patients differ
+    most (linear discriminants)."""
 
     def __init__(self, out: int):
         super().__init__()
@@ -112,7 +114,8 @@ class BeatMap(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Statement vectors (B, M, V) with mask (B, M) True = there -> (B, out), unit length: the mean of what each statement becomes."""
+    """Statement vectors (B, M, V) with mask (B, M) True = there -> (B, out), unit length: the mean of
+    what each statement becomes."""
 
     def __init__(self, width: int, out: int, hidden: int = 128):
         super().__init__()
@@ -161,8 +164,8 @@ class Statements:
 class Identity:
     """Who an ECG is of: signals (N, 8, L) mV -> unit vectors (N, D), whose cosine says how alike two hearts are.
 
-    It sees the median beat only, so that neither heart rate nor rhythm counts. Zeros (like nobody) where no beat can be measured.
-    figures: rank-1 and equal error rate on the validation patients.
+    It sees the median beat only, so that neither heart rate nor rhythm counts. Zeros (like nobody) where no beat can be
+    measured. figures: rank-1 and equal error rate on the validation patients.
     """
 
     network: nn.Module
@@ -187,10 +190,11 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class ECGText:
-    """How well ECGs and statements fit: both become unit vectors; their cosine x 100 is the CLIP score (Hessel et al. 2021,
-    arXiv 2104.08718). The ECG's is a map of the statement classifier's features.
+    """How well ECGs and statements fit: both become unit vectors; their cosine x 100 is the CLIP score (Hessel et al.
+    2021, arXiv 2104.08718). The ECG's is a map of the statement classifier's features.
 
-    names: the statements it can read, vectors (S, V): these as a text encoder has them. figures: retrieval on real validation ECGs.
+    names: the statements it can read, vectors (S, V): these as a text encoder has them. figures:
+        retrieval on real validation ECGs.
     """
 
     reader: Statements
@@ -210,7 +214,9 @@ class ECGText:
         tensors, facts, sha256 = read(path)
         vectors, out = tensors["vectors"], facts["out"]
         head = restore(cls.new_head(out), {k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
-        text = restore(TextTower(vectors.shape[1], out), {k[5:]: v for k, v in tensors.items() if k.startswith("text.")})
+        text = restore(
+            TextTower(vectors.shape[1], out), {k[5:]: v for k, v in tensors.items() if k.startswith("text.")}
+        )
         return cls(Statements.load(), head, text, tuple(facts["names"]), vectors, facts["figures"], sha256)
 
     def __call__(self, signals: np.ndarray) -> np.ndarray:
@@ -224,7 +230,8 @@ class ECGText:
 
     @torch.inference_mode()
     def texts(self, statements: Sequence[Sequence[str]]) -> np.ndarray:
-        """(N, D) of N lists of statements; statements that it does not know are left out, and a list of none becomes zeros."""
+        """(N, D) of N lists of statements; statements that it does not know are left out, and a
+        list of none becomes zeros."""
         known = [[self.names.index(s) for s in row if s in self.names] for row in statements]
         mask = torch.zeros(len(known), max(1, *map(len, known)), dtype=torch.bool)
         vectors = torch.zeros(*mask.shape, self.vectors.shape[1])

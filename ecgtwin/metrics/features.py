@@ -12,8 +12,8 @@ BANDS = np.geomspace(0.5, 45.0, 17)
 
 
 def ecg_features(signals: np.ndarray, rate: float) -> np.ndarray:
-    """What an ECG looks like, (N, D): its median beat in every lead (mV), log power of every lead in 16 bands from 0.5 to 45 Hz,
-    and mean and variation of its RR intervals.
+    """What an ECG looks like, (N, D): its median beat in every lead (mV), log power of every lead in 16 bands from 0.5
+    to 45 Hz, and mean and variation of its RR intervals.
 
     signals (N, leads, samples) in mV; rate in Hz. The beat shows morphology, the spectrum what lies between the beats
     (fibrillatory waves, noise), the intervals the rhythm. Each of the three is scaled to weigh about the same.
@@ -31,7 +31,8 @@ def ecg_features(signals: np.ndarray, rate: float) -> np.ndarray:
 def band_power(signals: np.ndarray, rate: float, floor: float = 0.005) -> np.ndarray:
     """(N, leads * 16): log10 of the mean power in mV² of every lead in each of `BANDS`, as of a sine of that amplitude.
 
-    floor: in mV, added to every band as if it held so much noise: what is below (5 uV) nobody sees, and must not tell sets apart.
+    floor: in mV, added to every band as if it held so much noise: what is below (5 uV) nobody sees,
+        and must not tell sets apart.
     """
     n = signals.shape[-1]
     window = np.hanning(n)
@@ -48,7 +49,8 @@ def intervals(x: np.ndarray, rate: float) -> tuple[float, float]:
 
 
 def standardised(real: np.ndarray, components: int = 48, limit: float = 3.0) -> Callable[[np.ndarray], np.ndarray]:
-    """A map of features to their first principal components over the real set, each of unit variance there, within +-limit.
+    """A map of features to their first principal components over the real set, each of unit
+    variance there, within +-limit.
 
     Without the limit a few odd recordings, cubed by the kernel, would decide the distance.
     """

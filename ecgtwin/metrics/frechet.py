@@ -32,8 +32,9 @@ def frechet_gaussians(mean_a: Array, covariance_a: Array, mean_b: Array, covaria
 def frechet_infinite(a: Array, b: Array, *, draws: int = 30, seed: int = 0) -> float:
     """Frechet distance extrapolated to infinitely many samples: fitted as c0 + c1 / n on random parts, c0 is returned.
 
-    Chong and Forsyth 2020, arXiv 1911.07023, section 4. Parts hold 1/2 to all of either set, so that both sizes shrink alike; the
-    fit is good where each part holds several times as many samples as there are dimensions. It may be slightly negative.
+    Chong and Forsyth 2020, arXiv 1911.07023, section 4. Parts hold 1/2 to all of either set, so that both sizes
+    shrink alike; the fit is good where each part holds several times as many samples as there are dimensions.
+    It may be slightly negative.
     """
     a, b = pair(a, b)
     generator = np.random.default_rng(seed)
@@ -79,7 +80,8 @@ def kernel_distances(
 
 
 def kernel_distance_drawn(a: Array, b: Array, weights_a: Array, weights_b: Array, degree: int = 3) -> Array:
-    """Kernel distances (times,) of bootstrap samples, given as how often each row of a and b occurs, (times, N) and (times, M).
+    """Kernel distances (times,) of bootstrap samples, given as how often each row of a and b
+    occurs, (times, N) and (times, M).
 
     A row drawn twice makes no pair with itself, or the distance of two equal sources would not be 0 on average.
     """

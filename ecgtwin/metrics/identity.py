@@ -1,6 +1,7 @@
 """Does an encoder recognise the person? Rank-1 retrieval, equal error rate and the median-beat baselines.
 
-Features are (N, D) arrays, patients (N,) identities; negative codes are unknown patients, nobody's twin. Cosine similarity throughout.
+Features are (N, D) arrays, patients (N,) identities; negative codes are unknown patients, nobody's twin.
+Cosine similarity throughout.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def cosines(features: np.ndarray) -> np.ndarray:
 
 
 def owners(patients: np.ndarray) -> np.ndarray:
-    """Identities (N,) in which each unknown patient is a person apart: two unknown ECGs are not known to be one person's."""
+    """Identities (N,) in which each unknown patient is a person apart: two unknown ECGs are not
+    known to be one person's."""
     patients = np.asarray(patients)
     if patients.dtype.kind not in "iu":
         return patients

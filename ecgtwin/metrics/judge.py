@@ -24,10 +24,14 @@ def load_judge() -> Judge:
         from openecg.deploy import bundled_codec_onnx_path
         from openecg.dsp import rank_normalize
     except ImportError as error:
-        raise ImportError(f"the judge is not installed ({error}): in a clone of ecgtwin run pip install '.[judge]'") from None
+        raise ImportError(
+            f"the judge is not installed ({error}): in a clone of ecgtwin run pip install '.[judge]'"
+        ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(bundled_codec_onnx_path("v6")), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(bundled_codec_onnx_path("v6")), options, providers=["CPUExecutionProvider"]
+    )
     name = next(output.name for output in session.get_outputs() if "rhythm" in output.name)
 
     def probabilities(lead: np.ndarray, rate: float) -> np.ndarray:

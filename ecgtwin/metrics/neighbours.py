@@ -1,7 +1,9 @@
-"""Are samples like real ones (precision, density), and are all kinds of real ones there (recall, coverage)? By k nearest neighbours.
+"""Are samples like real ones (precision, density), and are all kinds of real ones there (recall,
+coverage)? By k nearest neighbours.
 
-Precision and recall of two samples of one source are not 1 but depend on k, n and the dimension (about 0.6 in 64 dimensions): read them
-beside the figures of two real sets. Density and coverage are 1 and nearly 1 there, and an outlier hardly moves them.
+Precision and recall of two samples of one source are not 1 but depend on k, n and the dimension (about 0.6 in
+64 dimensions): read them beside the figures of two real sets. Density and coverage are 1 and nearly 1 there,
+and an outlier hardly moves them.
 """
 
 from typing import NamedTuple
@@ -14,7 +16,8 @@ Array = np.ndarray
 
 
 class Neighbours(NamedTuple):
-    """precision, recall: Kynkaanniemi et al. 2019, arXiv 1904.06991. density, coverage: Naeem et al. 2020, arXiv 2002.09797."""
+    """precision, recall: Kynkaanniemi et al. 2019, arXiv 1904.06991. density, coverage: Naeem et
+    al. 2020, arXiv 2002.09797."""
 
     precision: float
     recall: float
@@ -23,10 +26,11 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(real: Array, made: Array, k: int = 5) -> Neighbours:
-    """Of features (N, D) and (M, D); k neighbours make a sample's ball. ValueError where a set has no more than k samples.
+    """Of features (N, D) and (M, D); k neighbours make a sample's ball. ValueError where a
+    set has no more than k samples.
 
-    precision: made samples inside some real ball. recall: real samples inside some made ball. density: real balls that a made sample
-    is in, over k. coverage: real balls with a made sample inside.
+    precision: made samples inside some real ball. recall: real samples inside some made ball. density: real balls that
+    a made sample is in, over k. coverage: real balls with a made sample inside.
     """
     real, made = pair(real, made)
     if min(len(real), len(made)) <= k:

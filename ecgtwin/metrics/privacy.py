@@ -1,4 +1,5 @@
-"""Has a generator kept its training records? Distance to the closest of them, beside the distance to records that it never saw.
+"""Has a generator kept its training records? Distance to the closest of them, beside the distance
+to records that it never saw.
 
 A twin is linkable to its *reference* by design; these figures are about the people of the training set.
 """
@@ -12,9 +13,9 @@ from .two_sample import auroc
 
 
 class Closest(NamedTuple):
-    """Medians of the distance to the closest training record and to the closest held-out one, of as many of each; nearer_training:
-    fraction of generated ECGs nearer to a training record than to any held-out one, 0.5 where nothing was kept; smallest: the
-    smallest distance to a training record at all."""
+    """Medians of the distance to the closest training record and to the closest held-out one, of as many of each;
+    nearer_training: fraction of generated ECGs nearer to a training record than to any held-out one, 0.5 where nothing
+    was kept; smallest: the smallest distance to a training record at all."""
 
     training: float
     held_out: float
@@ -23,7 +24,8 @@ class Closest(NamedTuple):
 
 
 def closest(made: np.ndarray, training: np.ndarray, held_out: np.ndarray, *, seed: int = 0, times: int = 20) -> Closest:
-    """Of features (N, D), (T, D) and (H, D). The larger of the two real sets is thinned to the smaller one's size, `times` times over."""
+    """Of features (N, D), (T, D) and (H, D). The larger of the two real sets is thinned to the smaller one's
+    size, `times` times over."""
     made, training, held_out = (np.asarray(x, np.float64) for x in (made, training, held_out))
     size, generator = min(len(training), len(held_out)), np.random.default_rng(seed)
     to_training, to_held = distances(made, training), distances(made, held_out)
@@ -36,7 +38,7 @@ def closest(made: np.ndarray, training: np.ndarray, held_out: np.ndarray, *, see
 
 
 def membership(made: np.ndarray, training: np.ndarray, held_out: np.ndarray) -> float:
-    """AUROC of the attack that calls a record a training record where a generated one is near it (GAN-Leaks, Chen et al. 2020,
-    arXiv 1909.03935): 0.5 where training records are no nearer than held-out ones."""
+    """AUROC of the attack that calls a record a training record where a generated one is near it (GAN-Leaks, Chen et
+    al. 2020, arXiv 1909.03935): 0.5 where training records are no nearer than held-out ones."""
     near = [distances(np.asarray(x, np.float64), np.asarray(made, np.float64)).min(1) for x in (training, held_out)]
     return auroc(-np.concatenate(near), np.r_[np.ones(len(near[0])), np.zeros(len(near[1]))])

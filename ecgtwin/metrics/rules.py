@@ -1,8 +1,10 @@
-"""Does an ECG show what a statement says, by the criteria that readers use? Simple rules on measurements, no learned part.
+"""Does an ECG show what a statement says, by the criteria that readers use? Simple rules on
+measurements, no learned part.
 
-Criteria after the AHA/ACCF/HRS recommendations (Surawicz et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191095; Hancock et al. 2009,
-doi:10.1161/CIRCULATIONAHA.108.191097; Rautaharju et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191096), as far as `Measurements` can
-tell. They are coarser than a reader: a rule that holds does not make the diagnosis, and statements without a clear rule have none.
+Criteria after the AHA/ACCF/HRS recommendations (Surawicz et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191095; Hancock et
+al. 2009, doi:10.1161/CIRCULATIONAHA.108.191097; Rautaharju et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191096), as far
+as `Measurements` can tell. They are coarser than a reader: a rule that holds does not make the diagnosis, and
+statements without a clear rule have none.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +83,8 @@ MOST = ("I", "II", "III", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 P_WAVES = Rule("a P wave in front of QRS", said("p_present", True))
 NO_P = Rule("no P wave in front of QRS", said("p_present", False))
 REGULAR = Rule(
-    "not irregular: the usual RR intervals vary by at most 8 %", lambda m: None if m.regularity is None else m.regularity != "irregular"
+    "not irregular: the usual RR intervals vary by at most 8 %",
+    lambda m: None if m.regularity is None else m.regularity != "irregular",
 )
 IRREGULAR = Rule("irregular: the usual RR intervals vary by more than 8 %", said("regularity", "irregular"))
 BROAD = Rule("QRS at least 120 ms", within("qrs", 120))
@@ -98,7 +101,10 @@ def q_waves(leads: Sequence[str]) -> Rule:
 
 
 def lost_r(leads: Sequence[str]) -> Rule:
-    return Rule(f"Q of at least 0.1 mV or R below 0.3 mV in two of {', '.join(leads)}", several(leads, lambda w: w.q <= -0.1 or w.r < 0.3))
+    return Rule(
+        f"Q of at least 0.1 mV or R below 0.3 mV in two of {', '.join(leads)}",
+        several(leads, lambda w: w.q <= -0.1 or w.r < 0.3),
+    )
 
 
 def ischemic(leads: Sequence[str]) -> Rule:
@@ -108,7 +114,12 @@ def ischemic(leads: Sequence[str]) -> Rule:
     )
 
 
-ANTERIOR, SEPTAL, LATERAL, INFERIOR = ("V2", "V3", "V4"), ("V1", "V2", "V3"), ("I", "aVL", "V5", "V6"), ("II", "III", "aVF")
+ANTERIOR, SEPTAL, LATERAL, INFERIOR = (
+    ("V2", "V3", "V4"),
+    ("V1", "V2", "V3"),
+    ("I", "aVL", "V5", "V6"),
+    ("II", "III", "aVF"),
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     "atrial fibrillation": (IRREGULAR, NO_P),
     "sinus rhythm": (P_WAVES, REGULAR),
@@ -126,12 +137,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "complete left bundle branch block": (
         BROAD,
         Rule("V1 mostly negative", wave("V1", lambda w: -min(w.q, w.s) > w.r)),
-        Rule("R larger than S in V6 or in I", any_of(wave("V6", lambda w: w.r > -w.s), wave("I", lambda w: w.r > -w.s))),
+        Rule(
+            "R larger than S in V6 or in I", any_of(wave("V6", lambda w: w.r > -w.s), wave("I", lambda w: w.r > -w.s))
+        ),
     ),
     "complete right bundle branch block": (
         BROAD,
         Rule("V1 ends upright: R larger than the S that follows it", wave("V1", lambda w: w.r > -w.s)),
-        Rule("S of at least 0.1 mV in I or V6", any_of(wave("I", lambda w: w.s <= -0.1), wave("V6", lambda w: w.s <= -0.1))),
+        Rule(
+            "S of at least 0.1 mV in I or V6",
+            any_of(wave("I", lambda w: w.s <= -0.1), wave("V6", lambda w: w.s <= -0.1)),
+        ),
     ),
     "incomplete left bundle branch block": (Rule("QRS 100 to 120 ms", within("qrs", 100, 120.001)),),
     "incomplete right bundle branch block": (Rule("QRS 90 to 120 ms", within("qrs", 90, 120.001)),),
@@ -151,7 +167,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "low QRS voltage": (Rule("QRS below 0.55 mV from top to bottom in all limb leads", low_limbs),),
     "left atrial enlargement": (Rule("P at least 120 ms", within("p", 120)),),
-    "right atrial enlargement": (Rule("P above 0.25 mV in II", wave("II", lambda w: None if w.p is None else w.p > 0.25)),),
+    "right atrial enlargement": (
+        Rule("P above 0.25 mV in II", wave("II", lambda w: None if w.p is None else w.p > 0.25)),
+    ),
     "anterior myocardial infarction": (lost_r(ANTERIOR),),
     "anteroseptal myocardial infarction": (lost_r(SEPTAL),),
     "anterolateral myocardial infarction": (lost_r((*ANTERIOR, "V5", "V6", "I", "aVL")),),
@@ -165,14 +183,18 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ischemic ST-T changes in inferolateral leads": (ischemic((*INFERIOR, *LATERAL)),),
     "ischemic ST-T changes in inferior leads": (ischemic(INFERIOR),),
     "ischemic ST-T changes in lateral leads": (ischemic(LATERAL),),
-    "inverted T waves": (Rule("T at or below -0.1 mV in two leads", several(MOST, lambda w: None if w.t is None else w.t <= -0.1)),),
+    "inverted T waves": (
+        Rule("T at or below -0.1 mV in two leads", several(MOST, lambda w: None if w.t is None else w.t <= -0.1)),
+    ),
     "low amplitude T waves": (
         Rule(
             "T below 0.1 mV in three of I, II, V4-V6",
             several(("I", "II", "V4", "V5", "V6"), lambda w: None if w.t is None else abs(w.t) < 0.1, 3),
         ),
     ),
-    "non-specific ST depression": (Rule("ST at or below -0.05 mV in two leads", several(MOST, lambda w: w.st <= -0.05)),),
+    "non-specific ST depression": (
+        Rule("ST at or below -0.05 mV in two leads", several(MOST, lambda w: w.st <= -0.05)),
+    ),
     "non-specific ST elevation": (Rule("ST at or above 0.1 mV in two leads", several(MOST, lambda w: w.st >= 0.1)),),
     "long QT interval": (Rule("QTc (Fridericia) at least 460 ms", within("qtc_fridericia", 460)),),
     "normal ECG": (
@@ -185,13 +207,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 """Criteria by statement of the vocabulary. A statement that is not here cannot be checked by rules."""
 
+
 def check(statements: Sequence[str], found: Measurements) -> list[tuple[str, Rule, bool | None]]:
     """(statement, rule, whether it holds) for every rule of every statement that has one."""
     return [(name, rule, rule.holds(found)) for name in statements for rule in RULES.get(name, ())]
 
 
 def validity(statements: Sequence[str], found: Measurements, heart_rate: float | None = None) -> float | None:
-    """The share of rules that hold, a rate within 10 % of the one asked for being one of them; None where nothing can be checked."""
+    """The share of rules that hold, a rate within 10 % of the one asked for being one of them; None
+    where nothing can be checked."""
     results = [ok for _, _, ok in check(statements, found) if ok is not None]
     if heart_rate is not None and found.heart_rate is not None:
         results.append(abs(found.heart_rate - heart_rate) <= 0.1 * heart_rate)

@@ -1,4 +1,5 @@
-"""Can a classifier tell generated from real, and by what? The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545).
+"""Can a classifier tell generated from real, and by what? The classifier two-sample test (Lopez-Paz and
+Oquab 2017, arXiv 1610.06545).
 
 AUROC 0.5: it cannot; 1: always. Every ECG is judged by a classifier that has seen none of its patient.
 """
@@ -19,8 +20,8 @@ def two_sample(
 ) -> Estimate:  # fmt: skip
     """AUROC of features (N, D) against (M, D), cross-validated over patients, with its interval over patients.
 
-    patients: whose each ECG is, or, of a generated one, whose reference; all of a patient's ECGs, real and generated, are in one fold.
-    NaN among the features means not measurable, and counts as a feature of its own.
+    patients: whose each ECG is, or, of a generated one, whose reference; all of a patient's ECGs, real and generated,
+    are in one fold. NaN among the features means not measurable, and counts as a feature of its own.
     """
     x = with_missing(np.concatenate([np.asarray(real, float), np.asarray(made, float)]))
     y = np.r_[np.zeros(len(real), int), np.ones(len(made), int)]
@@ -36,19 +37,24 @@ def giveaway(
     kind: Kind = "linear", seed: int = 0,
 ) -> dict[str, Estimate]:  # fmt: skip
     """`two_sample` of each group of features alone, the most telling first: what gives generated ECGs away."""
-    found = {name: two_sample(a, b, patients_real, patients_made, kind=kind, seed=seed) for name, (a, b) in parts.items()}
+    found = {
+        name: two_sample(a, b, patients_real, patients_made, kind=kind, seed=seed) for name, (a, b) in parts.items()
+    }
     return dict(sorted(found.items(), key=lambda item: -item[1].value))
 
 
 def cross_validated(x: np.ndarray, y: np.ndarray, owners: np.ndarray, kind: Kind, folds: int, seed: int) -> np.ndarray:
-    """Score (N,) of each row by a model fitted to the other patients' rows; within each fold as a percentile, so that folds compare."""
+    """Score (N,) of each row by a model fitted to the other patients' rows; within each fold as a
+    percentile, so that folds compare."""
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
-        raise ImportError('the classifier two-sample test needs scikit-learn: in a clone of ecgtwin run pip install ".[train]"') from None
+        raise ImportError(
+            'the classifier two-sample test needs scikit-learn: in a clone of ecgtwin run pip install ".[train]"'
+        ) from None
     names, group = np.unique(owners, return_inverse=True)
     if len(names) < folds:
         raise ValueError(f"{len(names)} patients in {folds} folds: expected one or more in each")
@@ -58,7 +64,9 @@ def cross_validated(x: np.ndarray, y: np.ndarray, owners: np.ndarray, kind: Kind
         if kind == "linear":
             model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, class_weight="balanced", max_iter=2000))
         else:
-            model = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=8, class_weight="balanced", random_state=seed)
+            model = HistGradientBoostingClassifier(
+                max_iter=80, max_leaf_nodes=8, class_weight="balanced", random_state=seed
+            )
         model.fit(x[fold != k], y[fold != k])
         found = model.decision_function(x[fold == k])
         scores[fold == k] = found
@@ -66,7 +74,8 @@ def cross_validated(x: np.ndarray, y: np.ndarray, owners: np.ndarray, kind: Kind
 
 
 def auroc(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Probability that a positive scores higher than a negative, ties half; NaN without one of either. weights: how often each counts."""
+    """Probability that a positive scores higher than a negative, ties half; NaN without one of either.
+    weights: how often each counts."""
     truth = np.asarray(truth, bool)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
     _, place = np.unique(scores, return_inverse=True)

@@ -27,11 +27,11 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 class AdapterConfig:
     """What is added, and where.
 
-    kind: "lora", W + scale B A (Hu et al. 2021, arXiv 2106.09685, eq. 3), which on a convolution is LoCon (Yeh et al. 2023, arXiv
-        2309.14859, section 3.2); "loha", W + scale (B1 A1) * (B2 A2) entry by entry, of rank up to R² for the numbers of two LoRAs
-        (Hyeon-Woo et al. 2021, arXiv 2108.06098, proposition 1).
-    rank: R. scale: alpha / rank of the paper. targets: patterns of layer names ("*" is any text); linear layers and convolutions
-        that match any are adapted.
+    kind: "lora", W + scale B A (Hu et al. 2021, arXiv 2106.09685, eq. 3), which on a convolution is LoCon (Yeh et al.
+        2023, arXiv 2309.14859, section 3.2); "loha", W + scale (B1 A1) * (B2 A2) entry by entry, of rank up to R² for
+        the numbers of two LoRAs (Hyeon-Woo et al. 2021, arXiv 2108.06098, proposition 1).
+    rank: R. scale: alpha / rank of the paper. targets: patterns of layer names ("*" is any text); linear layers and
+        convolutions that match any are adapted.
     """
 
     kind: Literal["lora", "loha"] = "lora"
@@ -45,7 +45,8 @@ class AdapterConfig:
 
 
 class Delta(nn.Module):
-    """The parametrisation of one weight: weight + strength x scale x what was learned, which is nothing at the start."""
+    """The parametrisation of one weight: weight + strength x scale x what was learned,
+    which is nothing at the start."""
 
     def __init__(self, weight: Tensor, name: str, config: AdapterConfig):
         super().__init__()
@@ -120,7 +121,8 @@ def remove(network: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def merge(network: nn.Module) -> Merged:
-    """Add every adapter into the weights, so that it costs nothing any more: the same outputs. `unmerge` takes it back."""
+    """Add every adapter into the weights, so that it costs nothing any more: the same
+    outputs. `unmerge` takes it back."""
     merged = Merged({}, {})
     for path in dict.fromkeys(path for path, _ in deltas(network)):
         layer = network.get_submodule(path)
@@ -143,7 +145,9 @@ def unmerge(network: nn.Module, merged: Merged) -> None:
 def save(network: nn.Module, path: Path, name: str) -> Path:
     """Write one adapter to a safetensors file: what it learned, its configuration, and which base it belongs to."""
     found = list(deltas(network, name))
-    tensors = {f"{at}.{key}": p.detach().cpu().contiguous() for at, delta in found for key, p in delta.named_parameters()}
+    tensors = {
+        f"{at}.{key}": p.detach().cpu().contiguous() for at, delta in found for key, p in delta.named_parameters()
+    }
     meta = {"format": "1", "config": json.dumps(asdict(found[0][1].config)), "base": fingerprint(network)}
     return write_file(Path(path), lambda part: save_file(tensors, part, metadata=meta))
 
@@ -151,7 +155,8 @@ def save(network: nn.Module, path: Path, name: str) -> Path:
 def load(network: nn.Module, path: Path, *, name: str | None = None, strength: float = 1.0) -> str:
     """Attach what `save` wrote and return its name, the file's unless told otherwise.
 
-    FileNotFoundError: there is no such file. ValueError: it is no adapter, or one of another base; nothing is attached then.
+    FileNotFoundError: there is no such file. ValueError: it is no adapter, or one of another
+        base; nothing is attached then.
     """
     path = Path(path)
     if not path.is_file():
@@ -163,7 +168,10 @@ def load(network: nn.Module, path: Path, *, name: str | None = None, strength: f
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not an adapter of format 1: {str(error)[:200]}") from None
     if meta.get("base") != fingerprint(network):
-        raise ValueError(f"{path} was trained on another base than this model: its changes mean nothing here; load the model it belongs to")
+        raise ValueError(
+            f"{path} was trained on another base than this model: its changes mean nothing here; load the "
+            "model it belongs to"
+        )
     name = name or path.stem
     attach(network, config, name)
     try:
@@ -185,7 +193,11 @@ def fingerprint(network: nn.Module) -> str:
     """Which base this is: a digest of the names and values of all its parameters, whatever adapters it has."""
     digest = hashlib.sha256()
     own = {id(p) for _, delta in deltas(network) for p in delta.parameters()}
-    plain = {k.replace("parametrizations.weight.original", "weight"): p for k, p in network.named_parameters() if id(p) not in own}
+    plain = {
+        k.replace("parametrizations.weight.original", "weight"): p
+        for k, p in network.named_parameters()
+        if id(p) not in own
+    }
     for key, p in sorted(plain.items()):
         digest.update(key.encode())
         digest.update(p.detach().cpu().float().contiguous().numpy().tobytes())
@@ -193,7 +205,8 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def deltas(network: nn.Module, name: str | None = None) -> Iterator[tuple[str, Delta]]:
-    """(layer, adapter) for every adapted weight, of one adapter or of all; ValueError where there is none of that name."""
+    """(layer, adapter) for every adapted weight, of one adapter or of all; ValueError where
+    there is none of that name."""
     found = [
         (path, delta)
         for path, layer in network.named_modules()
@@ -202,7 +215,9 @@ def deltas(network: nn.Module, name: str | None = None) -> Iterator[tuple[str, D
         if isinstance(delta, Delta)
     ]
     if name is not None and all(delta.name != name for _, delta in found):
-        raise ValueError(f"no adapter named {name!r}: attached are {', '.join(sorted({d.name for _, d in found})) or 'none'}")
+        raise ValueError(
+            f"no adapter named {name!r}: attached are {', '.join(sorted({d.name for _, d in found})) or 'none'}"
+        )
     return ((path, delta) for path, delta in found if name in (None, delta.name))
 
 

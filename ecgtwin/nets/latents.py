@@ -10,10 +10,11 @@ from .vae import VAE
 
 
 class Latents(nn.Module):
-    """encode: (B, C, L) -> z (B, Z, T) of mean 0 and variance 1 per channel over the training set; decode: back, float32.
+    """encode: (B, C, L) -> z (B, Z, T) of mean 0 and variance 1 per channel over the
+    training set; decode: back, float32.
 
-    The published constant 0.18215 belongs to another auto-encoder's latents; here the scale is measured. scale: what the
-    auto-encoder sees as 1, in the units of a sample.
+    The published constant 0.18215 belongs to another auto-encoder's latents; here the scale is measured. scale: what
+    the auto-encoder sees as 1, in the units of a sample.
     """
 
     def __init__(self, vae: VAE, scale: float = 1.0):

@@ -21,5 +21,6 @@ def without(tokens: Tensor, mask: Tensor, keep: Tensor, null: Tensor) -> tuple[T
 
 
 def with_unknown(tokens: Tensor, known: Tensor, unknown: Tensor) -> Tensor:
-    """Tokens (B, K, D) plus, for each number of a sample that is not known, known (B, N) False, its learned vector of (N, D)."""
+    """Tokens (B, K, D) plus, for each number of a sample that is not known, known (B, N) False, its
+    learned vector of (N, D)."""
     return tokens + ((~known).to(unknown.dtype) @ unknown)[:, None]

@@ -57,9 +57,7 @@ class VAE(nn.Module):
         def residual(a: int, b: int) -> Residual:
             return Residual(a, b, dims=dims, groups=groups)
 
-        down: list[nn.Module] = [
-            conv(dims, channels, widths[0], kernel, stride=stem, padding=(kernel - stem + 1) // 2)
-        ]
+        down: list[nn.Module] = [conv(dims, channels, widths[0], kernel, stride=stem, padding=(kernel - stem + 1) // 2)]
         width = widths[0]
         for w in widths:
             for _ in range(blocks):
@@ -91,7 +89,8 @@ class VAE(nn.Module):
                 f"with lengths divisible by {self.factor}"
             )
         stem = self.encoder[0]
-        # On CPUs at full precision: those with AMX get this convolution (few channels, long stride) wrong in bfloat16, by most of its size.
+        # On CPUs at full precision: those with AMX get this convolution (few channels, long stride) wrong in
+        # bfloat16, by most of its size.
         if x.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 x = stem(x.to(stem.weight.dtype))

@@ -117,8 +117,12 @@ class ClipText:
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tokens:
-        batch = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
-        answer = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True)
+        batch = self.tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+        )
+        answer = self.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+        )
         states = answer.last_hidden_state if self.layer == -1 else answer.hidden_states[self.layer]
         return Tokens(states.clone(), batch["attention_mask"].bool())
 

@@ -168,20 +168,25 @@ MISSING = '{} is not installed: embedding new statements needs it; in a clone of
 
 
 def sentence_transformer(folder: Path):
-    """A model that sentence-transformers reads, on the CPU; nothing is fetched and no code of the model's author runs."""
+    """A model that sentence-transformers reads, on the CPU; nothing is fetched and no code
+    of the model's author runs."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ImportError(MISSING.format("sentence-transformers")) from error
     safe = {"use_safetensors": True}
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=safe).eval()
+    return SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=safe
+    ).eval()
 
 
 def check_weights(folder: Path, kind: str, report: dict) -> None:
     """ValueError where a checkpoint lacks weights, which the library would replace by random ones."""
     absent = sorted(report["missing_keys"])
     if absent:
-        raise ValueError(f"{folder} lacks weights of a {kind}, among them {absent[:3]}: it is incomplete or another kind")
+        raise ValueError(
+            f"{folder} lacks weights of a {kind}, among them {absent[:3]}: it is incomplete or another kind"
+        )
 
 
 def model_folder(path_or_name: str | Path, *, offline: bool = True) -> Path:

@@ -11,8 +11,8 @@ from .table import StatementTable
 class Near(NamedTuple):
     """A statement and the cosine of its vector with the sentence's, both less the mean of the table: 1 is the same.
 
-    Of eleven sentences in the tests seven have their statement first and all among the first five (raw vectors: ten; whitened ones,
-    which are made for the table's own statements: ten).
+    Of eleven sentences in the tests seven have their statement first and all among the first five (raw vectors: ten;
+    whitened ones, which are made for the table's own statements: ten).
     """
 
     statement: str
@@ -25,7 +25,8 @@ class Near(NamedTuple):
 def nearest(table: StatementTable, encoder: ReportEncoder, text: str, n: int = 5) -> tuple[Near, ...]:
     """The n nearest statements, best first. ValueError for an empty text, or an encoder that did not make the table.
 
-    A guess, never a reading: encoders put opposites close together ("no fibrillation", "fibrillation"). Nothing here decides.
+    A guess, never a reading: encoders put opposites close together ("no fibrillation",
+    "fibrillation"). Nothing here decides.
     """
     if not text.strip():
         raise ValueError("an empty sentence: expected a finding, such as 'irregular rhythm without P waves'")

@@ -172,14 +172,20 @@ class StatementTable:
         try:
             found = load_file(arrays)
         except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{arrays} is damaged, or no safetensors file ({str(error)[:200]}): copy it again") from None
+            raise ValueError(
+                f"{arrays} is damaged, or no safetensors file ({str(error)[:200]}): copy it again"
+            ) from None
         return cls.restore(found, said)
 
 
 def refuse_odd(description: Mapping) -> None:
     """ValueError where a field of a description is of another kind than `description()` makes it."""
     names, shrinkage = description["statements"], description["shrinkage"]
-    if not isinstance(names, list) or not 0 < len(names) <= MOST or not all(isinstance(n, str) and n.strip() for n in names):
+    if (
+        not isinstance(names, list)
+        or not 0 < len(names) <= MOST
+        or not all(isinstance(n, str) and n.strip() for n in names)
+    ):
         raise ValueError(f"statement table: statements {brief(names)}: expected a list of 1 to {MOST} texts")
     if len(set(names)) < len(names):
         raise ValueError("statement table: a statement is in it twice: expected each once")

@@ -1,4 +1,5 @@
-"""Batches as nested tuples of tensors with the samples first: cut into parts, moved to a device, drawn ahead of time."""
+"""Batches as nested tuples of tensors with the samples first: cut into parts, moved to a
+device, drawn ahead of time."""
 
 import time
 from collections import deque
@@ -11,7 +12,8 @@ from torch import Tensor
 
 
 def mapped(batch: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same batch with `change` applied to every tensor; tuples, named or not, stay what they are, None stays None."""
+    """The same batch with `change` applied to every tensor; tuples, named or not, stay what
+    they are, None stays None."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, tuple):
@@ -27,7 +29,9 @@ def cut(batch: Any, part: int, parts: int) -> Any:
 
     def one(x: Tensor) -> Tensor:
         if len(x) % parts:
-            raise ValueError(f"{len(x)} samples do not go into {parts} equal parts: choose a batch that is a multiple of it")
+            raise ValueError(
+                f"{len(x)} samples do not go into {parts} equal parts: choose a batch that is a multiple of it"
+            )
         size = len(x) // parts
         return x[part * size : (part + 1) * size]
 

@@ -13,7 +13,9 @@ def accelerator_of(cpu: bool):
     try:
         from accelerate import Accelerator
     except ImportError:
-        raise ValueError('training needs the package accelerate: in a clone of the project, pip install -e ".[train]"') from None
+        raise ValueError(
+            'training needs the package accelerate: in a clone of the project, pip install -e ".[train]"'
+        ) from None
     return Accelerator(cpu=cpu)
 
 
@@ -37,4 +39,6 @@ def refuse_absent(device: torch.device) -> None:
     if (device.index or 0) < here.get(device.type, 0):
         return
     built = "" if device.type != "cuda" or torch.backends.cuda.is_built() else "; this PyTorch is built for CPUs alone"
-    raise ValueError(f"device '{device}': there is none here{built}. Use cpu (on the command line --device cpu), or auto")
+    raise ValueError(
+        f"device '{device}': there is none here{built}. Use cpu (on the command line --device cpu), or auto"
+    )

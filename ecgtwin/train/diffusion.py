@@ -25,7 +25,8 @@ class DiffusionConfig(Strict):
     def learnable(self):
         if self.zero_terminal and self.prediction in ("eps", "score"):
             raise ValueError(
-                f"zero_terminal with prediction {self.prediction}: at pure noise it says nothing of the sample; predict v or x0"
+                f"zero_terminal with prediction {self.prediction}: at pure noise it says nothing of the "
+                "sample; predict v or x0"
             )
         if self.zero_terminal and self.schedule == "flow":
             raise ValueError("zero_terminal with schedule flow: a flow begins at pure noise already; leave it out")

@@ -17,8 +17,8 @@ MIB = 2**20
 def dry_run(training: Training, stage: Stage, steps: int = 4) -> dict[str, Any]:
     """Shapes, parameters, memory and time. Changes the training's weights: throw it away.
 
-    Memory: of weights, gradients, AdamW's two moments and the average, exactly; and the peak, measured: of the device where it is a
-    CUDA GPU, else of the process.
+    Memory: of weights, gradients, AdamW's two moments and the average, exactly; and the peak, measured: of the device
+    where it is a CUDA GPU, else of the process.
     """
     plan = training.plan
     batch = stage.load(cut(stage.draw(stream(plan.seed, 0)), 0, training.processes))
@@ -68,10 +68,12 @@ def flops(training: Training, task: Task) -> int:
 def summary(found: dict[str, Any]) -> str:
     lines = ["a batch of one process:", *(f"  {line}" for line in found["batch"])]
     lines += [
-        f"{found['parameters']:,} parameters on {found['device']}, {found['processes']} process(es), {found['precision']}",
+        f"{found['parameters']:,} parameters on {found['device']}, {found['processes']} process(es), "
+        f"{found['precision']}",
         f"memory: {found['memory_of_weights_and_optimiser_MiB']} MiB of weights, gradients, moments and average; "
         f"peak {found['peak_memory_MiB']} MiB",
-        f"{found['seconds_per_step']:.3g} s a step, {found['minutes_per_epoch']:.3g} min an epoch of {found['steps_per_epoch']:.4g} steps, "
+        f"{found['seconds_per_step']:.3g} s a step, {found['minutes_per_epoch']:.3g} min an epoch of "
+        f"{found['steps_per_epoch']:.4g} steps, "
         f"{found['minutes_in_all']:.3g} min in all",
     ]
     return "\n".join(lines)

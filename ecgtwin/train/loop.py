@@ -1,7 +1,7 @@
 """The training loop as a generator: the caller logs, validates and saves between its steps.
 
-One process or many, one device or many: a batch is drawn as a whole from (seed, step), every process takes its share of it,
-and gradients are averaged over processes. So the losses do not depend on the number of processes, and a resumed run
+One process or many, one device or many: a batch is drawn as a whole from (seed, step), every process takes its share of
+it, and gradients are averaged over processes. So the losses do not depend on the number of processes, and a resumed run
 repeats the uninterrupted one.
 """
 
@@ -41,14 +41,21 @@ class Training:
     """Network, optimiser, average and step count: what a checkpoint holds; and where all of it runs."""
 
     def __init__(
-        self, network: nn.Module, plan: Plan, *, blocks: tuple[type[nn.Module], ...] = (), accelerator: "Accelerator | None" = None
+        self,
+        network: nn.Module,
+        plan: Plan,
+        *,
+        blocks: tuple[type[nn.Module], ...] = (),
+        accelerator: "Accelerator | None" = None,
     ):
-        """blocks: kinds of modules that gradient checkpointing computes twice instead of keeping what is inside of them."""
+        """blocks: kinds of modules that gradient checkpointing computes twice instead of
+        keeping what is inside of them."""
         self.accelerator = accelerator or accelerator_of(cpu=False)
         self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
         if plan.batch % (self.processes * plan.grad_accum):
             raise ValueError(
-                f"batch {plan.batch} does not go into {self.processes} processes x {plan.grad_accum} parts: choose a multiple of it"
+                f"batch {plan.batch} does not go into {self.processes} processes x {plan.grad_accum} parts: "
+                "choose a multiple of it"
             )
         self.network, self.plan, self.done = network.to(self.device), plan, 0
         self.stop, self.stopped = False, False  # asked of this process; agreed by all
@@ -97,16 +104,20 @@ def checkpointed(network: nn.Module, blocks: tuple[type, ...]) -> None:
     """Gradient checkpointing (Chen et al., arXiv 1604.06174) of all modules of these kinds, in place."""
     found = [module for module in network.modules() if isinstance(module, blocks)]
     if not found:
-        raise ValueError("gradient_checkpointing: this network has no blocks that can be computed twice; set it to false")
+        raise ValueError(
+            "gradient_checkpointing: this network has no blocks that can be computed twice; set it to false"
+        )
     for module in found:
         inside = module.forward
         module.forward = lambda *a, inside=inside, **k: checkpoint(inside, *a, use_reentrant=False, **k)
 
 
 def fit(training: Training, task: Task) -> Iterator[Step]:
-    """Train from `training.done` to the plan's end, yielding after each step; `training.stop = True` ends it after one more.
+    """Train from `training.done` to the plan's end, yielding after each step; `training.stop =
+    True` ends it after one more.
 
-    A loss or gradient that is not finite raises FloatingPointError, naming step and records, before the weights are touched.
+    A loss or gradient that is not finite raises FloatingPointError, naming step and records,
+    before the weights are touched.
     """
     plan, network, optimiser = training.plan, training.network, training.optimiser
     weights = [p for g in optimiser.param_groups for p in g["params"]]
@@ -126,7 +137,9 @@ def fit(training: Training, task: Task) -> Iterator[Step]:
         norm = torch.nn.utils.clip_grad_norm_(weights, plan.grad_clip)
         figures, stopping = agreed(training, {"loss": loss, "norm": norm} | figures)
         # In float16 a gradient that overflows is normal: the scaler leaves that step out and scales less from then on.
-        healthy = torch.isfinite(torch.tensor([figures["loss"], 0.0 if training.scaler.is_enabled() else figures["norm"]])).all()
+        healthy = torch.isfinite(
+            torch.tensor([figures["loss"], 0.0 if training.scaler.is_enabled() else figures["norm"]])
+        ).all()
         if not healthy:
             optimiser.zero_grad(set_to_none=True)
             names = task.names(batch.own)
@@ -146,9 +159,11 @@ def fit(training: Training, task: Task) -> Iterator[Step]:
 
 
 Losses = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
-"""(network, batch) -> one loss per sample (b,), and figures to log, scalars or per sample. The network is to be called, nothing else."""
+"""(network, batch) -> one loss per sample (b,), and figures to log, scalars or per sample. The network is
+to be called, nothing else."""
 Embed = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
-"""(network, batch) -> one embedding per sample (b, ...), and the parameters of the comparison, such as a temperature."""
+"""(network, batch) -> one embedding per sample (b, ...), and the parameters of the
+comparison, such as a temperature."""
 Compare = Callable[[Tensor, Tensor, Batch], tuple[Tensor, dict[str, Tensor]]]
 """(embeddings of the whole batch (B, ...), parameters, the whole drawn batch) -> loss (scalar) and figures."""
 
@@ -194,7 +209,9 @@ def by_contrast(training: Training, embed: Embed, compare: Compare, batch: Drawn
     with torch.no_grad():
         pairs = [embedded(k) for k in range(parts)]
     mine = torch.cat([e for e, _ in pairs])
-    everybody = training.accelerator.gather(mine).requires_grad_()  # in the order of the processes, as the batch was cut
+    everybody = training.accelerator.gather(
+        mine
+    ).requires_grad_()  # in the order of the processes, as the batch was cut
     parameters = pairs[0][1].detach().requires_grad_()
     loss, figures = compare(everybody, parameters, whole)
     slope, slope_parameters = torch.autograd.grad(loss, (everybody, parameters))

@@ -35,8 +35,8 @@ class Plan(Strict):
     """Of the exponential moving average of the weights, which is what a stage delivers."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     grad_accum: Positive = 1
-    """Parts of a process's own part of the batch that are in memory one after the other; the gradient is that of the whole batch,
-    in a contrast as well (gradient caching)."""
+    """Parts of a process's own part of the batch that are in memory one after the other; the gradient is that of the
+    whole batch, in a contrast as well (gradient caching)."""
     gradient_checkpointing: bool = False
     """Keep only the inputs of blocks and compute them again on the way back."""
     compile: bool = False

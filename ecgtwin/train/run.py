@@ -22,7 +22,8 @@ STOPPED = 143
 
 
 class Run:
-    """Holds `last.safetensors` (to resume), `weights.safetensors` (averaged, to use), `losses.csv` and TensorBoard's files."""
+    """Holds `last.safetensors` (to resume), `weights.safetensors` (averaged, to use),
+    `losses.csv` and TensorBoard's files."""
 
     def __init__(self, folder: Path, resume: bool = False):
         """FileExistsError where the folder holds a run that is not to be resumed."""
@@ -35,7 +36,8 @@ class Run:
 
     @contextmanager
     def of(self, training: Training, stage: Stage) -> Iterator["Run"]:
-        """While a stage is trained: begin where the last checkpoint ended, and let SIGTERM end the training after its step.
+        """While a stage is trained: begin where the last checkpoint ended, and let SIGTERM end
+        the training after its step.
 
         Then SystemExit is raised with code 143. ValueError where the checkpoint was made from other inputs.
         """
@@ -85,7 +87,8 @@ class Run:
         write_file(self.losses, write)
 
     def log(self, step: Step, every: int = 10) -> None:
-        """Progress on the console; every tenth step, and with each validation, rows of the losses file and TensorBoard."""
+        """Progress on the console; every tenth step, and with each validation, rows of the
+        losses file and TensorBoard."""
         self.bar.update()
         if step.number % every == 0 or self.training.plan.due(step.number):
             rates = {"steps_per_second": 1 / max(step.seconds, 1e-9), "waiting": step.waited / max(step.seconds, 1e-9)}
@@ -110,7 +113,8 @@ class Run:
             self.board.add_scalar(name, value, number)
 
     def validate(self) -> Figures:
-        """The stage's validation figures of the averaged weights, from the process that writes; nothing from the others."""
+        """The stage's validation figures of the averaged weights, from the process that
+        writes; nothing from the others."""
         if not self.training.main:
             return {}
         with self.averaged() as network:
@@ -120,12 +124,15 @@ class Run:
         return figures
 
     def keep(self, figures: Figures) -> None:
-        """Write the averaged weights with their figures, if no others scored higher; and the stage's figure for TensorBoard."""
+        """Write the averaged weights with their figures, if no others scored higher; and the
+        stage's figure for TensorBoard."""
         score = self.stage.score(figures) if self.training.main else None
         if self.training.main and (score is None or score > self.best):
             self.best, self.kept = (self.best if score is None else score), figures
             meta = {"config": self.stage.config, "figures": figures, "inputs": self.stage.inputs}
-            with self.averaged() as network:  # its tensors are the network's own, so they are written before the others come back
+            with (
+                self.averaged() as network
+            ):  # its tensors are the network's own, so they are written before the others come back
                 save_tensors(self.weights, self.stage.result(network), meta)
         if self.board is not None:
             with self.averaged() as network:
@@ -155,9 +162,14 @@ class Run:
         try:
             self.training.save(self.last, {"best": self.best, "figures": self.kept, "inputs": self.stage.inputs})
         except OSError as error:
-            left = f"that of step {load_tensors(self.last)[1]['step']} is intact" if self.last.exists() else "there is none yet"
+            left = (
+                f"that of step {load_tensors(self.last)[1]['step']} is intact"
+                if self.last.exists()
+                else "there is none yet"
+            )
             raise OSError(
-                f"checkpoint of step {self.training.done} could not be written to {self.last} ({error}); {left}. Make room, then --resume"
+                f"checkpoint of step {self.training.done} could not be written to {self.last} ({error}); "
+                f"{left}. Make room, then --resume"
             ) from error
 
 
@@ -165,8 +177,12 @@ def same(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
     """ValueError naming what differs between a checkpoint's inputs and the present ones."""
     different = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if different:
-        told = "; ".join(f"{name}: {short(before.get(name))} in the checkpoint, {short(now.get(name))} given" for name in different)
-        raise ValueError(f"{path} was made from other inputs ({told}): give the same ones, or another --output to start afresh")
+        told = "; ".join(
+            f"{name}: {short(before.get(name))} in the checkpoint, {short(now.get(name))} given" for name in different
+        )
+        raise ValueError(
+            f"{path} was made from other inputs ({told}): give the same ones, or another --output to start afresh"
+        )
 
 
 def short(value: Any, longest: int = 200) -> str:
@@ -202,7 +218,8 @@ def stopping(training: Training) -> Iterator[None]:
 
 
 def complete(run: Run, training: Training, stage: Stage) -> Figures:
-    """Train a stage to its end as the scripts do: log, validate, keep, save. Returns the figures of the kept weights."""
+    """Train a stage to its end as the scripts do: log, validate, keep, save. Returns the
+    figures of the kept weights."""
     with run.of(training, stage):
         for step in fit(training, stage):
             run.log(step)

@@ -1,4 +1,5 @@
-"""What the loop, the run's folder, the dry run and the recipe need to know of what is trained; nothing about ECGs or images."""
+"""What the loop, the run's folder, the dry run and the recipe need to know of what is trained;
+nothing about ECGs or images."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -37,7 +38,8 @@ class Task(Protocol):
         """A process's own part of it with what is read from disk, such as signals; on a thread of its own."""
 
     def backward(self, training: "Training", batch: Drawn) -> Backward:
-        """Gradients of the loss: sample by sample (`by_sample`), or of a comparison of the whole batch (`by_contrast`)."""
+        """Gradients of the loss: sample by sample (`by_sample`), or of a comparison of the
+        whole batch (`by_contrast`)."""
 
     def names(self, batch: Batch) -> list[str]:
         """Which record each sample is, for messages."""

@@ -56,14 +56,20 @@ def from_yaml(text: str, where: str) -> Any:
         tree = yaml.safe_load(text)
     except RecursionError:
         raise ValueError(f"{where} is nested too deeply: expected sections with keys") from None
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # YAML also makes dates, which may not exist
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # YAML also makes dates, which may not exist
         raise ValueError(f"{where} is not YAML: {shortened(str(error))}") from None
     plain(tree, where)
     return tree
 
 
 def plain(tree: Any, where: str) -> None:
-    """ValueError unless a tree is of texts, numbers, truth values, lists and sections with texts as keys, and of bearable size."""
+    """ValueError unless a tree is of texts, numbers, truth values, lists and sections with texts as
+    keys, and of bearable size."""
     layer, seen = [tree], 0
     for _ in range(DEEPEST):
         seen += len(layer)
@@ -74,12 +80,17 @@ def plain(tree: Any, where: str) -> None:
             if isinstance(value, dict):
                 odd = [key for key in value if not isinstance(key, str)]
                 if odd:
-                    raise ValueError(f"{where}: key {brief(odd[0])}, a {type(odd[0]).__name__}: expected a name; put it in quotes")
+                    raise ValueError(
+                        f"{where}: key {brief(odd[0])}, a {type(odd[0]).__name__}: expected a name; put it in quotes"
+                    )
                 below += value.values()
             elif isinstance(value, list | tuple):
                 below += value
             elif not isinstance(value, str | bool | int | float | None):
-                raise ValueError(f"{where}: {brief(value)}, a {type(value).__name__}: expected a number or a text; put a text in quotes")
+                raise ValueError(
+                    f"{where}: {brief(value)}, a {type(value).__name__}: expected a number or a text; put a "
+                    "text in quotes"
+                )
             elif isinstance(value, int) and abs(value) >= 2**63:
                 raise ValueError(f"{where}: a number of more than 63 bits")
         layer = below

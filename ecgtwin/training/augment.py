@@ -21,11 +21,9 @@ class Electrodes(NamedTuple):
     """(B, 8) factor of each lead."""
 
     @staticmethod
-    def draw(
-        n: int, generator: torch.Generator, *, angle: float, shift: float, gain: float
-    ) -> "Electrodes":
-        """Standard deviations. angle: degrees. shift: of all precordial leads along the chest in spacings, of each a third as much.
-        gain: relative, of all leads together, of each half as much."""
+    def draw(n: int, generator: torch.Generator, *, angle: float, shift: float, gain: float) -> "Electrodes":
+        """Standard deviations. angle: degrees. shift: of all precordial leads along the chest in spacings, of each a
+        third as much. gain: relative, of all leads together, of each half as much."""
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(n, *shape, generator=generator)
@@ -36,7 +34,8 @@ class Electrodes(NamedTuple):
 
     def apply(self, x: Tensor) -> Tensor:
         """The ECGs x as these electrodes see them; precordial leads by linear interpolation between neighbours."""
-        # I is the x axis and II lies at +60 degrees (Einthoven's triangle), so y, which points down, is (2 II - I) / sqrt 3.
+        # I is the x axis and II lies at +60 degrees (Einthoven's triangle), so y, which points
+        # down, is (2 II - I) / sqrt 3.
         across, down = x[:, 0], (2 * x[:, 1] - x[:, 0]) / math.sqrt(3)
         cos, sin = self.turn.cos()[:, None], self.turn.sin()[:, None]
         across, down = cos * across - sin * down, sin * across + cos * down
@@ -49,7 +48,8 @@ class Electrodes(NamedTuple):
 
 
 def disturb(x: Tensor, generator: torch.Generator, rate: float, *, wander: float, noise: float) -> Tensor:
-    """Add baseline wander (0.05-0.5 Hz, up to `wander`) and white noise (standard deviation up to `noise`); all in mV."""
+    """Add baseline wander (0.05-0.5 Hz, up to `wander`) and white noise (standard deviation
+    up to `noise`); all in mV."""
     b, leads, samples = x.shape
     t = torch.arange(samples) / rate
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 
 class Contrasted(nn.Module):
-    """An extractor with the temperature of its contrast: (z, condition) -> base vectors (B, E), log of 1 / temperature."""
+    """An extractor with the temperature of its contrast: (z, condition) -> base vectors (B,
+    E), log of 1 / temperature."""
 
     def __init__(self, base: BaseExtractor, temperature: float = 0.07):
         super().__init__()
@@ -48,8 +49,8 @@ class Contrasted(nn.Module):
 def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
     """Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3), scalar.
 
-    a, b (B, E): base vectors of the same patients. patient (B,): integer identities; the other ECGs of a patient are left out
-    of the negatives. scale: log of 1 / temperature, at most log 100.
+    a, b (B, E): base vectors of the same patients. patient (B,): integer identities; the other ECGs of a patient are
+    left out of the negatives. scale: log of 1 / temperature, at most log 100.
     """
     a, b = F.normalize(a.float(), dim=-1), F.normalize(b.float(), dim=-1)
     logits = scale.clamp(max=math.log(100.0)).exp() * a @ b.T  # (B, B)
@@ -60,8 +61,8 @@ def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
 
 
 class Pair(NamedTuple):
-    """Two sides of B pairs, each of one person. rows, kinds (B,): places of the recordings and of their views. patient (B,): who it is.
-    latents (B, Z, T) float16."""
+    """Two sides of B pairs, each of one person. rows, kinds (B,): places of the recordings and of their views. patient
+    (B,): who it is. latents (B, Z, T) float16."""
 
     rows: tuple[Tensor, Tensor]
     kinds: tuple[Tensor, Tensor]
@@ -80,7 +81,8 @@ class BaseStage:
         self, settings: Config, recordings: Recordings, bank: Bank, table: StatementTable, vae: str, device: torch.device,
         start: Path | None = None,
     ):  # fmt: skip
-        """vae: fingerprint of the auto-encoder that the bank's latents are of. start: weights to begin from, for fine-tuning."""
+        """vae: fingerprint of the auto-encoder that the bank's latents are of. start: weights to
+        begin from, for fine-tuning."""
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
         self.views = ConditionTable.of(recordings, bank.view_rates, table, settings.model.condition)
         self.targets = ConditionTable.of(recordings, bank.target_rates, table, settings.model.condition)
@@ -105,7 +107,8 @@ class BaseStage:
         settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
         start: Path | None = None,
     ) -> "BaseStage":  # fmt: skip
-        """On the latents of the auto-encoder in `vae`, which are made first where they are not there yet. output: of the run."""
+        """On the latents of the auto-encoder in `vae`, which are made first where they are not
+        there yet. output: of the run."""
         codec, key = load_vae(vae)
         bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
         return BaseStage(settings, recordings, bank, table, key, accelerator.device, start)
@@ -120,8 +123,8 @@ class BaseStage:
         # Two views of one recording share no beat; different recordings share nothing anyway, and may show all beats.
         alone = a == b
         kinds = torch.where(alone, kind(0), kind(2)), torch.where(alone, kind(1), kind(2))
-        # Two views of one recording share their condition. Were both told it, the condition itself would identify the patient
-        # and the base would learn to carry it; so only one of the two is told.
+        # Two views of one recording share their condition. Were both told it, the condition itself would identify the
+        # patient and the base would learn to carry it; so only one of the two is told.
         first = torch.rand(n, generator=generator) < 0.5
         drops = []
         for told in (first | ~alone, ~first | ~alone):
@@ -151,7 +154,10 @@ class BaseStage:
 
     def names(self, batch: Pair) -> list[str]:
         pairs = zip(batch.rows[0].tolist(), batch.rows[1].tolist(), strict=True)
-        return [self.recordings.name(a) if a == b else f"{self.recordings.name(a)} or {self.recordings.name(b)}" for a, b in pairs]
+        return [
+            self.recordings.name(a) if a == b else f"{self.recordings.name(a)} or {self.recordings.name(b)}"
+            for a, b in pairs
+        ]
 
     def validate(self, network: nn.Module) -> Figures:
         """Rank-1 and equal error rate among the recordings as they are, under their own condition and condition-free.

@@ -25,7 +25,8 @@ class Item(NamedTuple):
 
 
 class BeatPair(NamedTuple):
-    """rows, kinds (B, 2); shifts (B, 2, D): how much of each real difference is added to a latent; patient (B,); latents (B, 2, Z, T)."""
+    """rows, kinds (B, 2); shifts (B, 2, D): how much of each real difference is added to a latent; patient
+    (B,); latents (B, 2, Z, T)."""
 
     rows: Tensor
     kinds: Tensor
@@ -53,7 +54,10 @@ class BeatPairs:
         self.several = [item for items in self.own.values() if len(items) > 1 for item in items]
         self.alone, self.constructed = self.items[: len(rows)], self.items[len(rows) :]
         shares = stage.pairs
-        for name, share, there in (("real", shares.real, self.several), ("constructed", shares.constructed, self.constructed)):
+        for name, share, there in (
+            ("real", shares.real, self.several),
+            ("constructed", shares.constructed, self.constructed),
+        ):
             if share > 0 and not there:
                 raise ValueError(f"pairs.{name} is {share:g}, but the training ECGs have no such pairs: set it to 0")
         self.shares = np.array([shares.real, shares.same, shares.constructed])  # of `several`, `alone`, `constructed`
@@ -103,7 +107,9 @@ class BeatPairs:
         while len(chosen) < n:
             tries += 1
             first = self.one(rng)
-            if tries > 20 * n:  # fewer people than places in the batch: they come more than once, and are no negatives of each other
+            if (
+                tries > 20 * n
+            ):  # fewer people than places in the batch: they come more than once, and are no negatives of each other
                 people.clear()
             if not add(first) or len(chosen) > n * stage.grouped:
                 continue
@@ -117,7 +123,9 @@ class BeatPairs:
         kinds[same, 0] = (kinds[same, 0] + 1) % (1 + self.views)
         sizes = rng.uniform(0, 1.5, (n, 2, 1)) * stage.spread
         shifts = rng.standard_normal((n, 2, len(self.differences))) * sizes / np.sqrt(2 * max(1, len(self.differences)))
-        return BeatPair(torch.from_numpy(rows), torch.from_numpy(kinds), torch.from_numpy(shifts).float(), self.patient[rows[:, 0]])
+        return BeatPair(
+            torch.from_numpy(rows), torch.from_numpy(kinds), torch.from_numpy(shifts).float(), self.patient[rows[:, 0]]
+        )
 
     def one(self, rng: np.random.Generator) -> Item:
         """An item of a pair of a drawn kind."""
@@ -125,7 +133,8 @@ class BeatPairs:
         return pool[rng.integers(len(pool))]
 
     def other(self, item: Item, rng: np.random.Generator) -> Item:
-        """What an item is paired with: the same person on another day or in another state where there is one, else another view."""
+        """What an item is paired with: the same person on another day or in another state where there
+        is one, else another view."""
         person = int(self.patient[item.row])
         own, states = ([i for i in items.get(person, ()) if i != item] for items in (self.own, self.states))
         chance = rng.random()

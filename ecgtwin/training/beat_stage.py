@@ -1,4 +1,5 @@
-"""Stage 1 on canonical beats: a person is recognised across states of the heart; at the end the output layer is set (`output_layer`).
+"""Stage 1 on canonical beats: a person is recognised across states of the heart; at the end the output
+layer is set (`output_layer`).
 
 Shapes: B batch · E base width.
 """
@@ -40,7 +41,8 @@ class BeatStage:
         self, settings: Config, recordings: Recordings, bank: Bank, table: StatementTable, vae: str, device: torch.device,
         start: Path | None = None,
     ):  # fmt: skip
-        """bank: of `beat_views`. vae: fingerprint of the auto-encoder that its latents are of. start: weights to begin from."""
+        """bank: of `beat_views`. vae: fingerprint of the auto-encoder that its latents are of.
+        start: weights to begin from."""
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
         torch.manual_seed(self.plan.seed)
         self.network = Contrasted(build_base(settings.model))
@@ -61,7 +63,8 @@ class BeatStage:
         settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
         start: Path | None = None,
     ) -> "BeatStage":  # fmt: skip
-        """On beats as the auto-encoder in `vae` sees them, which are made first where they are not there yet. output: of the run."""
+        """On beats as the auto-encoder in `vae` sees them, which are made first where they are not
+        there yet. output: of the run."""
         codec, key = load_vae(vae)
         bank = beat_views(settings, recordings, codec, key, bank_of(vae, output, "beats"), accelerator)
         return BeatStage(settings, recordings, bank, table, key, accelerator.device, start)
@@ -89,7 +92,8 @@ class BeatStage:
         return self.pairs.names(batch)
 
     def validate(self, network: nn.Module) -> Figures:
-        """Rank-1 and equal error rate among the recordings as they are; nothing where no validation patient has two ECGs."""
+        """Rank-1 and equal error rate among the recordings as they are; nothing where no
+        validation patient has two ECGs."""
         if not self.paired:
             return {}
         base = beat_bases(finished(network.base, self.pairs, self.device), self.bank, self.held, self.device)

@@ -1,7 +1,9 @@
-"""Canonical beats of every recording as latents: the recording's own on other days, and its person's in other states of the heart.
+"""Canonical beats of every recording as latents: the recording's own on other days, and its person's
+in other states of the heart.
 
-For extractors that see beats (`model.base.sees: beat`). Kind 0 is the recording as it is, then come views of it (beats of its first half,
-its second half or all of it, other electrodes), then the same person constructed in other states, with other electrodes as well.
+For extractors that see beats (`model.base.sees: beat`). Kind 0 is the recording as it is, then come views of it (beats
+of its first half, its second half or all of it, other electrodes), then the same person constructed in other states,
+with other electrodes as well.
 """
 
 from dataclasses import dataclass
@@ -27,12 +29,59 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 OWN = -1.0
-"""What `Bank.about` says of a beat that is the recording's own; of a constructed one, the place of its state in `STATES`; NaN: no beat."""
-BLOCKED = {"paced rhythm", "complete left bundle branch block", "complete right bundle branch block", "Wolff-Parkinson-White syndrome"}
-"""Statements of recordings that do not show how the heart would beat without them: no other state is constructed of these."""
+"""What `Bank.about` says of a beat that is the recording's own; of a constructed one, the place of its state
+in `STATES`; NaN: no beat."""
+BLOCKED = {
+    "paced rhythm",
+    "complete left bundle branch block",
+    "complete right bundle branch block",
+    "Wolff-Parkinson-White syndrome",
+}
+"""Statements of recordings that do not show how the heart would beat without them: no other
+state is constructed of these."""
 NO_P = {"atrial fibrillation", "atrial flutter"}
 COMMON = (
-    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular hypertrophy",
+    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular "
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      "hypertrophy",
     "left anterior fascicular block", "anterior myocardial infarction", "inferior myocardial infarction",
     "normal functioning artificial pacemaker", "first degree AV block", "long QT-interval", "sinus rhythm",
 )  # fmt: skip
@@ -53,7 +102,8 @@ def beat_views(
 
 
 def beats_of(recordings: Recordings, place: int, *, config: BeatConfig, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """All beats of one recording, (K, 8, samples) int16 in uV, and what they are, (K,); NaN where there is none to be had."""
+    """All beats of one recording, (K, 8, samples) int16 in uV, and what they are, (K,); NaN
+    where there is none to be had."""
     views, rate = config.views, recordings.rate
     key = (config.seed, int(recordings.which[place]), int(recordings.rows[place]))
     rng, generator = np.random.default_rng(key), stream(*key)
@@ -72,7 +122,9 @@ def beats_of(recordings: Recordings, place: int, *, config: BeatConfig, samples:
         about[kind] = OWN
     said = set(recordings.statements(place))
     if config.constructed and not said & BLOCKED:
-        for kind, (beat, state) in enumerate(other_states(recordings, place, signal, config.constructed, samples, rng), 1 + views):
+        for kind, (beat, state) in enumerate(
+            other_states(recordings, place, signal, config.constructed, samples, rng), 1 + views
+        ):
             beats[kind], about[kind] = torch.from_numpy(beat), state
     e = config.electrodes
     beats[1:] = Electrodes.draw(len(beats) - 1, generator, angle=e.angle, shift=e.shift, gain=e.gain).apply(beats[1:])
@@ -90,11 +142,13 @@ def beat_in(signal: np.ndarray, rate: float, samples: int) -> np.ndarray | None:
 def other_states(
     recordings: Recordings, place: int, signal: np.ndarray, n: int, samples: int, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, int]]:
-    """Canonical beats of the recording's person constructed in n drawn states, and the states' places in `STATES`; none where the
-    simulator does not explain the recording."""
+    """Canonical beats of the recording's person constructed in n drawn states, and the states' places in `STATES`; none
+    where the simulator does not explain the recording."""
     rate, said = recordings.rate, set(recordings.statements(place))
     try:
-        person = fit(signal, rate, sex=recordings.sexes(place), age=recordings.years(place), atria=not said & NO_P, least=0.85)
+        person = fit(
+            signal, rate, sex=recordings.sexes(place), age=recordings.years(place), atria=not said & NO_P, least=0.85
+        )
     except (ValueError, np.linalg.LinAlgError):
         return []
     names, made = list(STATES), []

@@ -22,8 +22,8 @@ LIMITS, NORMAL_LIMITS = (60.0, 100.0), (50.0, 110.0)
 class ConditionTable:
     """What is known of N ECGs in V variants, which differ in heart rate.
 
-    statements (N, M): rows of `embeddings` (S, W), -1 = none. heart_rate (N, V) beats/min and age (N,) years, NaN = not known. sex
-    (N,): 1 female, -1 male, 0 not known. names: of the embeddings.
+    statements (N, M): rows of `embeddings` (S, W), -1 = none. heart_rate (N, V) beats/min and age (N,) years, NaN = not
+    known. sex (N,): 1 female, -1 male, 0 not known. names: of the embeddings.
     """
 
     statements: Tensor
@@ -35,7 +35,9 @@ class ConditionTable:
     config: ConditionConfig = ConditionConfig()
 
     @staticmethod
-    def of(recordings: Recordings, heart_rate: Tensor, statements: StatementTable, config: ConditionConfig) -> "ConditionTable":
+    def of(
+        recordings: Recordings, heart_rate: Tensor, statements: StatementTable, config: ConditionConfig
+    ) -> "ConditionTable":
         """heart_rate: (N, V). Statements that are not in the table are left out."""
         place = {name: k for k, name in enumerate(statements.statements)}
         found = [[place[s] for s in recordings.statements(k) if s in place] for k in range(len(recordings))]
@@ -65,8 +67,8 @@ class ConditionTable:
         return Conditions(tokens, mask, known, torch.zeros(len(rows), 1) if base is None else base, keep, keep.clone())
 
     def at(self, ids: Tensor, rate: Tensor) -> Tensor:
-        """Statements (B, M) that are true at a heart rate (B,): sinus rhythm is renamed by its rate (60 and 100 beats/min), and an
-        ECG outside 50-110 beats/min is no longer called normal. Sorted, none (-1) last."""
+        """Statements (B, M) that are true at a heart rate (B,): sinus rhythm is renamed by its rate (60 and 100
+        beats/min), and an ECG outside 50-110 beats/min is no longer called normal. Sorted, none (-1) last."""
         place = {name: k for k, name in enumerate(self.names)}
         sinus = torch.tensor([place.get(name, -1) for name in SINUS])
         kind = (rate >= LIMITS[0]).long() + (rate > LIMITS[1]).long()
@@ -100,7 +102,8 @@ class Drop(NamedTuple):
 
     @staticmethod
     def draw(n: int, generator: torch.Generator, *, condition: float, base: float = 0.0, field: float) -> "Drop":
-        """Probabilities, each drawn apart; `field` of each single field, for users who do not know an age or have no report."""
+        """Probabilities, each drawn apart; `field` of each single field, for users who do not know
+        an age or have no report."""
 
         def kept(probability: float, *shape: int) -> Tensor:
             return torch.rand(n, *shape, generator=generator) >= probability
@@ -119,7 +122,8 @@ class Drop(NamedTuple):
 
 
 def rarity(statements: Tensor, names: int, floor: int) -> Tensor:
-    """How often to draw each ECG (N,), mean 1: by its rarest statement, 1 / sqrt(count), counts below `floor` as `floor`.
+    """How often to draw each ECG (N,), mean 1: by its rarest statement, 1 / sqrt(count),
+    counts below `floor` as `floor`.
 
     statements (N, M): numbers below `names`, -1 = none.
     """

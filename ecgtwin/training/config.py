@@ -18,7 +18,8 @@ class ElectrodesConfig(Strict):
     angle: float
     """Standard deviation of the frontal plane's rotation, degrees."""
     shift: float
-    """Standard deviation of the precordial leads' common shift along the chest, in electrode spacings; of each alone a third of it."""
+    """Standard deviation of the precordial leads' common shift along the chest, in electrode spacings; of
+    each alone a third of it."""
     gain: float
     """Relative standard deviation of the gain that all leads share; of each alone half of it."""
 
@@ -29,15 +30,17 @@ class VAETraining(Plan):
     huber: float = 0.0
     """Errors above this count linearly; 0: all count squared."""
     spectral: float = 0.0
-    """Weight of the error between spectra of short windows, beside the signals' own: keeps fast detail that squared errors leave out."""
+    """Weight of the error between spectra of short windows, beside the signals' own: keeps fast detail that
+    squared errors leave out."""
     freeze_encoder: bool = False
-    """Train the decoder alone, from the weights in --start: latents stay what they are, so later stages need no training."""
+    """Train the decoder alone, from the weights in --start: latents stay what they are, so
+    later stages need no training."""
     simulated: Fraction = 0.0
     """Probability of drawing a simulated person's ECG, where the stores hold some."""
     electrodes: ElectrodesConfig = ElectrodesConfig(angle=12.0, shift=0.3, gain=0.2)
     quiet: float = 0.16
-    """Variance, in units of signal.scale squared, that is added to a lead's own before errors are divided by it: below it a lead counts
-    as quiet, and its errors are not enlarged any further."""
+    """Variance, in units of signal.scale squared, that is added to a lead's own before errors are divided by it: below
+    it a lead counts as quiet, and its errors are not enlarged any further."""
 
 
 class Pairing(Strict):
@@ -50,18 +53,22 @@ class Pairing(Strict):
     simulated: Fraction = 0.0
     """Two ECGs of a simulated person in two states."""
     constructed: Fraction = 0.0
-    """A beat of a patient constructed in another state, and another beat of that patient: for a base extractor that sees beats."""
+    """A beat of a patient constructed in another state, and another beat of that patient: for a base
+    extractor that sees beats."""
 
     @model_validator(mode="after")
     def whole(self):
         fractions = self.model_dump()
         if abs(sum(fractions.values()) - 1) > 1e-6:
-            raise ValueError(f"fractions {', '.join(f'{name} {value:g}' for name, value in fractions.items())}: expected a sum of 1")
+            raise ValueError(
+                f"fractions {', '.join(f'{name} {value:g}' for name, value in fractions.items())}: expected a sum of 1"
+            )
         return self
 
 
 class DraftPairs(Strict):
-    """Fractions of the pairs that are drawn where the denoiser reads drafts (model.denoiser.draft); they add up to 1."""
+    """Fractions of the pairs that are drawn where the denoiser reads drafts
+    (model.denoiser.draft); they add up to 1."""
 
     same: Fraction = 0.22
     """A recording from itself; the draft of all its beats, or of those in one half."""
@@ -72,7 +79,8 @@ class DraftPairs(Strict):
     simulated: Fraction = 0.0
     """Two ECGs of a simulated person, from a store of such people."""
     constructed: Fraction = 0.38
-    """Into a state that the simulator fitted to the person constructs, from the recording or from another such state."""
+    """Into a state that the simulator fitted to the person constructs, from the recording
+    or from another such state."""
     back: Fraction = 0.2
     """Out of such a state, into the recording."""
 
@@ -88,11 +96,12 @@ class BaseTraining(Plan):
     drop_condition: Fraction = 0.15
     """Probability that the extractor is not told the ECG's own condition."""
     drop_field: Fraction = 0.1
-    """Probability for heart rate, age, sex and the statements, each apart, to be left out: users do not know them all."""
+    """Probability for heart rate, age, sex and the statements, each apart, to be left out:
+    users do not know them all."""
     pairs: Pairing = Pairing()
     grouped: Fraction = 0.0
-    """Fraction of a batch in groups of people of one statement, sex and age, which then do not help to tell them apart. This and what
-    follows: for an extractor that sees beats."""
+    """Fraction of a batch in groups of people of one statement, sex and age, which then do not help to tell them apart.
+    This and what follows: for an extractor that sees beats."""
     group: Positive = 16
     """People in such a group, at most."""
     spread: Fraction = 0.0
@@ -109,7 +118,8 @@ class DenoiserTraining(Plan):
     drop_base: Fraction = 0.15
     """The same for the base."""
     drop_field: Fraction = 0.1
-    """Probability for heart rate, age, sex and the statements, each apart, to be left out: users do not know them all."""
+    """Probability for heart rate, age, sex and the statements, each apart, to be left out:
+    users do not know them all."""
     drop_own: Fraction = 0.3
     """Probability that the extractor is not told the reference's own condition."""
     as_recorded: Fraction = 0.3
@@ -129,7 +139,8 @@ class DenoiserTraining(Plan):
 
 
 class HeartRateConfig(Strict):
-    """Heart rates at which a recording's beats are shown again: evenly on a log scale, within a factor and limits in beats/min."""
+    """Heart rates at which a recording's beats are shown again: evenly on a log scale, within a
+    factor and limits in beats/min."""
 
     factor: float = Field(1.8, gt=1)
     low: float = 40.0
@@ -208,23 +219,37 @@ class Config(Strict):
         asked = [name for name in ("grouped", "spread", "whiten", "erase") if getattr(stage, name)]
         asked += ["pairs.constructed"] if stage.pairs.constructed else []
         if base.sees != "beat" and asked:
-            raise ValueError(f"train.base.{asked[0]} is for an extractor that sees beats: set model.base.sees to beat, or leave it out")
+            raise ValueError(
+                f"train.base.{asked[0]} is for an extractor that sees beats: set model.base.sees to beat, or "
+                "leave it out"
+            )
         if base.sees == "beat" and stage.pairs.simulated:
-            raise ValueError("train.base.pairs.simulated: an extractor that sees beats learns from constructed pairs, set it to 0")
+            raise ValueError(
+                "train.base.pairs.simulated: an extractor that sees beats learns from constructed pairs, set it to 0"
+            )
         if (stage.whiten or stage.erase) and base.base == base.width:
-            raise ValueError(f"whiten and erase set the output layer, which base {base.base} = width {base.width} goes without")
+            raise ValueError(
+                f"whiten and erase set the output layer, which base {base.base} = width {base.width} goes without"
+            )
         if self.train.denoiser.pairs.constructed:
-            raise ValueError("train.denoiser.pairs.constructed: constructed pairs are those of the base extractor, set it to 0")
+            raise ValueError(
+                "train.denoiser.pairs.constructed: constructed pairs are those of the base extractor, set it to 0"
+            )
         return self
 
     def inputs(self, stage: str, **more: str) -> dict[str, str]:
         """What decides a stage's result: its settings, and what else is given, such as the data's digest."""
         plan: Plan = getattr(self.train, stage)
-        settings = {"model": self.model.model_dump_json(exclude={"sampling"}), "train": plan.model_dump_json(exclude=FREE)}
+        settings = {
+            "model": self.model.model_dump_json(exclude={"sampling"}),
+            "train": plan.model_dump_json(exclude=FREE),
+        }
         if stage == "vae":
             return settings | more
         drafts = stage == "denoiser" and self.model.denoiser.draft
-        banks = {"drafts": self.train.drafts.model_dump_json()} if drafts else {"bank": self.train.bank.model_dump_json()}
+        banks = (
+            {"drafts": self.train.drafts.model_dump_json()} if drafts else {"bank": self.train.bank.model_dump_json()}
+        )
         banks |= {"beats": self.train.beats.model_dump_json()} if self.model.base.sees == "beat" else {}
         return settings | banks | more
 

@@ -42,11 +42,13 @@ CHECKED = 256
 
 
 class Twins(NamedTuple):
-    """B pairs of reference and target: places (B,) of the recordings, of the reference's view and of the target's variant.
+    """B pairs of reference and target: places (B,) of the recordings, of the reference's view
+    and of the target's variant.
 
-    own (B,): whether the extractor is told the reference's own condition. level (B,), noise (B, Z, T): of the diffusion.
-    latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own.
-    With drafts, view and kind are reference's and target's strips in the bank; pair (B,): the pair's number there; shown (B, 2):
+    own (B,): whether the extractor is told the reference's own condition. level (B,), noise
+        (B, Z, T): of the diffusion.
+    latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own. With drafts,
+    view and kind are reference's and target's strips in the bank; pair (B,): the pair's number there; shown (B, 2):
     whether beat track and draft are kept.
     """
 
@@ -65,8 +67,9 @@ class Twins(NamedTuple):
 
 
 class DenoiserStage:
-    """The denoising loss on real pairs, views of one recording and pairs of simulated people, in the configured fractions; with
-    `model.denoiser.draft` on the pairs of `people`, with the reference's beats laid at the target's times."""
+    """The denoising loss on real pairs, views of one recording and pairs of simulated people, in the
+    configured fractions; with `model.denoiser.draft` on the pairs of `people`, with the reference's beats
+    laid at the target's times."""
 
     name, blocks = "denoiser", (Block, UNetStage)
 
@@ -74,7 +77,8 @@ class DenoiserStage:
         self, settings: Config, recordings: Recordings, bank: Bank | Drafts, vae: Codec, base: BaseExtractor, table: StatementTable,
         device: torch.device, start: Path | None = None, beats: OwnBeats | None = None,
     ):  # fmt: skip
-        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where the extractor sees those."""
+        """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where
+        the extractor sees those."""
         self.beats = beats
         model = settings.model
         self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
@@ -89,7 +93,11 @@ class DenoiserStage:
         weight = torch.zeros(len(self.targets.statements))
         weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
         torch.manual_seed(self.plan.seed)
-        self.schedule, self.prediction, self.network = build_schedule(model), model.diffusion.prediction, build_denoiser(model)
+        self.schedule, self.prediction, self.network = (
+            build_schedule(model),
+            model.diffusion.prediction,
+            build_denoiser(model),
+        )
         self.config, self.signal, self.latent = settings.model_dump(), model.signal, bank.latents.shape[-2:]
         self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, **keys)
         self.inputs |= begin_from(self.network, start, self.name)
@@ -97,14 +105,19 @@ class DenoiserStage:
         self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
         self.epoch = len(recordings.places("train"))
-        self.facts = {"parameters": parameters(self.network), "train": self.epoch, "held": len(recordings.places("validation"))}
+        self.facts = {
+            "parameters": parameters(self.network),
+            "train": self.epoch,
+            "held": len(recordings.places("validation")),
+        }
 
     @staticmethod
     def of(
         settings: Config, recordings: Recordings, vae: Path, base: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
         start: Path | None = None,
     ) -> "DenoiserStage":  # fmt: skip
-        """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and the bases of that in `base`."""
+        """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and
+        the bases of that in `base`."""
         codec, key = load_vae(vae)
         extractor, _ = load_base(base, table, key)
         if settings.model.denoiser.draft:
@@ -116,11 +129,14 @@ class DenoiserStage:
         beats = None
         if settings.model.base.sees == "beat":
             folder = bank_of(vae, output, "beats")
-            beats = OwnBeats(beat_views(settings, recordings, codec, key, folder, accelerator), settings.train.beats.views)
+            beats = OwnBeats(
+                beat_views(settings, recordings, codec, key, folder, accelerator), settings.train.beats.views
+            )
         return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start, beats)
 
     def pairer_of(self, split: str, weight: Tensor | None = None) -> Pairer | DraftPairer:
-        """What draws the pairs of a split. weight: of recordings, or of strips; None: whatever kinds the split has, for validation."""
+        """What draws the pairs of a split. weight: of recordings, or of strips; None: whatever kinds the
+        split has, for validation."""
         if isinstance(self.bank, Drafts):
             return DraftPairer(self.bank, self.recordings, split, self.plan.drafts, weight, available=weight is None)
         if weight is None:
@@ -151,7 +167,9 @@ class DenoiserStage:
             view,
             kind,
             own=~happens(self.plan.drop_own),
-            drop=Drop.draw(n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field),
+            drop=Drop.draw(
+                n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field
+            ),
             level=torch.randint(self.schedule.length, (n,), generator=generator),
             noise=torch.randn(n, *self.latent, generator=generator),
             pair=chosen,
@@ -210,10 +228,14 @@ class DenoiserStage:
 
     def names(self, batch: Twins) -> list[str]:
         pairs = zip(batch.reference.tolist(), batch.target.tolist(), strict=True)
-        return [self.recordings.name(t) if r == t else f"{self.recordings.name(t)} from {self.recordings.name(r)}" for r, t in pairs]
+        return [
+            self.recordings.name(t) if r == t else f"{self.recordings.name(t)} from {self.recordings.name(r)}"
+            for r, t in pairs
+        ]
 
     def validate(self, network: nn.Module) -> Figures:
-        """The loss on held-out patients at fixed levels and noise: with everything, and without condition, base or draft."""
+        """The loss on held-out patients at fixed levels and noise: with everything, and without
+        condition, base or draft."""
         figures: Figures = {}
         left_out = [("held", None), ("held_no_condition", "keep_condition"), ("held_no_base", "keep_base")]
         left_out += [("held_no_draft", "keep_draft")] if isinstance(self.bank, Drafts) else []

@@ -1,7 +1,9 @@
-"""Pairs with drafts as latents: made once by the frozen auto-encoder, then training touches no signal. What they are: `people`.
+"""Pairs with drafts as latents: made once by the frozen auto-encoder, then training touches no
+signal. What they are: `people`.
 
-A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy (strips), drafts.npy (pairs)
-and one small array for each number. It is made shard by shard, some people in each; after an interruption those that are done are kept.
+A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy (strips),
+drafts.npy (pairs) and one small array for each number. It is made shard by shard, some people in each; after an
+interruption those that are done are kept.
 
 Shapes: S strips · P pairs · Z latent channels · T latent samples.
 """
@@ -54,7 +56,8 @@ MISSING = {
 
 @dataclass(frozen=True, eq=False)
 class Drafts:
-    """latents (S, Z, T) and drafts (P, Z, T) float16 on disk; the others as in `people.Made`. names: that statements are places in."""
+    """latents (S, Z, T) and drafts (P, Z, T) float16 on disk; the others as in `people.Made`. names: that
+    statements are places in."""
 
     latents: np.ndarray
     drafts: np.ndarray
@@ -83,7 +86,9 @@ class Drafts:
         sex = torch.tensor([0.0, 1.0, -1.0])[torch.from_numpy(recordings.sex[self.place].astype(np.int64))]
         age = torch.from_numpy(recordings.age[self.place].astype(np.float32))
         vectors = torch.from_numpy(np.array(table.vectors, np.float32))
-        return ConditionTable(ids, torch.from_numpy(self.heart_rate)[:, None], age, sex, tuple(table.statements), vectors, config)
+        return ConditionTable(
+            ids, torch.from_numpy(self.heart_rate)[:, None], age, sex, tuple(table.statements), vectors, config
+        )
 
     @staticmethod
     def open(folder: Path, key: str) -> "Drafts | None":
@@ -91,7 +96,9 @@ class Drafts:
         facts = finished(folder, key)
         if facts is None:
             return None
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if name in LARGE else None) for name in (*LARGE, *SMALL)}
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r" if name in LARGE else None) for name in (*LARGE, *SMALL)
+        }
         return Drafts(**arrays, names=tuple(facts["names"]))
 
 
@@ -124,7 +131,9 @@ class DraftPairer:
             wanted.append(fraction if len(rows) else 0.0)
         self.fractions = torch.tensor(wanted)
         if not self.fractions.sum():
-            raise ValueError(f"no pairs of the kinds of train.denoiser.drafts in split {split}: prepare a store with such patients")
+            raise ValueError(
+                f"no pairs of the kinds of train.denoiser.drafts in split {split}: prepare a store with such patients"
+            )
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Numbers (n,) of pairs."""
@@ -141,7 +150,8 @@ class DraftPairer:
 def drafts_of(
     settings: Config, recordings: Recordings, vae: Codec, vae_key: str, folder: Path, accelerator: "Accelerator"
 ) -> Drafts:
-    """The pairs of all training and validation patients, kept in a folder; made when they are not there, or of other recordings."""
+    """The pairs of all training and validation patients, kept in a folder; made when they are not
+    there, or of other recordings."""
     config, fractions, device = settings.train.drafts, settings.train.denoiser.drafts, accelerator.device
     kinds = tuple(name for name in KINDS if getattr(fractions, name) > 0)
     key = digest(vae_key, recordings.digest, config.model_dump_json(), *kinds)
@@ -175,7 +185,11 @@ def fill(
     ready()
     missing = [k for k in range(len(shards)) if k % parts == part and not shard_file(folder, k).exists()]
     tasks = [(recordings, shards[k], config, kinds, {name: i for i, name in enumerate(names)}) for k in missing]
-    for k, made in zip(missing, tqdm(albums(tasks, workers), total=len(tasks), desc="drafts", unit="shard", disable=part > 0), strict=True):
+    for k, made in zip(
+        missing,
+        tqdm(albums(tasks, workers), total=len(tasks), desc="drafts", unit="shard", disable=part > 0),
+        strict=True,
+    ):
         arrays = {name: getattr(made, name) for name in SMALL}
         arrays |= {"latents": encoded(made.signals, encode), "drafts": encoded(made.drafts, encode)}
         write_file(shard_file(folder, k), lambda path, arrays=arrays: save_arrays(path, arrays))
@@ -237,7 +251,9 @@ def albums(tasks: list[tuple], workers: int) -> Iterator[Made]:
 
 def encoded(signals: np.ndarray, encode: Encode) -> np.ndarray:
     """Signals (n, 8, L) int16 in uV as latents (n, Z, T) float16."""
-    parts = [encode(x.float() / 1000).half().cpu() for x in torch.from_numpy(signals).split(128)] if len(signals) else []
+    parts = (
+        [encode(x.float() / 1000).half().cpu() for x in torch.from_numpy(signals).split(128)] if len(signals) else []
+    )
     return torch.cat(parts).numpy() if parts else np.zeros((0, 0, 0), np.float16)
 
 
@@ -253,7 +269,9 @@ def join(folder: Path, shards: int) -> None:
             sizes[k] = len(shard["place"]), len(shard["kind"])
             shapes |= {name: shard[name].shape[1:] for name in LARGE if len(shard[name])}
     if "latents" not in shapes:
-        raise ValueError("no ECG of the stores has beats that can be read: a denoiser with drafts cannot be trained on them")
+        raise ValueError(
+            "no ECG of the stores has beats that can be read: a denoiser with drafts cannot be trained on them"
+        )
     for name, arrays in small.items():
         np.save(folder / f"{name}.npy", np.concatenate(arrays))
     for name in LARGE:

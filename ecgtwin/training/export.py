@@ -17,8 +17,8 @@ def export(
 ) -> models.Parts:  # fmt: skip
     """Put the three stages together into a folder that `ECGTwin.from_pretrained` loads.
 
-    vae, base: of their stages, or of a model. Statements that such a model knew stay known where the denoiser began from its own.
-    least: training ECGs that a statement needs to count as known. half: store float16.
+    vae, base: of their stages, or of a model. Statements that such a model knew stay known where the denoiser began
+    from its own. least: training ECGs that a statement needs to count as known. half: store float16.
     """
     found = {name: read(path, name) for name, path in (("vae", vae), ("base", base), ("denoiser", denoiser))}
     places = recordings.places("train")
@@ -28,7 +28,8 @@ def export(
     known = [s for s in table.statements if counts[s] >= least]
     if len(known) < 2:
         raise ValueError(
-            f"{len(known)} statement(s) have {least} or more training ECGs: lower --least, or use a table of the store's statements"
+            f"{len(known)} statement(s) have {least} or more training ECGs: lower --least, or use a table of "
+            "the store's statements"
         )
     trained = [began["trained_on"]] if "trained_on" in began else []
     own = recordings.where(places)
@@ -53,7 +54,9 @@ def described(recordings: Recordings, source: str) -> str:
     """How many ECGs of how many people; those of unknown patients are counted apart."""
     known = recordings.patient[recordings.patient >= 0]
     unknown = len(recordings) - len(known)
-    return f"{source}: {len(recordings)} ECGs of {len(set(known.tolist()))} patients" + (f", {unknown} of unknown ones" if unknown else "")
+    return f"{source}: {len(recordings)} ECGs of {len(set(known.tolist()))} patients" + (
+        f", {unknown} of unknown ones" if unknown else ""
+    )
 
 
 def start_of(model: Path, denoiser: Weights) -> dict[str, Any]:

@@ -12,7 +12,9 @@ HELD = 2048
 
 def thinned(places: np.ndarray, most: int = HELD) -> np.ndarray:
     """At most so many of them, evenly spread."""
-    return places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)] if len(places) else places
+    return (
+        places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)] if len(places) else places
+    )
 
 
 def validation(recordings: Recordings) -> Tensor:

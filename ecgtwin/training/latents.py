@@ -4,9 +4,9 @@ A *target* is the recording itself or the same beats at another heart rate; a *v
 electrodes and noise, from the first or the second half of the recording only or from all of it. Two views of one
 recording therefore share no beat, no noise and no electrode position: what they share is the heart.
 
-A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy, about.npy (one
-number of each latent: its heart rate).
-It is filled shard by shard; after an interruption the shards that are done are kept.
+A bank is a folder, memory-mapped, so it may be larger than memory: bank.json (written last), latents.npy,
+about.npy (one number of each latent: its heart rate). It is filled shard by shard; after an interruption the
+shards that are done are kept.
 """
 
 import json
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 SHARD = 64
 Encode = Callable[[Tensor], Tensor]
 Make = Callable[[Recordings, int], tuple[np.ndarray, np.ndarray]]
-"""The signals of the recording at a place, (K, 8, samples) int16 in uV, and a number about each, (K,). Worker processes unpickle it."""
+"""The signals of the recording at a place, (K, 8, samples) int16 in uV, and a number about each, (K,).
+Worker processes unpickle it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """latents (N, targets + views, Z, T) float16 on disk; about (N, targets + views): beats/min, NaN where it cannot be measured."""
+    """latents (N, targets + views, Z, T) float16 on disk; about (N, targets + views): beats/min, NaN
+    where it cannot be measured."""
 
     latents: np.ndarray
     about: Tensor
@@ -88,20 +90,36 @@ def finished(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def fill(
-    folder: Path, key: str, recordings: Recordings, encode: Encode, make: Make, shape: tuple[int, int, int], *, targets: int,
-    part: int = 0, parts: int = 1, workers: int = 0, ready: Callable[[], None] = lambda: None,
+    folder: Path,
+    key: str,
+    recordings: Recordings,
+    encode: Encode,
+    make: Make,
+    shape: tuple[int, int, int],
+    *,
+    targets: int,
+    part: int = 0,
+    parts: int = 1,
+    workers: int = 0,
+    ready: Callable[[], None] = lambda: None,
 ) -> Bank:
     """Make the bank, or finish one that was begun with the same key.
 
-    encode: signals (B, 8, samples) in mV -> latents (B, Z, T). make: signals of one recording. shape: (K, Z, T). targets: of the K. part,
-    parts: of the processes that share the work. workers: further processes that prepare signals. ready: waits until all are here.
+    encode: signals (B, 8, samples) in mV -> latents (B, Z, T). make: signals of one recording. shape: (K, Z,
+        T). targets: of the K. part,
+    parts: of the processes that share the work. workers: further processes that prepare signals.
+        ready: waits until all are here.
     """
     begin(folder, key, (len(recordings), *shape), part == 0)
     ready()
     latents = np.load(folder / "latents.npy", mmap_mode="r+")
     rates = np.load(folder / "about.npy", mmap_mode="r+")
-    starts = [s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not done_file(folder, s).exists()]
-    bar = tqdm(variants(recordings, starts, make, workers), total=len(starts), desc=folder.name, unit="shard", disable=part > 0)
+    starts = [
+        s for s in range(0, len(recordings), SHARD) if s // SHARD % parts == part and not done_file(folder, s).exists()
+    ]
+    bar = tqdm(
+        variants(recordings, starts, make, workers), total=len(starts), desc=folder.name, unit="shard", disable=part > 0
+    )
     for start, signals, found in bar:
         rows = slice(start, start + len(signals))
         flat = torch.from_numpy(signals).flatten(0, 1).split(128)
@@ -203,7 +221,9 @@ def third(view: int, views: int) -> int:
     return view * 3 // views
 
 
-def at_rate(x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: float, start: float) -> np.ndarray | None:
+def at_rate(
+    x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: float, start: float
+) -> np.ndarray | None:
     """The recording at a wanted heart rate, or None where its beats do not allow it."""
     try:
         return change_heart_rate(x, rate, peaks, now / wanted, start=start)
@@ -212,13 +232,15 @@ def at_rate(x: np.ndarray, rate: float, peaks: np.ndarray, now: float, wanted: f
 
 
 def draw_rate(generator: np.random.Generator, now: float, limits: HeartRateConfig) -> float:
-    """A heart rate within a factor of the recording's and within limits, evenly on a log scale; the recording's where it is outside."""
+    """A heart rate within a factor of the recording's and within limits, evenly on a log scale; the
+    recording's where it is outside."""
     low, high = max(limits.low, now / limits.factor), min(limits.high, now * limits.factor)
     return float(np.exp(generator.uniform(np.log(low), np.log(high)))) if low < high else now
 
 
 def bank_of(vae: Path, output: Path, name: str = "bank") -> Path:
-    """Where latents are kept: beside the auto-encoder, for all stages; with one that came in a model, beside the run."""
+    """Where latents are kept: beside the auto-encoder, for all stages; with one that came
+    in a model, beside the run."""
     return (vae.parent if vae.is_file() else output) / name
 
 
@@ -234,11 +256,20 @@ def views(
         with torch.autocast(signals.device.type, dtype=torch.bfloat16):
             return vae.encode(signals)
 
-    return kept(folder, key, recordings, vae, encode, partial(changed, config=config), shape, config.targets, accelerator)
+    return kept(
+        folder, key, recordings, vae, encode, partial(changed, config=config), shape, config.targets, accelerator
+    )
 
 
 def kept(
-    folder: Path, key: str, recordings: Recordings, vae: Codec, encode: Encode, make: Make, shape: tuple[int, int, int], targets: int,
+    folder: Path,
+    key: str,
+    recordings: Recordings,
+    vae: Codec,
+    encode: Encode,
+    make: Make,
+    shape: tuple[int, int, int],
+    targets: int,
     accelerator: "Accelerator",
 ) -> Bank:
     """The bank in a folder, filled by all processes of a training where it is not there."""

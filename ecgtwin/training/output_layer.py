@@ -1,7 +1,7 @@
 """What an extractor's output layer becomes once its network is trained: closed forms, on the bases of training ECGs.
 
-Whitening within patients: directions in which one person's ECGs differ count less. Erasure: no straight line tells statements, sex or
-age of the training ECGs. Both are linear, so they go into the layer and cost nothing afterwards.
+Whitening within patients: directions in which one person's ECGs differ count less. Erasure: no straight line tells
+statements, sex or age of the training ECGs. Both are linear, so they go into the layer and cost nothing afterwards.
 """
 
 from copy import deepcopy
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .beat_pairs import BeatPairs
 
 LEAST, SHARE = 30, 0.01
-"""Training ECGs, and share of them, that a statement needs to be erased: of rarer ones there is too little to know their direction."""
+"""Training ECGs, and share of them, that a statement needs to be erased: of rarer ones there is too
+little to know their direction."""
 SHRINKAGE = 0.3
 
 
@@ -35,7 +36,9 @@ def finished(extractor: BaseExtractor, pairs: "BeatPairs", device: torch.device)
     turn = np.eye(own.shape[1])
     if stage.whiten:
         parts = [deviations(own, pairs.patient[rows].numpy())]
-        views = [beat_bases(extractor, bank, rows, device, kind=1 + k * pairs.views // 3).double().numpy() for k in range(3)]
+        views = [
+            beat_bases(extractor, bank, rows, device, kind=1 + k * pairs.views // 3).double().numpy() for k in range(3)
+        ]
         parts.append(deviations(np.concatenate([own, *views]), np.tile(rows.numpy(), 4)))
         if pairs.constructed:
             made = torch.tensor(pairs.constructed)
@@ -66,7 +69,8 @@ def beat_bases(
 
 
 def deviations(vectors: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Vectors (N, E) of owners with several, less their owner's mean, scaled so that their mean square is the variance within owners."""
+    """Vectors (N, E) of owners with several, less their owner's mean, scaled so that their mean square is
+    the variance within owners."""
     _, group, counts = np.unique(owners, return_inverse=True, return_counts=True)
     sums = np.zeros((len(counts), vectors.shape[1]))
     np.add.at(sums, group, vectors)
@@ -81,7 +85,9 @@ def whitener(parts: list[np.ndarray], shrinkage: float = SHRINKAGE) -> np.ndarra
     if not found:
         raise ValueError("train.base.whiten: no training patient has two beats")
     covariance = sum(found) / len(found)
-    covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / len(covariance) * np.eye(
+        len(covariance)
+    )
     values, axes = np.linalg.eigh(covariance)
     return axes / np.sqrt(values) @ axes.T
 
@@ -100,7 +106,8 @@ def concepts(recordings: Recordings, rows: np.ndarray) -> np.ndarray:
 
 
 def eraser(vectors: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(A, b): of A x + b no linear probe of any loss tells `told` (N, C) better than a constant, and x is changed least.
+    """(A, b): of A x + b no linear probe of any loss tells `told` (N, C) better than a
+    constant, and x is changed least.
 
     Least-squares concept erasure (LEACE, Belrose et al. 2023, arXiv 2306.03819, theorem 4.3).
     """

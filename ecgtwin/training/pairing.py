@@ -11,8 +11,8 @@ from .config import Pairing
 class Pairer:
     """Draws pairs of places in stated fractions.
 
-    Real pairs come from patients with two ECGs that differ; simulated ones are two states of one simulated person; the others
-    are one recording twice. weight (N,): how often to draw a recording for those, None for all alike.
+    Real pairs come from patients with two ECGs that differ; simulated ones are two states of one simulated person; the
+    others are one recording twice. weight (N,): how often to draw a recording for those, None for all alike.
     """
 
     def __init__(self, recordings: Recordings, split: str, fractions: Pairing, weight: Tensor | None = None):
@@ -23,7 +23,10 @@ class Pairer:
         self.weight = torch.ones(len(self.alone)) if weight is None else weight[self.alone]
         self.fractions = torch.tensor([fractions.real, fractions.same, fractions.simulated])
         self.pairs = [recordings.pairs(split, simulated=False), None, recordings.pairs(split, simulated=True)]
-        for name, fraction, pairs in (("real", fractions.real, self.pairs[0]), ("simulated", fractions.simulated, self.pairs[2])):
+        for name, fraction, pairs in (
+            ("real", fractions.real, self.pairs[0]),
+            ("simulated", fractions.simulated, self.pairs[2]),
+        ):
             if fraction > 0 and pairs.total == 0:
                 raise ValueError(
                     f"pairs.{name} is {fraction:g}, but no {name} patient in split {split} has two ECGs that differ: "

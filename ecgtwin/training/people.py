@@ -1,8 +1,10 @@
-"""What a denoiser that reads drafts is trained on: a person's heart in several states, and its beats laid at each state's times.
+"""What a denoiser that reads drafts is trained on: a person's heart in several states, and its
+beats laid at each state's times.
 
-A *strip* is an ECG whose beats are known: a recording, the same at another heart rate, or the recording's person in another state,
-constructed by the simulator that was fitted to the recording. A *pair* is two strips of one person, reference and target, and the
-*draft*: the reference's median beats at the target's beat times. Reference and target are seen by the same electrodes.
+A *strip* is an ECG whose beats are known: a recording, the same at another heart rate, or the recording's person in
+another state, constructed by the simulator that was fitted to the recording. A *pair* is two strips of one person,
+reference and target, and the *draft*: the reference's median beats at the target's beat times. Reference and target are
+seen by the same electrodes.
 """
 
 from collections.abc import Callable
@@ -28,7 +30,47 @@ KINDS = ("same", "rate", "real", "simulated", "constructed", "back")
 BEATS, STATEMENTS = 64, 24
 """Most of one strip that are kept."""
 COMMON = (
-    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular hypertrophy",
+    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular "
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      ""
+                                                                                                      "hypertrophy",
     "left anterior fascicular block", "anterior myocardial infarction", "inferior myocardial infarction",
     "normal functioning artificial pacemaker", "first degree AV block", "long QT-interval", "sinus rhythm", "sinus rhythm",
 )  # fmt: skip
@@ -49,7 +91,8 @@ HALF = 0.53
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """signal (8, L) in mV with its beats and median beats, under statements. place: of the recording that it was made of."""
+    """signal (8, L) in mV with its beats and median beats, under statements. place: of the
+    recording that it was made of."""
 
     signal: np.ndarray
     beats: Beats
@@ -73,9 +116,9 @@ class Strip:
 class Made(NamedTuple):
     """S strips and P pairs of some people.
 
-    signals (S, 8, L) and drafts (P, 8, L) int16 in uV. times (S, BEATS) s, NaN = no beat; beat_kinds (S, BEATS) places in
-    `ecg.beats.KINDS`; statements (S, STATEMENTS) places in the names given, -1 = none; heart_rate (S,) beats/min, NaN where it is not
-    known; place (S,) of the recording. reference, target (P,): strips; kind (P,): place in `KINDS`.
+    signals (S, 8, L) and drafts (P, 8, L) int16 in uV. times (S, BEATS) s, NaN = no beat; beat_kinds (S, BEATS) places
+    in `ecg.beats.KINDS`; statements (S, STATEMENTS) places in the names given, -1 = none; heart_rate (S,) beats/min,
+    NaN where it is not known; place (S,) of the recording. reference, target (P,): strips; kind (P,): place in `KINDS`.
     """
 
     signals: np.ndarray
@@ -132,8 +175,11 @@ def microvolts(signal: np.ndarray) -> np.ndarray:
     return np.round(signal * 1000).clip(-32767, 32767).astype(np.int16)
 
 
-def album(recordings: Recordings, places: list[int], config: DraftsConfig, kinds: tuple[str, ...], names: dict[str, int]) -> Made:
-    """All that is made of the recordings at some places, which hold people as a whole. kinds: of pairs that are wanted."""
+def album(
+    recordings: Recordings, places: list[int], config: DraftsConfig, kinds: tuple[str, ...], names: dict[str, int]
+) -> Made:
+    """All that is made of the recordings at some places, which hold people as a whole. kinds:
+    of pairs that are wanted."""
     found = Album(recordings.rate, kinds)
     first: dict[int, list[int]] = {}
     for place in places:
@@ -164,8 +210,8 @@ def recorded(recordings: Recordings, place: int) -> Strip | None:
 
 
 def alone(found: Album, recordings: Recordings, strip: Strip, config: DraftsConfig) -> int:
-    """Add what is made of one recording alone; returns where the recording itself is. Of a simulated person nothing else is made,
-    unless the stores hold no others."""
+    """Add what is made of one recording alone; returns where the recording itself is. Of a simulated person nothing
+    else is made, unless the stores hold no others."""
     place = strip.place
     key = config.seed, int(recordings.which[place]), int(recordings.rows[place])
     rng, noise = np.random.default_rng(key), stream(*key)
@@ -215,34 +261,56 @@ def changed_rate(strip: Strip, rng: np.random.Generator, rate: float, config: Dr
     now = float(60 * rate / np.diff(peaks).mean())
     signal = at_rate(strip.signal, rate, peaks, now, draw_rate(rng, now, config.heart_rate), rng.uniform())
     try:
-        beats, heartbeat = take(signal, rate, paced="paced rhythm" in strip.reports) if signal is not None else (None, None)
+        beats, heartbeat = (
+            take(signal, rate, paced="paced rhythm" in strip.reports) if signal is not None else (None, None)
+        )
     except ValueError:
         return None
-    return None if beats is None else replace(strip, signal=signal, beats=beats, heartbeat=heartbeat, heart_rate=beats.heart_rate)
+    return (
+        None
+        if beats is None
+        else replace(strip, signal=signal, beats=beats, heartbeat=heartbeat, heart_rate=beats.heart_rate)
+    )
 
 
 def other_states(
-    found: Album, recordings: Recordings, strip: Strip, seen: Electrodes | None, rng: np.random.Generator, config: DraftsConfig
+    found: Album,
+    recordings: Recordings,
+    strip: Strip,
+    seen: Electrodes | None,
+    rng: np.random.Generator,
+    config: DraftsConfig,
 ) -> None:
-    """Add the person of a recording in other states, with pairs between all of them; nothing where no simulated person explains it."""
+    """Add the person of a recording in other states, with pairs between all of them; nothing where no
+    simulated person explains it."""
     said = set(strip.reports)
     try:
         person = fit(
             strip.signal, recordings.rate, sex=recordings.sexes(strip.place), age=recordings.years(strip.place),
             atria=not said & WITHOUT_P, least=config.least,
         )  # fmt: skip
-    except (ValueError, IndexError, np.linalg.LinAlgError):  # what is no normal beat breaks the fit in any of these ways
+    except (
+        ValueError,
+        IndexError,
+        np.linalg.LinAlgError,
+    ):  # what is no normal beat breaks the fit in any of these ways
         return
-    strips = [strip, *(s for _ in range(config.states) if (s := in_state(person, strip, recordings, rng, config)) is not None)]
+    strips = [
+        strip,
+        *(s for _ in range(config.states) if (s := in_state(person, strip, recordings, rng, config)) is not None),
+    ]
     rows = [found.add(s.seen_by(seen)) for s in strips] if len(strips) > 1 else []
     for i, reference in enumerate(rows):
         for j, target in enumerate(rows):
-            # Half of the pairs between two constructed states are left out, so that those with the recording are as many.
+            # Half of the pairs between two constructed states are left out, so that those with
+            # the recording are as many.
             if i != j and (not i or not j or rng.random() < 0.5):
                 found.pair("constructed" if j else "back", reference, target)
 
 
-def in_state(person: Fitted, strip: Strip, recordings: Recordings, rng: np.random.Generator, config: DraftsConfig) -> Strip | None:
+def in_state(
+    person: Fitted, strip: Strip, recordings: Recordings, rng: np.random.Generator, config: DraftsConfig
+) -> Strip | None:
     """The person in a state drawn by chance, None where it cannot be constructed or has no beats."""
     state = draw_state(rng, config)
     heart_rate = None if rng.random() < config.own_rate else state_rate(state, rng)
@@ -257,7 +325,9 @@ def in_state(person: Fitted, strip: Strip, recordings: Recordings, rng: np.rando
 
 def draw_state(rng: np.random.Generator, config: DraftsConfig) -> State:
     names = list(STATES)
-    state = STATES[COMMON[rng.integers(len(COMMON))] if rng.random() < config.common else names[rng.integers(len(names))]]
+    state = STATES[
+        COMMON[rng.integers(len(COMMON))] if rng.random() < config.common else names[rng.integers(len(names))]
+    ]
     other = STATES[names[rng.integers(len(names))]]
     return state + other if rng.random() < config.combined and state.goes_with(other) else state
 
@@ -270,8 +340,11 @@ def state_rate(state: State, rng: np.random.Generator) -> float:
     return float(np.clip(rng.uniform(low, high) + rng.normal(0, 10), 40, 160))
 
 
-def reports_in(state: State, own: tuple[str, ...], normalise: Callable[[str], str] = Vocabulary().normalise) -> tuple[str, ...]:
-    """Statements that are true of a person in a state; where the state changes the rhythm alone, what else was said stays true."""
+def reports_in(
+    state: State, own: tuple[str, ...], normalise: Callable[[str], str] = Vocabulary().normalise
+) -> tuple[str, ...]:
+    """Statements that are true of a person in a state; where the state changes the rhythm alone, what
+    else was said stays true."""
     said = [normalise(s) for s in state.reports]
     kept = [s for s in own if s not in RHYTHMS] if state.rhythm == "fibrillation" or not state.changes else []
     return tuple(dict.fromkeys([*(s for s in said if not (kept and s == "normal ECG")), *kept]))

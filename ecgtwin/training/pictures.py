@@ -50,14 +50,21 @@ def reconstructions(network: nn.Module, signals: np.ndarray, scale: float, devic
 
 @torch.no_grad()
 def twins(network: nn.Module, stage: "DenoiserStage", n: int = 2, steps: int = 20) -> "Figure":
-    """The first samples of a validation batch, generated from noise under their target's condition, beside the target."""
+    """The first samples of a validation batch, generated from noise under their target's
+    condition, beside the target."""
     batch = stage.held
     z, reference = (x[:n].float() for x in batch.latents)
     c, own = (c.mapped(lambda t: t[:n]) for c in batch.conditions)
     c = c._replace(base=stage.base(reference, own).float())
     noise = seeded_noise(range(n))
     denoise = bind(network, network.prepare(c), stage.prediction)
-    made = sample(denoise, noise(torch.empty_like(z)), trailing(stage.schedule, min(steps, stage.schedule.length)), DpmPP(2), noise)
+    made = sample(
+        denoise,
+        noise(torch.empty_like(z)),
+        trailing(stage.schedule, min(steps, stage.schedule.length)),
+        DpmPP(2),
+        noise,
+    )
     names = [stage.recordings.name(r)[:60] for r in batch.target[:n].tolist()]
     signals = [stage.vae.decode(latent).cpu().numpy() for latent in (z, made)]
     return compared(list(zip(names, *signals, strict=True)), ("target", "generated"))

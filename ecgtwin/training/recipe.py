@@ -1,4 +1,5 @@
-"""The whole recipe: a store in, a model that generates out. Stages whose result is there and whose inputs are unchanged are skipped."""
+"""The whole recipe: a store in, a model that generates out. Stages whose result is there and whose inputs
+are unchanged are skipped."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +31,8 @@ def train_all(
     settings: Config, recordings: Recordings, table: StatementTable, output: Path, *, least: int = 5, half: bool = False,
     accelerator: "Accelerator | None" = None, report: Report = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train what is missing under `output`: vae/, base/, denoiser/, and write model/. Returns what was done and each stage's figures.
+    """Train what is missing under `output`: vae/, base/, denoiser/, and write model/. Returns what was
+    done and each stage's figures.
 
     A stage that was interrupted goes on from its checkpoint; one whose inputs have changed starts afresh.
     """
@@ -75,7 +77,11 @@ def train(stage: Stage, folder: Path, accelerator: "Accelerator") -> dict[str, f
 def finished(folder: Path, inputs: dict[str, Any]) -> bool:
     """Whether a folder holds the result of a training with these inputs."""
     path = folder / "finished.json"
-    return (folder / "weights.safetensors").is_file() and path.is_file() and json.loads(path.read_text()).get("inputs") == digested(inputs)
+    return (
+        (folder / "weights.safetensors").is_file()
+        and path.is_file()
+        and json.loads(path.read_text()).get("inputs") == digested(inputs)
+    )
 
 
 def digested(inputs: dict[str, Any]) -> str:

@@ -35,7 +35,8 @@ WINDOWS, FLOOR = (32, 64, 128), 0.05
 
 
 class Signals(NamedTuple):
-    """rows (B,): places of the recordings. noise (B, Z, T): of the posterior's sample. signals (B, 8, L) int16 in uV."""
+    """rows (B,): places of the recordings. noise (B, Z, T): of the posterior's sample.
+    signals (B, 8, L) int16 in uV."""
 
     rows: Tensor
     electrodes: Electrodes
@@ -58,7 +59,8 @@ class VAEStage:
             raise ValueError("no usable ECG in split train: prepare a store with training patients")
         if self.plan.simulated > 0 and not len(simulated):
             raise ValueError(
-                f"train.vae.simulated is {self.plan.simulated:g}, but no store holds simulated ECGs: set it to 0, or add one"
+                f"train.vae.simulated is {self.plan.simulated:g}, but no store holds simulated ECGs: set it "
+                "to 0, or add one"
             )
         self.real, self.simulated = real if len(real) else simulated, simulated
         torch.manual_seed(self.plan.seed)
@@ -67,7 +69,10 @@ class VAEStage:
         self.kept: dict[str, Tensor] | None = None
         if self.plan.freeze_encoder:
             if start is None:
-                raise ValueError("train.vae.freeze_encoder keeps an encoder as it is: give the weights that it comes from with --start")
+                raise ValueError(
+                    "train.vae.freeze_encoder keeps an encoder as it is: give the weights that it comes from "
+                    "with --start"
+                )
             began, latents = load_vae(start)
             # The latents stay what they were, so stages that were trained on them go on with the new decoder.
             self.kept, self.inputs["latents"] = {"mean": began.mean, "std": began.std}, latents
@@ -132,20 +137,24 @@ class VAEStage:
 
 
 def spectral_error(x: Tensor, y: Tensor) -> Tensor:
-    """How far the spectra of short windows lie apart, (B,): mean absolute difference of log magnitudes and a tenth of that of
-    magnitudes, over windows of `WINDOWS` samples (multi-resolution STFT loss, Yamamoto et al., arXiv 1910.11480). Unlike squared errors
-    it does not favour leaving out what is small and fast."""
+    """How far the spectra of short windows lie apart, (B,): mean absolute difference of log magnitudes and a tenth of
+    that of magnitudes, over windows of `WINDOWS` samples (multi-resolution STFT loss, Yamamoto et al., arXiv
+    1910.11480). Unlike squared errors it does not favour leaving out what is small and fast."""
     total = torch.zeros(len(x), device=x.device)
     for n in WINDOWS:
         window = torch.hann_window(n, device=x.device)
-        a, b = (torch.stft(s.flatten(0, 1), n, n // 4, window=window, return_complex=True).abs().unflatten(0, s.shape[:2]) for s in (x, y))
+        a, b = (
+            torch.stft(s.flatten(0, 1), n, n // 4, window=window, return_complex=True).abs().unflatten(0, s.shape[:2])
+            for s in (x, y)
+        )
         apart = (torch.log(a + FLOOR) - torch.log(b + FLOOR)).abs() + 0.1 * (a - b).abs()
         total = total + apart.flatten(1).mean(1)
     return total
 
 
 def relative(x: Tensor, quiet: float) -> Tensor:
-    """Weights (B, C, 1): errors count relative to a lead's own standard deviation, so that low voltages are drawn as well."""
+    """Weights (B, C, 1): errors count relative to a lead's own standard deviation, so that low
+    voltages are drawn as well."""
     return (x.var(-1, keepdim=True) + quiet).rsqrt()
 
 

@@ -1,4 +1,5 @@
-"""A stage's weights, read again: from its own weights.safetensors, or from a model folder ("default" is the one in the package)."""
+"""A stage's weights, read again: from its own weights.safetensors, or from a model folder ("default"
+is the one in the package)."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from ..twin.config import ModelConfig
 
 @dataclass(frozen=True)
 class Weights:
-    """tensors: without the temperature of stage 1, which no later stage needs. inputs: what they were made from, such as the
-    text encoder's fingerprint. figures: their validation. facts: of the model where they came in one."""
+    """tensors: without the temperature of stage 1, which no later stage needs. inputs: what they were made from, such
+    as the text encoder's fingerprint. figures: their validation. facts: of the model where they came in one."""
 
     tensors: dict[str, Tensor]
     config: ModelConfig
@@ -36,7 +37,9 @@ def read(path: Path, name: str) -> Weights:
     path = models.named(path)
     if path.is_dir():
         parts = models.load(path)
-        made_from = {} if name == "vae" else {"encoder": parts.table.fingerprint, "vae": fingerprint(parts.vae.state_dict())}
+        made_from = (
+            {} if name == "vae" else {"encoder": parts.table.fingerprint, "vae": fingerprint(parts.vae.state_dict())}
+        )
         figures = parts.facts.get("validation", {}).get(name, {})
         return Weights(getattr(parts, name).state_dict(), parts.config, made_from, figures, parts.facts)
     tensors, meta = load_tensors(path)
@@ -47,8 +50,8 @@ def read(path: Path, name: str) -> Weights:
 
 
 def load_vae(path: Path) -> tuple[Codec, str]:
-    """The calibrated auto-encoder of stage 0, and the fingerprint by which later stages know its latents: that of the auto-encoder
-    whose encoder it has kept, where only its decoder was trained."""
+    """The calibrated auto-encoder of stage 0, and the fingerprint by which later stages know its latents: that of the
+    auto-encoder whose encoder it has kept, where only its decoder was trained."""
     found = read(path, "vae")
     vae = models.build_codec(found.config)
     vae.load_state_dict(found.tensors)
@@ -58,7 +61,8 @@ def load_vae(path: Path) -> tuple[Codec, str]:
 def load_base(path: Path, table: StatementTable | None = None, vae: str | None = None) -> tuple[BaseExtractor, str]:
     """The base extractor of stage 1, and its fingerprint.
 
-    ValueError where it was trained with another text encoder than the table's, or on another auto-encoder than `vae`, a fingerprint.
+    ValueError where it was trained with another text encoder than the table's, or on another
+    auto-encoder than `vae`, a fingerprint.
     """
     found = read(path, "base")
     now = {"encoder": table and table.fingerprint, "vae": vae}
@@ -87,7 +91,8 @@ def begin_from(network: nn.Module, path: Path | None, name: str) -> dict[str, st
 
 
 def widened(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a denoiser that reads no drafts as those of one that does: zeros for the channels beside x, which come last."""
+    """The weights of a denoiser that reads no drafts as those of one that does: zeros for the channels
+    beside x, which come last."""
     if "skip.weight" in tensors or "skip.weight" not in wanted:
         return tensors
     out = {k: v for k, v in wanted.items() if k.startswith("skip.")}  # zeros, as they are built

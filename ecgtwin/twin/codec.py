@@ -13,7 +13,8 @@ class Codec(Latents):
     """encode: mV (B, 8, L) -> z (B, Z, T) of mean 0 and variance 1 per channel over the training set; decode: back."""
 
     def encode_beat(self, beat: Tensor) -> Tensor:
-        """Canonical beats (B, 8, P) in mV -> z (B, Z, T): of one turn of a strip of such beats, T the even number from P / factor on.
+        """Canonical beats (B, 8, P) in mV -> z (B, Z, T): of one turn of a strip of such beats, T the
+        even number from P / factor on.
 
         In float32 everywhere: the beats are few.
         """

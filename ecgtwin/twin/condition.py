@@ -41,7 +41,9 @@ class Condition:
             if value is None:
                 continue
             if not isinstance(value, Real) or isinstance(value, bool):
-                raise TypeError(f"{name.replace('_', ' ')} {brief(value)}: expected a number of {unit}, or None if it is not known")
+                raise TypeError(
+                    f"{name.replace('_', ' ')} {brief(value)}: expected a number of {unit}, or None if it is not known"
+                )
             value = float(value)
             if not low <= value <= high:
                 raise ValueError(
@@ -54,7 +56,8 @@ class Condition:
         return not self.reports and self.sex is None and self.age is None and self.heart_rate is None
 
     def or_of(self, *others: Any) -> "Condition":
-        """With sex and age of the first of others (conditions or ECGs) that knows them, where they are not given here."""
+        """With sex and age of the first of others (conditions or ECGs) that knows them,
+        where they are not given here."""
         sex = next((x.sex for x in (self, *others) if x.sex is not None), None)
         return replace(self, sex=sex, age=next((x.age for x in (self, *others) if x.age is not None), None))
 
@@ -66,7 +69,8 @@ class Condition:
 
 
 def statements(given: Any) -> tuple[str, ...]:
-    """Report statements as given: a text with "|" between them, or several texts. TypeError with what to write instead."""
+    """Report statements as given: a text with "|" between them, or several texts. TypeError
+    with what to write instead."""
     if isinstance(given, str):
         return tuple(given.split("|"))
     if given is None:
@@ -75,7 +79,7 @@ def statements(given: Any) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in found):
         raise TypeError(
             f"reports, a {type(given).__name__}: expected texts, for instance "
-            "Condition(\"atrial fibrillation\", sex=\"female\", age=63, heart_rate=110)"
+            'Condition("atrial fibrillation", sex="female", age=63, heart_rate=110)'
         )
     return found
 
@@ -86,11 +90,11 @@ def expect_condition(given: Any, name: str = "condition") -> None:
         return
     shown = brief(given) if isinstance(given, str) else f"a {type(given).__name__}"
     if given is None:
-        way = "say what is wanted: Condition(\"atrial fibrillation\"), or Condition() for nothing in particular"
+        way = 'say what is wanted: Condition("atrial fibrillation"), or Condition() for nothing in particular'
     elif isinstance(given, str):
         way = f"write Condition({shown})"
     else:
-        way = "write Condition(\"atrial fibrillation\", sex=\"female\", age=63, heart_rate=110)"
+        way = 'write Condition("atrial fibrillation", sex="female", age=63, heart_rate=110)'
     raise TypeError(f"{name} {shown}: expected a Condition: {way}")
 
 
@@ -100,8 +104,9 @@ class Conditions(NamedTuple):
     tokens (B, M, E): [heart rate, age, sex] in front of each statement's embedding. mask (B, M): True = attend.
     known (B, 3): which of heart rate, age and sex are given. base (B, D): individual base vectors.
     keep_condition, keep_base (B,): False puts the learned null in the place of the condition or of the base.
-    track (B, K, L): a bump at each beat, a row for each kind of beat, at the signal's rate. draft (B, Z, T): latent of the
-    reference's own beats laid at those times. keep_track, keep_draft (B,): False leaves them out. None: all are left out.
+    track (B, K, L): a bump at each beat, a row for each kind of beat, at the signal's rate. draft (B, Z, T):
+    latent of the reference's own beats laid at those times. keep_track, keep_draft (B,): False leaves them
+    out. None: all are left out.
     """
 
     tokens: Tensor

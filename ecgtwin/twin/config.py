@@ -1,4 +1,5 @@
-"""Typed, strict configuration of a model: what decides its networks' shapes and what their numbers mean. It is stored with the weights."""
+"""Typed, strict configuration of a model: what decides its networks' shapes and what their numbers mean. It
+is stored with the weights."""
 
 from typing import Annotated, Literal
 
@@ -44,14 +45,18 @@ class ExtractorConfig(Strict):
     hidden: Size = 1024
     base: Size = 256
     condition: Literal["subtract", "add", "none"] = "subtract"
-    """What happens with the ECG's own condition: what it explains is taken away (the paper), plain cross-attention, or nothing."""
+    """What happens with the ECG's own condition: what it explains is taken away (the paper), plain
+    cross-attention, or nothing."""
     sees: Literal["recording", "beat"] = "recording"
-    """What it reads the latent of: the recording (the paper), or its canonical beat, from which rate, rhythm and noise are gone."""
+    """What it reads the latent of: the recording (the paper), or its canonical beat, from which rate,
+    rhythm and noise are gone."""
 
     @model_validator(mode="after")
     def alone(self):
         if self.sees == "beat" and self.condition != "none":
-            raise ValueError(f"sees: beat with condition: {self.condition}: expected condition: none, the beat is read by itself")
+            raise ValueError(
+                f"sees: beat with condition: {self.condition}: expected condition: none, the beat is read by itself"
+            )
         return self
 
 
@@ -77,7 +82,8 @@ class DenoiserConfig(Strict):
     """How base and statements come in: see `TwinNetwork`."""
     unet: UNetConfig = UNetConfig()
     draft: bool = False
-    """Whether it is told when the beats come and shown the reference's own median beats laid there, as a latent beside its input."""
+    """Whether it is told when the beats come and shown the reference's own median beats laid there, as
+    a latent beside its input."""
 
 
 class DiffusionConfig(Strict):
@@ -102,7 +108,8 @@ class Standard(Strict):
 
 
 class ConditionConfig(Strict):
-    """How the numbers of a condition are told to the networks; the defaults are those of MIMIC-IV-ECG as published (arXiv 2508.02720)."""
+    """How the numbers of a condition are told to the networks; the defaults are those of MIMIC-IV-ECG as
+    published (arXiv 2508.02720)."""
 
     heart_rate: Standard = Standard(mean=77.95, std=20.37)
     """Beats/min."""
@@ -120,7 +127,8 @@ class SamplingConfig(Strict):
     """How strongly the identity acts; 1 = as learned."""
     leaving_guidance: Number | None = None
     leaving_base_guidance: Number | None = None
-    """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state takes more. None: as above."""
+    """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state
+    takes more. None: as above."""
 
 
 class ModelConfig(Strict):

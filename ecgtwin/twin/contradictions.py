@@ -12,7 +12,47 @@ class Contradiction(UserWarning):
 SINUS = ("sinus rhythm", "sinus arrhythmia", "sinus bradycardia", "sinus tachycardia")
 ELSEWHERE = (
     "atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "paroxysmal supraventricular tachycardia",
-    "atrial tachycardia", "junctional rhythm", "junctional tachycardia", "accelerated junctional rhythm", "idioventricular rhythm",
+    "atrial tachycardia", "junctional rhythm", "junctional tachycardia", "accelerated junctional rhythm", "idioventricular "
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          ""
+                                                                                                          "rhythm",
     "accelerated idioventricular rhythm", "ventricular tachycardia", "ventricular fibrillation",
 )  # fmt: skip
 """Rhythms that do not come from the sinus node."""
@@ -49,7 +89,8 @@ APART = (
 
 
 def contradictions(reports: Sequence[str], heart_rate: float | None = None) -> tuple[str, ...]:
-    """What is contradictory in canonical statements with a heart rate in beats/min, a line each; () where nothing is."""
+    """What is contradictory in canonical statements with a heart rate in beats/min, a line
+    each; () where nothing is."""
     found = [f"{a!r} and {b!r} exclude each other" for a, b in APART if a in reports and b in reports]
     sinus, other = ([name for name in reports if name in group] for group in (SINUS, ELSEWHERE))
     if sinus and other:
@@ -64,7 +105,9 @@ def contradictions(reports: Sequence[str], heart_rate: float | None = None) -> t
         limit = f"{high:g} or less" if not low else f"{low:g} or more"
         found.append(f"{name!r} at {heart_rate:g}/min: it means {limit}/min")
     if not USUAL[0] <= heart_rate <= USUAL[1]:
-        found.append(f"{heart_rate:g}/min: nearly all recorded hearts beat at {USUAL[0]:g} to {USUAL[1]:g}/min, so a model has seen none")
+        found.append(
+            f"{heart_rate:g}/min: nearly all recorded hearts beat at {USUAL[0]:g} to {USUAL[1]:g}/min, so a model has seen none"
+        )
     return tuple(found)
 
 

@@ -1,4 +1,5 @@
-"""A model: its networks built from a configuration, and as a folder of config.json, weights.safetensors and the statement embeddings.
+"""A model: its networks built from a configuration, and as a folder of config.json, weights.safetensors
+and the statement embeddings.
 
 Nothing is ever unpickled.
 """
@@ -151,7 +152,9 @@ def load(folder: Path) -> Parts:
         raise ValueError(f"{path} is damaged: expected sections 'model' and 'facts'")
     facts = dict(tree.get("facts") or {})
     if isinstance(facts.get("validation"), dict) and "twin" in facts["validation"]:
-        facts["validation"] = {"denoiser" if name == "twin" else name: found for name, found in facts["validation"].items()}
+        facts["validation"] = {
+            "denoiser" if name == "twin" else name: found for name, found in facts["validation"].items()
+        }
     weights = folder / "weights.safetensors"
     tensors = renamed(load_tensors(weights)[0])
     config, table = parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements")
@@ -169,7 +172,8 @@ def load(folder: Path) -> Parts:
 
 
 def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:
-    """ValueError that names the first tensor which is missing, too many, of another shape or not of finite real numbers."""
+    """ValueError that names the first tensor which is missing, too many, of another shape or
+    not of finite real numbers."""
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
             raise ValueError(f"{what}: {brief(name)} is {'missing' if name in expected else 'not part of the model'}")

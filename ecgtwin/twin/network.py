@@ -31,13 +31,12 @@ class Prepared(NamedTuple):
 class TwinNetwork(nn.Module):
     """x_t (B, Z, T), timestep (B,), conditions -> prediction (B, Z, T).
 
-    `inject` chooses the pathways (arXiv 2508.02720, ablations):
-    "adax": r = time + base drives adaptive layer norm, statements come by cross-attention;
-    "adaln": r = time + base + mean of the statement tokens, no cross-attention;
-    "cross": r = time, statements and base come by cross-attention.
-    unet: channels, attending levels, blocks, groups and dropout of a U-Net that takes the DiT's place; depth, patch and ratio are
-    the DiT's alone. factor: samples of the signal to a sample of the latent, for a network that reads beat tracks and drafts as
-    channels beside x; None: one that does not.
+    `inject` chooses the pathways (arXiv 2508.02720, ablations): "adax": r = time + base drives adaptive layer
+    norm, statements come by cross-attention; "adaln": r = time + base + mean of the statement tokens, no
+    cross-attention; "cross": r = time, statements and base come by cross-attention. unet: channels, attending
+    levels, blocks, groups and dropout of a U-Net that takes the DiT's place; depth, patch and ratio are the DiT's
+    alone. factor: samples of the signal to a sample of the latent, for a network that reads beat tracks and drafts
+    as channels beside x; None: one that does not.
     """
 
     def __init__(
@@ -64,7 +63,8 @@ class TwinNetwork(nn.Module):
         self.time, self.base = mlp(width, width), nn.Linear(base, width)
         self.null_base = nn.Parameter(torch.randn(width) * 0.02)
         if factor is not None:
-            # What does not change need not pass through the body: x and draft, each channel weighed by r, are added to the answer.
+            # What does not change need not pass through the body: x and draft, each channel weighed by
+            # r, are added to the answer.
             self.skip = nn.Linear(width, 2 * latent)
             nn.init.zeros_(self.skip.weight)
             nn.init.zeros_(self.skip.bias)
@@ -86,12 +86,16 @@ class TwinNetwork(nn.Module):
         return self.conditioned(c)._replace(beside=self.beside(c))
 
     def beside(self, c: Conditions) -> Tensor | None:
-        """Draft, beat track and whether they are given, as channels (B, Z + 1 + K F + 1, T) beside x; zeros where they are not."""
+        """Draft, beat track and whether they are given, as channels (B, Z + 1 + K F + 1, T) beside x;
+        zeros where they are not."""
         if self.factor is None:
             return None
         if c.track is None:
             return c.tokens.new_zeros(len(c.tokens), 1, 1)
-        keep, told = (flag.to(c.draft.dtype)[:, None, None].expand(-1, 1, c.draft.shape[-1]) for flag in (c.keep_draft, c.keep_track))
+        keep, told = (
+            flag.to(c.draft.dtype)[:, None, None].expand(-1, 1, c.draft.shape[-1])
+            for flag in (c.keep_draft, c.keep_track)
+        )
         folded = rearrange(c.track, "b k (t f) -> b (k f) t", f=self.factor)
         return torch.cat([c.draft * keep, keep, folded * told, told], 1)
 

@@ -1,7 +1,7 @@
 """When the beats of a twin come: planned before the ECG is drawn, so that rate and regularity are what was asked.
 
-In this order: the beats that a user gives; the reference's own rhythm, where the kind of rhythm stays; else a rhythm drawn for the
-statements by the simulator's clock (`ecg.simulate.timing`).
+In this order: the beats that a user gives; the reference's own rhythm, where the kind of rhythm stays; else a rhythm
+drawn for the statements by the simulator's clock (`ecg.simulate.timing`).
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,18 @@ def kind_of(reports: Sequence[str]) -> str:
 
 
 def plan(
-    reports: Sequence[str], heart_rate: float | None, seconds: float, rng: np.random.Generator, own: Beats | None = None,
+    reports: Sequence[str],
+    heart_rate: float | None,
+    seconds: float,
+    rng: np.random.Generator,
+    own: Beats | None = None,
     own_reports: Sequence[str] | None = None,
 ) -> Beats:
-    """Beats of a strip under statements at a mean rate in beats/min (None: the reference's where it fits, else a typical one).
+    """Beats of a strip under statements at a mean rate in beats/min (None: the reference's where
+    it fits, else a typical one).
 
-    own: the reference's beats, own_reports: its statements, None where they are not known (its rhythm then is judged by its beats).
+    own: the reference's beats, own_reports: its statements, None where they are not known (its rhythm
+        then is judged by its beats).
     """
     kind = kind_of(reports)
     alike = own is not None and len(own) >= 4 and same_rhythm(kind, own, own_reports)
@@ -81,7 +87,9 @@ def usual_rate(reports: Sequence[str], kind: str, own: Beats | None, rng: np.ran
     named = next((name for name in ("sinus bradycardia", "sinus tachycardia") if name in reports), kind)
     low, high = TYPICAL.get(named, RESTING)
     mine = own.heart_rate if own is not None else None
-    if mine is not None and (named not in TYPICAL or kind in ("fibrillation", "flutter", "paced") or low - 5 <= mine <= high + 30):
+    if mine is not None and (
+        named not in TYPICAL or kind in ("fibrillation", "flutter", "paced") or low - 5 <= mine <= high + 30
+    ):
         return mine
     return float(rng.uniform(low, high))
 
@@ -116,7 +124,9 @@ def drawn(kind: str, heart_rate: float, seconds: float, rng: np.random.Generator
     elif kind == "arrhythmia":
         rhythm = timing.sinus(replace(person, variability_ms=rng.uniform(90, 160)), heart_rate, seconds, rng, breath)
     else:
-        rhythm = timing.sinus(person, heart_rate, seconds, rng, breath, kind if kind in ("ventricular", "atrial") else None)
+        rhythm = timing.sinus(
+            person, heart_rate, seconds, rng, breath, kind if kind in ("ventricular", "atrial") else None
+        )
     usual = "paced" if kind == "paced" else "normal"
     kinds = np.array([KINDS.index("ventricular" if name == "ventricular" else usual) for name in rhythm.kinds])
     return inside(rhythm.times + LATENT, kinds, seconds)
@@ -135,7 +145,8 @@ def inside(times: np.ndarray, kinds: np.ndarray, seconds: float, heart_rate: flo
 
 
 def beat_track(beats: Beats | None, rate: float, samples: int) -> Tensor:
-    """A bump of one sample's width at each beat, a row for each of `KINDS`: (K, samples); zeros where beats are None."""
+    """A bump of one sample's width at each beat, a row for each of `KINDS`: (K, samples);
+    zeros where beats are None."""
     track = torch.zeros(len(KINDS), samples)
     if beats is not None:
         place = torch.from_numpy(beats.times * rate)[:, None]

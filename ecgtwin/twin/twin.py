@@ -33,7 +33,8 @@ from .model import DEFAULT, Parts, load, named, save
 from .rhythm import beat_track, kind_of, plan, same_rhythm
 
 ALIKE = 0.05
-"""Difference from the measured heart rate, relative to it, up to which a counterfactual keeps the reference's own beats."""
+"""Difference from the measured heart rate, relative to it, up to which a counterfactual keeps
+the reference's own beats."""
 FULL = {"cpu": 16, "cuda": 256}
 """Requests in a batch that fill a processor, or an accelerator."""
 
@@ -43,16 +44,18 @@ SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhyt
 
 
 SHALLOW, FIRMER = 0.75, 2.4
-"""A model that is not told when beats come decides that at its noisiest levels: where the rhythm stays, only this fraction of the levels is
-gone up, and the condition acts so many times as strongly there. On simulated people, to left bundle branch block: 79 % of the beats stay
-(30 % of them over all levels), with a relative error to the truth of 0.60 (0.72)."""
+"""A model that is not told when beats come decides that at its noisiest levels: where the rhythm stays, only
+this fraction of the levels is gone up, and the condition acts so many times as strongly there. On simulated
+people, to left bundle branch block: 79 % of the beats stay (30 % of them over all levels), with a relative error
+to the truth of 0.60 (0.72)."""
 
 
 class Request(NamedTuple):
     """One wanted ECG: whose (base vector (E,) or None for nobody's), in which state, from which seed.
 
-    beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that was not trained with them:
-    the network decides. leaves: whether a normal ECG is wanted of somebody whose reference was not normal.
+    beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that
+    was not trained with them: the network decides. leaves: whether a normal ECG is wanted of somebody
+    whose reference was not normal.
     """
 
     base: Tensor | None
@@ -82,7 +85,8 @@ class ECGTwin:
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | Path | None = None, *, device: str = "auto") -> "ECGTwin":
-        """Load a folder that `save_pretrained` wrote; None or "default" is the model inside the package. No network is asked.
+        """Load a folder that `save_pretrained` wrote; None or "default" is the model inside the
+        package. No network is asked.
 
         device: "auto" (CUDA, else Apple's MPS, else the CPU) or a torch device. Raises FileNotFoundError where there
         is no model, ValueError where it is of another format.
@@ -142,7 +146,8 @@ class ECGTwin:
 
     @torch.inference_mode()
     def base_of(self, signals: Tensor, conditions: Sequence[Condition] | None = None) -> Tensor:
-        """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for each; None: unknown of all."""
+        """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for
+        each; None: unknown of all."""
         own = [Condition()] * len(signals) if conditions is None else conditions
         return self.parts.base(self.seen(signals), self.conditions(own))
 
@@ -160,13 +165,19 @@ class ECGTwin:
         return self.parts.vae.encode_beat(torch.from_numpy(beats).to(self.device))
 
     def denoiser(
-        self, requests: Sequence[Request], *, guidance: float | None = None, base_guidance: float | None = None, rescale: float = 0.0
+        self,
+        requests: Sequence[Request],
+        *,
+        guidance: float | None = None,
+        base_guidance: float | None = None,
+        rescale: float = 0.0,
     ) -> Denoiser:
         """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
 
-        x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after InstructPix2Pix
-        (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity. rescale (0 to 1) takes back how much
-        larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the scale that the model was tuned with.
+        x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after
+        InstructPix2Pix (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity.
+        rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
+        scale that the model was tuned with.
         """
         tuned = self.config.sampling
         guidance = tuned.guidance if guidance is None else guidance
@@ -193,7 +204,9 @@ class ECGTwin:
         told = [r.beats is not None for r in requests]
         shown = [r.beats is not None and r.heartbeat is not None for r in requests]
         blank = np.zeros((len(INDEPENDENT), samples), np.float32)
-        drafts = [lay(r.heartbeat, r.beats, rate, samples) if s else blank for r, s in zip(requests, shown, strict=True)]
+        drafts = [
+            lay(r.heartbeat, r.beats, rate, samples) if s else blank for r, s in zip(requests, shown, strict=True)
+        ]
         draft = self.parts.vae.encode(torch.from_numpy(np.stack(drafts)).to(self.device))
         track = torch.stack([beat_track(r.beats, rate, samples) for r in requests]).to(self.device)
         keep = [torch.tensor(flags, device=self.device) for flags in (told, shown)]
@@ -240,7 +253,9 @@ class ECGTwin:
             own_base = own_base if tuned.leaving_base_guidance is None else tuned.leaving_base_guidance
         return own if guidance is None else guidance, own_base if base_guidance is None else base_guidance
 
-    def sample_apart(self, requests: Sequence[Request], scales: Sequence[tuple[float, float]], **options: Any) -> Tensor:
+    def sample_apart(
+        self, requests: Sequence[Request], scales: Sequence[tuple[float, float]], **options: Any
+    ) -> Tensor:
         """`sample` of requests whose scales differ, those alike together."""
         found: dict[int, Tensor] = {}
         for scale in dict.fromkeys(scales):
@@ -249,7 +264,9 @@ class ECGTwin:
             found |= dict(zip(rows, drawn, strict=True))
         return torch.stack([found[k] for k in range(len(requests))])
 
-    def sample_in_parts(self, requests: Sequence[Request], size: int | None = None, *, progress: bool = False, **options: Any) -> Tensor:
+    def sample_in_parts(
+        self, requests: Sequence[Request], size: int | None = None, *, progress: bool = False, **options: Any
+    ) -> Tensor:
         """`sample`, `size` requests at a time (None: as many as fill the machine): the same ECGs with less memory."""
         if not len(requests):
             raise ValueError("no requests: give one or more")
@@ -280,17 +297,17 @@ class ECGTwin:
     ) -> list[ECG] | list[list[ECG]]:
         """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
 
-        A list of references gives a list of such lists, the same ECGs in fewer and fuller calls of the network; condition and
-        reference_condition are then one for all of them, or a list with one for each.
+        A list of references gives a list of such lists, the same ECGs in fewer and fuller calls of the network;
+        condition and reference_condition are then one for all of them, or a list with one for each.
 
-        condition: sex and age that it leaves out are the reference's. reference_condition: the reference's own state, or None
-        (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None: planned for the condition,
-        from the reference's own rhythm where its kind stays. guidance, base_guidance: how strongly condition and identity act, 1 =
-        as learned; these and `steps` are the model's own where they are None. rescale: see `denoiser`.
-        Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or among n, and under two conditions it is
-        drawn from the same noise, but no two people share noise or beat times.
-        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError for what is
-        no ECG or no condition; warns `Contradiction` where the condition contradicts itself.
+        condition: sex and age that it leaves out are the reference's. reference_condition: the reference's own state,
+        or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None:
+        planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
+        strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
+        rescale: see `denoiser`. Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or
+        among n, and under two conditions it is drawn from the same noise, but no two people share noise or beat times.
+        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError
+        for what is no ECG or no condition; warns `Contradiction` where the condition contradicts itself.
         """
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")
@@ -302,7 +319,13 @@ class ECGTwin:
         requests = []
         for who, c, was in zip(references, now, own, strict=True):
             requests += self.requests(who, c, seeds, reference_condition=was, beats=beats)
-        options = {"steps": steps, "guidance": guidance, "base_guidance": base_guidance, "rescale": rescale, "solver": solver}
+        options = {
+            "steps": steps,
+            "guidance": guidance,
+            "base_guidance": base_guidance,
+            "rescale": rescale,
+            "solver": solver,
+        }
         if many:
             signals = self.sample_in_parts(requests, progress=progress, **options)
         else:
@@ -314,7 +337,8 @@ class ECGTwin:
         return twins if many else twins[0]
 
     def wanted(self, reference: ECG, condition: Condition, own: Condition | None) -> tuple[Condition, Condition]:
-        """The wanted and the reference's own condition, with sex and age from where they are known; own None stays unknown."""
+        """The wanted and the reference's own condition, with sex and age from where they are
+        known; own None stays unknown."""
         expect_ecg(reference)
         expect_condition(condition)
         if own is None:
@@ -323,10 +347,16 @@ class ECGTwin:
         return condition.or_of(own, reference), own if own.empty else own.or_of(reference)
 
     def requests(
-        self, reference: ECG, condition: Condition, seeds: Sequence[int], *, reference_condition: Condition | None = None,
+        self,
+        reference: ECG,
+        condition: Condition,
+        seeds: Sequence[int],
+        *,
+        reference_condition: Condition | None = None,
         beats: Beats | ECG | None = None,
     ) -> list[Request]:
-        """What `generate` asks for, one request for each seed: whose base and beats, in which state, and when they come."""
+        """What `generate` asks for, one request for each seed: whose base and beats, in which
+        state, and when they come."""
         condition, own = self.wanted(reference, condition, reference_condition)
         for line in contradictions(self.normalise(condition.reports), condition.heart_rate):
             warnings.warn(line, Contradiction, stacklevel=3)
@@ -335,10 +365,15 @@ class ECGTwin:
         return self.requests_of(self.signals([reference])[0], condition, seeds, own, self.given(beats))
 
     def requests_of(
-        self, signal: Tensor | np.ndarray, condition: Condition, seeds: Sequence[int], reference_condition: Condition | None = None,
+        self,
+        signal: Tensor | np.ndarray,
+        condition: Condition,
+        seeds: Sequence[int],
+        reference_condition: Condition | None = None,
         beats: Beats | None = None,
     ) -> list[Request]:
-        """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it; the seeds are those of the noise itself."""
+        """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it; the seeds are
+        those of the noise itself."""
         signal = torch.as_tensor(signal)
         was = set(self.normalise(reference_condition.reports)) if reference_condition is not None else set()
         leaves = NORMAL in self.normalise(condition.reports) and bool(was - {NORMAL, *SINUS})
@@ -353,7 +388,10 @@ class ECGTwin:
         return found
 
     def requests_for(
-        self, signals: Tensor | np.ndarray, conditions: Sequence[Condition], seed: int = 0,
+        self,
+        signals: Tensor | np.ndarray,
+        conditions: Sequence[Condition],
+        seed: int = 0,
         reference_conditions: Sequence[Condition] | None = None,
     ) -> list[Request]:
         """One request for each of many references' signals (B, 8, L) in mV, with seeds `seed`, `seed + 1`, ..."""
@@ -366,9 +404,14 @@ class ECGTwin:
         if beats is None:
             return None
         if not isinstance(beats, Beats | ECG):
-            raise TypeError(f"beats {brief(beats)}: expected Beats(times in s, kinds), or an ECG whose rhythm is taken over")
+            raise TypeError(
+                f"beats {brief(beats)}: expected Beats(times in s, kinds), or an ECG whose rhythm is taken over"
+            )
         if not self.config.denoiser.draft:
-            raise ValueError("beats were given, but this model decides itself when they come: ask for a heart_rate, or take another model")
+            raise ValueError(
+                "beats were given, but this model decides itself when they come: ask for a heart_rate, or "
+                "take another model"
+            )
         return beats if isinstance(beats, Beats) else self.taken(self.signals([beats])[0])[0]
 
     def taken(self, signal: Tensor, condition: Condition | None = None) -> tuple[Beats, Heartbeat]:
@@ -399,16 +442,17 @@ class ECGTwin:
         seed: int = 0,
         progress: bool = False,
     ) -> ECG:
-        """The reference itself under another condition: only what the condition changes changes; rhythm and baseline stay.
+        """The reference itself under another condition: only what the condition changes
+        changes; rhythm and baseline stay.
 
         Its noise is found under its own condition, then denoised under the wanted one, by Heun's steps up and down the
-        probability-flow ODE, each step down corrected by what the way up missed (arXiv 2310.01506). So with the condition unchanged
-        it is the reference up to the auto-encoder, at any guidance and with any number of steps.
-        condition: statements, sex, age and heart rate that it leaves out are the reference's (a heart rate that the new statements
-        exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between them the estimates of every
-        step are mixed. beats: as for `generate`; None: the reference's own, unless another rate or rhythm is asked for. Nothing but
-        the beats of such a new rhythm is drawn by chance, so `seed` matters only there. guidance None: the model's own; see also
-        `SHALLOW`. The other arguments and errors: `generate`.
+        probability-flow ODE, each step down corrected by what the way up missed (arXiv 2310.01506). So with the
+        condition unchanged it is the reference up to the auto-encoder, at any guidance and with any number of steps.
+        condition: statements, sex, age and heart rate that it leaves out are the reference's (a heart rate that the new
+        statements exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between
+        them the estimates of every step are mixed. beats: as for `generate`; None: the reference's own, unless another
+        rate or rhythm is asked for. Nothing but the beats of such a new rhythm is drawn by chance, so `seed` matters
+        only there. guidance None: the model's own; see also `SHALLOW`. The other arguments and errors: `generate`.
         """
         check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
         check_seed(seed)
@@ -428,7 +472,12 @@ class ECGTwin:
         return self.as_ecg(self.parts.vae.decode(z)[0], after.condition, reference, "counterfactual")
 
     def change(
-        self, reference: ECG, condition: Condition, seed: int, *, reference_condition: Condition | None = None,
+        self,
+        reference: ECG,
+        condition: Condition,
+        seed: int,
+        *,
+        reference_condition: Condition | None = None,
         beats: Beats | ECG | None = None,
     ) -> tuple[Request, Request]:
         """What `counterfactual` goes up under and comes down under: the reference's own state and the wanted one."""
@@ -447,7 +496,9 @@ class ECGTwin:
             return Request(base, was, seed), Request(base, now, seed)
         own, heartbeat = self.taken(signal[0], was)
         if not self.config.denoiser.draft:
-            return Request(base, was, seed, own), Request(base, now, seed, own if self.keeps_rhythm(now, was, own) else None)
+            return Request(base, was, seed, own), Request(
+                base, now, seed, own if self.keeps_rhythm(now, was, own) else None
+            )
         if beats is None and self.keeps_rhythm(now, was, own):
             beats = own
         elif beats is None:
@@ -460,7 +511,11 @@ class ECGTwin:
         """Whether a wanted state can have the reference's own beats."""
         reports, told = self.normalise(now.reports), now.heart_rate
         measured = own.heart_rate
-        if told is not None and told != was.heart_rate and (measured is None or abs(told - measured) > ALIKE * measured):
+        if (
+            told is not None
+            and told != was.heart_rate
+            and (measured is None or abs(told - measured) > ALIKE * measured)
+        ):
             return False
         if set(reports) == set(self.normalise(was.reports)):
             return True
@@ -485,7 +540,8 @@ class ECGTwin:
 
 
 def each(given: Any, count: int | None) -> list[Any]:
-    """What is given for each of `count` references: a list as it is, anything else for all of them. count None: one reference."""
+    """What is given for each of `count` references: a list as it is, anything else for all of them.
+    count None: one reference."""
     if count is None:
         return [given]
     found = list(given) if isinstance(given, list | tuple) else [given] * count

@@ -61,14 +61,28 @@ def index_of(output: Path) -> list[dict]:
 
 
 def files_of(output: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*") if p.is_file() and p.name != "run.json"}
+    return {
+        str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*") if p.is_file() and p.name != "run.json"
+    }
 
 
 def test_rows_are_answered_as_one_by_one(people, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(twins.FULL, "cpu", 4)
     rows = [
-        {"record": "p1.hea", "report": "AF", "heart_rate": "110", "n": "2", "seed": "7", "reference_report": "sinus rhythm"},
-        {"record": str(people / "p2"), "report": "complete left bundle branch block | sinus rhythm", "sex": "F", "age": "51"},
+        {
+            "record": "p1.hea",
+            "report": "AF",
+            "heart_rate": "110",
+            "n": "2",
+            "seed": "7",
+            "reference_report": "sinus rhythm",
+        },
+        {
+            "record": str(people / "p2"),
+            "report": "complete left bundle branch block | sinus rhythm",
+            "sex": "F",
+            "age": "51",
+        },
         {"record": "p3.hea", "n": "6"},
     ]
     table = write_table(people / "three.csv", rows)
@@ -118,7 +132,22 @@ def test_a_bad_row_refuses_itself_alone(people, folder, tmp_path):
     index = index_of(tmp_path / "out")
     assert [row["row"] for row in index] == [str(k) for k in range(1, 15)]
     assert [row["row"] for row in index if row["status"] == "written"] == ["1", "13"]
-    said = ["", "nobody", "flat", "", "toe", "fast", "900", "sex", "1 to 10000", "1 to 10000", "seed", "record", "", "2 cells"]
+    said = [
+        "",
+        "nobody",
+        "flat",
+        "",
+        "toe",
+        "fast",
+        "900",
+        "sex",
+        "1 to 10000",
+        "1 to 10000",
+        "seed",
+        "record",
+        "",
+        "2 cells",
+    ]
     for row, part in zip(index, said, strict=True):
         assert part in row["reason"] and bool(row["reason"]) == (row["status"] == "refused") == (not row["files"])
     again = run(table, tmp_path / "out", "--model", folder)
@@ -127,7 +156,12 @@ def test_a_bad_row_refuses_itself_alone(people, folder, tmp_path):
 
 @pytest.mark.parametrize(
     "text, said",
-    [("", "no column 'record'"), ("name,n\n", "no column 'record'"), ("record,heartrate\n", "'heart_rate'"), ("record,n,n\n", "2 times")],
+    [
+        ("", "no column 'record'"),
+        ("name,n\n", "no column 'record'"),
+        ("record,heartrate\n", "'heart_rate'"),
+        ("record,n,n\n", "2 times"),
+    ],
 )
 def test_a_table_that_is_none_is_refused(text, said, folder, tmp_path):
     table = tmp_path / "table.csv"
@@ -138,7 +172,11 @@ def test_a_table_that_is_none_is_refused(text, said, folder, tmp_path):
 
 def test_what_does_not_go_together_is_refused(people, folder, tmp_path):
     table = write_table(people / "one.csv", [{"record": "p1.hea"}])
-    for more, said in ((["--keep"], "without --keep"), ([people / "p1.hea"], "not both"), (["--format", "gif"], "wfdb")):
+    for more, said in (
+        (["--keep"], "without --keep"),
+        ([people / "p1.hea"], "not both"),
+        (["--format", "gif"], "wfdb"),
+    ):
         result = run(table, tmp_path / "out", "--model", folder, *more)
         assert result.exit_code == 2 and said in result.stderr
     assert run(table, tmp_path / "out", "--model", folder).exit_code == 0
@@ -174,7 +212,10 @@ def test_a_killed_run_goes_on_without_loss_or_doubles(people, tmp_path, monkeypa
     assert run(table, whole).exit_code == 3
     command = ["generate", "--table", table, "--output", torn, "--steps", 2, "--device", "cpu"]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, torn / "index.csv", *map(str, command)], env=os.environ, capture_output=True, timeout=300
+        [sys.executable, "-c", KILLED, torn / "index.csv", *map(str, command)],
+        env=os.environ,
+        capture_output=True,
+        timeout=300,
     )
     assert killed.returncode == -9, killed.stderr
     left = files_of(torn)

@@ -82,7 +82,9 @@ def test_damaged_signals_are_exit_code_1(store, tmp_path):
 def test_every_kind_of_data(tmp_path):
     mimic_files.make(tmp_path / "mimic")
     run("prepare", "mimic-iv-ecg", tmp_path / "mimic", tmp_path / "m", "--workers", 1)
-    assert Store.open(tmp_path / "m").statements(0)[0] == "sinus rhythm" and not np.isnan(Store.open(tmp_path / "m").column("age")[0])
+    assert Store.open(tmp_path / "m").statements(0)[0] == "sinus rhythm" and not np.isnan(
+        Store.open(tmp_path / "m").column("age")[0]
+    )
     hosp = tmp_path / "mimic/physionet.org/files/mimiciv"
     only = tmp_path / "mimic/physionet.org/files/mimic-iv-ecg"
     run("prepare", "mimic-iv-ecg", only, tmp_path / "p", "--patients", hosp, "--workers", 1)

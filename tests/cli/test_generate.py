@@ -66,10 +66,14 @@ def test_records_picture_and_sidecar(record, folder, tmp_path):
 
 def test_the_heart_rate_told_and_kept_is_that_of_the_window(folder, tmp_path):
     slow, fast = (simulate(Person.draw(3), "sinus rhythm", rate, seed=1) for rate in (55.0, 110.0))
-    record = replace(fast, signal=np.concatenate([slow.signal, slow.signal, fast.signal], 1)).write(tmp_path / "long.hea")
+    record = replace(fast, signal=np.concatenate([slow.signal, slow.signal, fast.signal], 1)).write(
+        tmp_path / "long.hea"
+    )
     for start, rate in ((0, 55), (2 * slow.seconds, 110)):
         out = tmp_path / f"from{start:.0f}"
-        result = generate(record, folder, out, "--report", "AF", "--start", start, "--reference-report", "sinus rhythm", "--keep")
+        result = generate(
+            record, folder, out, "--report", "AF", "--start", start, "--reference-report", "sinus rhythm", "--keep"
+        )
         assert result.exit_code == 0, result.output
         kept = json.loads((out / "twins.json").read_text())["reference"]
         assert abs(kept["heart_rate"] - rate) < 4 and abs(kept["condition"]["heart_rate"] - rate) < 4
@@ -94,8 +98,12 @@ def test_keep_changes_the_recording_itself(record, folder, tmp_path):
     assert same.exit_code == 0, same.output
     kept = ECG.read(tmp_path / "same" / "twin_000.hea").select(INDEPENDENT).signal
     tiny = model()
-    np.testing.assert_allclose(kept, tiny.parts.vae.decode(tiny.parts.vae.encode(tiny.signals([reference()])))[0], atol=2e-3)
-    changed = generate(record, folder, tmp_path / "changed", "--keep", "--report", "LBBB", "--reference-report", "sinus rhythm")
+    np.testing.assert_allclose(
+        kept, tiny.parts.vae.decode(tiny.parts.vae.encode(tiny.signals([reference()])))[0], atol=2e-3
+    )
+    changed = generate(
+        record, folder, tmp_path / "changed", "--keep", "--report", "LBBB", "--reference-report", "sinus rhythm"
+    )
     assert changed.exit_code == 0, changed.output
     sidecar = json.loads((tmp_path / "changed" / "twins.json").read_text())
     assert sidecar["options"]["keep"] and sidecar["condition"]["age"] == reference().age
@@ -110,14 +118,18 @@ def test_contradictions_and_far_heart_rates_are_told_and_kept(record, folder, tm
     result = generate(record, folder, out, "--report", "sinus rhythm", "--report", "AF", "--heart-rate", 20)
     assert result.exit_code == 0, result.output
     sidecar = json.loads((out / "twins.json").read_text())
-    assert len(sidecar["contradictions"]) == 2 and all(f"contradiction: {line}" in result.output for line in sidecar["contradictions"])
+    assert len(sidecar["contradictions"]) == 2 and all(
+        f"contradiction: {line}" in result.output for line in sidecar["contradictions"]
+    )
     twin = sidecar["twins"][0]
     assert twin["heart_rate_asked"] == 20 and "20/min asked for" in result.output
     (line,) = sidecar["warnings"]
     assert "asked for were 20/min" in line and line in result.output
 
 
-@pytest.mark.parametrize(("asked", "found", "told"), [(100, 95, False), (100, 111, True), (100, None, True), (None, 50, False)])
+@pytest.mark.parametrize(
+    ("asked", "found", "told"), [(100, 95, False), (100, 111, True), (100, None, True), (None, 50, False)]
+)
 def test_more_than_a_tenth_off_is_told(asked, found, told):
     assert bool(deliver.far_off("twin_000", asked, found)) == told
 
@@ -130,7 +142,9 @@ def test_the_picture_says_what_was_asked_and_what_was_measured():
 
 
 def test_what_was_assumed_is_one_plain_line(record, tmp_path):
-    result = run("generate", record, "--report", "bradycardia", "--steps", 1, "--output", tmp_path / "out", "--device", "cpu")
+    result = run(
+        "generate", record, "--report", "bradycardia", "--steps", 1, "--output", tmp_path / "out", "--device", "cpu"
+    )
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.output.splitlines() if "is taken as" in line]
     assert line.startswith("note: 'bradycardia' is taken as 'sinus bradycardia'")

@@ -12,7 +12,9 @@ from ecgtwin.cli import app
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 
-pytest.importorskip("ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'")
+pytest.importorskip(
+    "ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'"
+)
 FILES = Path(__file__).resolve().parents[1] / "ecg" / "files" / "machine_files.py"
 
 
@@ -30,7 +32,14 @@ def test_from_a_machine_s_file_to_twins_and_a_page(tmp_path, machine_files, kind
     path = tmp_path / f"export.{ending}"
     ecg.write(path) if kind == "dicom" else getattr(machine_files, kind)(ecg, path)
     out = tmp_path / "out"
-    wish = ["--report", "complete right bundle branch block", "--heart-rate", "90", "--reference-report", "sinus rhythm"]
+    wish = [
+        "--report",
+        "complete right bundle branch block",
+        "--heart-rate",
+        "90",
+        "--reference-report",
+        "sinus rhythm",
+    ]
     how = ["-n", "2", "--candidates", "4", "--html", "--format", "dicom", "--output", str(out)]
     result = CliRunner().invoke(app, ["generate", str(path), *wish, *how])
     assert result.exit_code == 0, result.output
@@ -55,5 +64,7 @@ def test_from_a_machine_s_file_to_twins_and_a_page(tmp_path, machine_files, kind
 def test_more_than_the_candidates_cannot_be_kept(tmp_path):
     ecg = simulate(Person.draw(40), "sinus rhythm", 70, seed=2)
     path = ecg.write(tmp_path / "a.hea")
-    result = CliRunner().invoke(app, ["generate", str(path), "-n", "4", "--candidates", "2", "--output", str(tmp_path / "o")])
+    result = CliRunner().invoke(
+        app, ["generate", str(path), "-n", "4", "--candidates", "2", "--output", str(tmp_path / "o")]
+    )
     assert result.exit_code == 2 and "candidates" in result.output and not (tmp_path / "o").exists()

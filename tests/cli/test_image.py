@@ -27,11 +27,15 @@ def folder(tmp_path_factory):
 
 
 def test_generate_writes_images_grid_and_sidecar(model, tmp_path):
-    result = run("generate", model, CAPTIONS[7], CAPTIONS[2], "-n", 2, "--steps", 2, "--seed", 4, "--output", tmp_path, "--json")
+    result = run(
+        "generate", model, CAPTIONS[7], CAPTIONS[2], "-n", 2, "--steps", 2, "--seed", 4, "--output", tmp_path, "--json"
+    )
     assert result.exit_code == 0, result.output
     sidecar = json.loads((tmp_path / "images.json").read_text())
     assert json.loads(result.stdout) == sidecar
-    assert [(row["caption"], row["seed"]) for row in sidecar["images"]] == [(CAPTIONS[k], s) for k in (7, 2) for s in (4, 5)]
+    assert [(row["caption"], row["seed"]) for row in sidecar["images"]] == [
+        (CAPTIONS[k], s) for k in (7, 2) for s in (4, 5)
+    ]
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(["grid.png", "images.json", *(row["file"] for row in sidecar["images"])])
     assert Image.open(tmp_path / sidecar["images"][0]["file"]).size == (8, 8)
@@ -39,7 +43,10 @@ def test_generate_writes_images_grid_and_sidecar(model, tmp_path):
 
 def test_the_same_seed_writes_the_same_bytes(model, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert run("generate", model, CAPTIONS[7], "--steps", 2, "--seed", seed, "--output", tmp_path / name).exit_code == 0
+        assert (
+            run("generate", model, CAPTIONS[7], "--steps", 2, "--seed", seed, "--output", tmp_path / name).exit_code
+            == 0
+        )
     a, b, c = ((tmp_path / n / "grid.png").read_bytes() for n in "abc")
     assert a == b != c
 
@@ -73,12 +80,28 @@ def test_a_missing_model_is_refused(tmp_path):
 
 
 def test_train_then_evaluate_on_a_folder(folder, tmp_path):
-    tiny = ("model.denoiser.widths=[8, 8]", "model.denoiser.heads=2", "model.denoiser.groups=4", "model.denoiser.width=16")
+    tiny = (
+        "model.denoiser.widths=[8, 8]",
+        "model.denoiser.heads=2",
+        "model.denoiser.groups=4",
+        "model.denoiser.width=16",
+    )
     short = ("train.denoiser.steps=2", "train.denoiser.batch=4")
     overrides = [part for item in (*tiny, *short) for part in ("--set", item)]
     result = run("train", "--data", folder, "--output", tmp_path, *overrides)
     assert result.exit_code == 0, result.output
-    result = run("evaluate", tmp_path / "model", "--data", folder, "--steps", 2, "--judge-steps", 20, "--json", tmp_path / "figures.json")
+    result = run(
+        "evaluate",
+        tmp_path / "model",
+        "--data",
+        folder,
+        "--steps",
+        2,
+        "--judge-steps",
+        20,
+        "--json",
+        tmp_path / "figures.json",
+    )
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["images"] == 32 and figures["training"] == 128

@@ -63,10 +63,21 @@ def test_from_an_upload_to_twins_and_files(server, tmp_path):
     record = json.loads(text)
     assert status == 200 and record["name"] == "mine" and "70/min" in record["words"]
     assert record["reports"] == ["normal ECG", "sinus rhythm"]
-    wish = {"key": record["key"], "reports": [RBBB], "own": record["reports"], "heart_rate": 90, "age": 70, "n": 3, "steps": 10, "seed": 4}
+    wish = {
+        "key": record["key"],
+        "reports": [RBBB],
+        "own": record["reports"],
+        "heart_rate": 90,
+        "age": 70,
+        "n": 3,
+        "steps": 10,
+        "seed": 4,
+    }
     status, text, _ = ask(server + "/twins", wish)
     found = json.loads(text)
-    assert status == 200 and found["n"] == 3 and "70 years" in found["asked"] and "QRS at least 120 ms" in found["rules"]
+    assert (
+        status == 200 and found["n"] == 3 and "70 years" in found["asked"] and "QRS at least 120 ms" in found["rules"]
+    )
     assert json.loads(ask(f"{server}/sheet?key={found['key']}&k=2")[1])["sheet"].startswith("<img")
     place = f"{server}/file?key={found['key']}&k=1&kind="
     with zipfile.ZipFile(io.BytesIO(ask(place + "wfdb")[1])) as archive:

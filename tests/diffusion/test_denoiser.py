@@ -117,7 +117,10 @@ def test_conversions_in_half_precision_are_those_of_the_rounded_numbers(predicti
     x = (at.alpha * x0 + at.sigma * eps).to(kind)
     output = target(prediction, x0, eps, at.alpha, at.sigma).to(kind)
     for half, exact in (
-        (to_x0(prediction, output, x, at.alpha, at.sigma), to_x0(prediction, output.double(), x.double(), at.alpha, at.sigma)),
+        (
+            to_x0(prediction, output, x, at.alpha, at.sigma),
+            to_x0(prediction, output.double(), x.double(), at.alpha, at.sigma),
+        ),
         (to_eps(x, x0.to(kind), at.alpha, at.sigma), to_eps(x.double(), x0.to(kind).double(), at.alpha, at.sigma)),
         (to_score(x, x0.to(kind), at.alpha, at.sigma), to_score(x.double(), x0.to(kind).double(), at.alpha, at.sigma)),
     ):

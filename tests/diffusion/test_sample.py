@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from ecgtwin.diffusion import bind, cosine, edit, guide, invert, sample, scaled_linear, seeded_noise, trajectory, zero_terminal_snr
+from ecgtwin.diffusion import (
+    bind,
+    cosine,
+    edit,
+    guide,
+    invert,
+    sample,
+    scaled_linear,
+    seeded_noise,
+    trajectory,
+    zero_terminal_snr,
+)
 from ecgtwin.diffusion.denoiser import clamp_x0
 from ecgtwin.diffusion.exact import Gaussian, Mixture
 from ecgtwin.diffusion.guidance import classify, guide_two_ways, within
@@ -99,7 +110,9 @@ def test_exact_inversion_returns_to_rounding(solver, shape):
 def test_twenty_steps_of_heun_are_there_and_back_on_a_whole_schedule(schedule):
     """From the cleanest level to alpha = 5e-5 or to pure noise, and down again."""
     levels = trailing(schedule, 20)[:-1]
-    exact = Gaussian(torch.tensor([[0.3], [-1.0]], dtype=torch.float64), torch.tensor([[0.2], [1.5]], dtype=torch.float64))
+    exact = Gaussian(
+        torch.tensor([[0.3], [-1.0]], dtype=torch.float64), torch.tensor([[0.2], [1.5]], dtype=torch.float64)
+    )
     x = torch.randn(3, 2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5
     there = invert(exact, x, levels, Heun())
     assert (sample(exact, there, levels, Heun()) - x).abs().max() < 1e-3

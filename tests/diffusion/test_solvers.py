@@ -206,8 +206,8 @@ def whole(steps: int, alpha: float) -> list[Level]:
 @pytest.mark.parametrize("alpha", [5e-5, 0.0], ids=["cosine's noisiest", "pure noise"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_solver_is_right_on_a_whole_schedule(name, alpha):
-    """Where sigma/alpha begins at 20,000 or at infinity: the order holds, from third on at least the second (a step from
-    pure noise has no log-SNR), and 160 steps are close."""
+    """Where sigma/alpha begins at 20,000 or at infinity: the order holds, from third on at least the second (a step
+    from pure noise has no log-SNR), and 160 steps are close."""
     solver = SOLVERS[name][0](Circle())
     exact, x = patient(SHAPES[0])
     errors = []
@@ -254,9 +254,17 @@ def test_the_reverse_sde_starts_at_pure_noise_in_closed_form():
 def test_a_sound_clock():
     """Up and down alike; only where there is more noise than signal."""
     at = Circle().level_at
-    for t, s, sound in ((-8.0, -2.0, False), (-8.0, -7.0, True), (-4.0, 8.0, True), (1.0, 18.0, True), (-5.0, 0.0, False)):
+    for t, s, sound in (
+        (-8.0, -2.0, False),
+        (-8.0, -7.0, True),
+        (-4.0, 8.0, True),
+        (1.0, 18.0, True),
+        (-5.0, 0.0, False),
+    ):
         assert clock_is_sound(at(t), at(s)) == clock_is_sound(at(s), at(t)) == sound
-    assert not clock_is_sound(Level(1.0, 0.0, 1.0), at(-9.0)) and not clock_is_sound(Level(1.0, 0.0, 1.0), Level(0.0, 1.0, 0.0))
+    assert not clock_is_sound(Level(1.0, 0.0, 1.0), at(-9.0)) and not clock_is_sound(
+        Level(1.0, 0.0, 1.0), Level(0.0, 1.0, 0.0)
+    )
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -1,4 +1,5 @@
-"""MIMIC-IV-ECG in its exact layout, in the folders that `wget -r` makes: five patients who have every quirk of the data set."""
+"""MIMIC-IV-ECG in its exact layout, in the folders that `wget -r` makes: five patients who have
+every quirk of the data set."""
 
 import gzip
 from pathlib import Path
@@ -14,7 +15,8 @@ NORMAL = ("Sinus rhythm", "Normal ECG")
 
 # subject, study, time, heart rate, report lines by column, measurements
 STUDIES = [
-    (10000032, 40689238, "2180-07-23 08:44:00", 75, {0: "Sinus rhythm", 2: "Left atrial abnormality", 5: "Borderline ECG"}, USUAL),
+    (10000032, 40689238, "2180-07-23 08:44:00", 75, {0: "Sinus rhythm", 2: "Left atrial abnormality", 5: "Borderline "
+                                                                                                         "ECG"}, USUAL),
     (10000032, 44458630, "2180-07-23 09:54:00", 120, {0: "Sinus tachycardia.", 1: "Normal ECG except for rate"}, (500, *USUAL[1:])),
     (10000032, 49036311, "2182-08-06 09:07:00", 75, {0: "Sinus rhythm", 1: "Normal ECG"}, (1200, *USUAL[1:])),
     (10001217, 41000001, "2157-11-18 14:08:00", 60, {0: "Atrial fibrillation with rapid ventricular response"},
@@ -43,11 +45,17 @@ def make(folder: Path) -> Path:
     root = folder / "physionet.org" / "files" / "mimic-iv-ecg" / "1.0"
     root.mkdir(parents=True)
     listed = ["subject_id,study_id,file_name,ecg_time,path"]
-    measured = [",".join(["subject_id", "study_id", "cart_id", "ecg_time", *REPORTS, "bandwidth", "filtering", *MEASURED])]
+    measured = [
+        ",".join(["subject_id", "study_id", "cart_id", "ecg_time", *REPORTS, "bandwidth", "filtering", *MEASURED])
+    ]
     for subject, study, time, bpm, lines, values in STUDIES:
         listed.append(f"{subject},{study},{study},{time},{stem(subject, study)}")
         texts = [f'"{lines[k]}"' if k in lines else "" for k in range(18)]
-        measured.append(",".join([str(subject), str(study), "6848296", time, *texts, "0.005-150 Hz", "60 Hz notch", *map(str, values)]))
+        measured.append(
+            ",".join(
+                [str(subject), str(study), "6848296", time, *texts, "0.005-150 Hz", "60 Hz notch", *map(str, values)]
+            )
+        )
         if study != ABSENT:
             write(root / stem(subject, study), spoiled(study, bpm), gain=1.0 if study == MICROVOLTS else 200.0, order=MIMIC,
                   names={"aVF": "aVL", "aVL": "aVF"} if study == SWAPPED else None)  # fmt: skip
@@ -59,7 +67,10 @@ def make(folder: Path) -> Path:
     (root / "machine_measurements.csv").write_text("\n".join(measured) + "\n", encoding="utf-8")
     hosp = folder / "physionet.org" / "files" / "mimiciv" / "2.2" / "hosp"
     hosp.mkdir(parents=True)
-    people = ["subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod", "10000032,F,52,2180,2014 - 2016,2180-09-09"]
+    people = [
+        "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod",
+        "10000032,F,52,2180,2014 - 2016,2180-09-09",
+    ]
     people += ["10001217,M,91,2157,2011 - 2013,", "10001725,F,88,2110,2011 - 2013,", "10002013,,57,2156,2008 - 2010,"]
     with gzip.open(hosp / "patients.csv.gz", "wt") as file:
         file.write("\n".join(people) + "\n")

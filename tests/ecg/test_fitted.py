@@ -13,7 +13,10 @@ from ecgtwin.ecg.simulate.run import beats_of
 LBBB, RBBB = "complete left bundle branch block", "complete right bundle branch block"
 PVC = "ventricular premature complex"
 RHYTHMS = {"atrial fibrillation", "atrial flutter", "ventricular premature complex", "atrial premature complex"}
-DRIVEN = {"normal functioning artificial pacemaker", "Wolf-Parkinson-White syndrome"}  # a spike, and a delta wave in steps
+DRIVEN = {
+    "normal functioning artificial pacemaker",
+    "Wolf-Parkinson-White syndrome",
+}  # a spike, and a delta wave in steps
 SHAPED = [name for name in STATES if name not in RHYTHMS]
 ALL = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -106,7 +109,10 @@ def test_limb_leads_agree_bit_for_bit(people):
 
 def test_beats_can_be_given(people):
     fitted = people[0][2]
-    times, kinds = np.array([1.0, 1.9, 2.5, 3.9, 4.8, 5.7]), ("normal", "normal", "ventricular", "normal", "normal", "normal")
+    times, kinds = (
+        np.array([1.0, 1.9, 2.5, 3.9, 4.8, 5.7]),
+        ("normal", "normal", "ventricular", "normal", "normal", "normal"),
+    )
     made = construct(fitted, "sinus rhythm", peaks=times, kinds=kinds, seconds=7, noise=None, rate=500)
     inside = (made.peaks > 0.9) & (made.peaks < 5.8)
     assert made.peaks[inside] == pytest.approx(times) and tuple(np.array(made.kinds)[inside]) == kinds
@@ -184,13 +190,17 @@ def test_real_normal_beats_are_explained(real):
 
 def test_the_unchanged_state_is_the_real_median_beat(real):
     for _, fitted in real:
-        (beat,) = beats_of(fitted.person, STATES["sinus rhythm"], fitted.heart_rate, own=fitted.parts, clear=False).values()
+        (beat,) = beats_of(
+            fitted.person, STATES["sinus rhythm"], fitted.heart_rate, own=fitted.parts, clear=False
+        ).values()
         drawn = draw(fitted, beat, (), 500.0)
         time = np.arange(60, 500) / 500 - fitted.onset / 500
         at = drawn.start + np.arange(drawn.still.shape[1]) / 1000
         made = np.stack([np.interp(time, at, lead) for lead in drawn.p + drawn.still])
         missed = made - fitted.beat[:, 60:500]
-        assert np.abs(missed).max() < 0.015 and missed.std() < 0.0015  # mV; the largest at the R peak, between two samples
+        assert (
+            np.abs(missed).max() < 0.015 and missed.std() < 0.0015
+        )  # mV; the largest at the R peak, between two samples
 
 
 def test_real_recordings_come_back(real):
@@ -201,7 +211,8 @@ def test_real_recordings_come_back(real):
 
 
 def test_real_people_have_the_voltages_of_real_left_bundle_branch_block(real):
-    """Medians over people of 42 real ones: S in V1 1.9, V2 2.95, V3 2.3 mV, R in V5 0.69 mV, QRS 140 to 180 ms by most rulers."""
+    """Medians over people of 42 real ones: S in V1 1.9, V2 2.95, V3 2.3 mV, R in V5 0.69 mV, QRS 140
+    to 180 ms by most rulers."""
     made = [construct(fitted, LBBB, 60, peaks=[3.0, 7.0], rate=500, noise=None) for _, fitted in real]
     starts = [round(500 * x.onsets[np.argmin(np.abs(x.peaks - 3.0))]) for x in made]
     beats = [x.signal[:, at : at + round(x.qrs_ms / 2)] for at, x in zip(starts, made, strict=True)]

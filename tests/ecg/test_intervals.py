@@ -1,4 +1,5 @@
-"""Measurements find what the simulator put into an ECG, say None where there is nothing, and hold on real recordings."""
+"""Measurements find what the simulator put into an ECG, say None where there is nothing,
+and hold on real recordings."""
 
 import time
 

@@ -18,8 +18,12 @@ STATES = {
 
 @pytest.fixture(scope="module")
 def judge():
-    pytest.importorskip("openecg.deploy", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'")
-    pytest.importorskip("onnxruntime", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'")
+    pytest.importorskip(
+        "openecg.deploy", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'"
+    )
+    pytest.importorskip(
+        "onnxruntime", reason="the judge is not installed: in a clone of ecgtwin run pip install '.[judge]'"
+    )
     return load_judge()
 
 

@@ -6,7 +6,16 @@ from ecgtwin.ecg.leads import INDEPENDENT, LEADS, canonical, complete, derive_li
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("AVR", "aVR"), ("avf", "aVF"), ("i", "I"), ("Lead II", "II"), ("v1", "V1"), ("MLII", "II"), (" V6 ", "V6"), ("ecg_v2", "V2")]
+    [
+        ("AVR", "aVR"),
+        ("avf", "aVF"),
+        ("i", "I"),
+        ("Lead II", "II"),
+        ("v1", "V1"),
+        ("MLII", "II"),
+        (" V6 ", "V6"),
+        ("ecg_v2", "V2"),
+    ]
     + [("V1-", "V1"), ("DIII", "III")],
 )
 def test_spellings(given, name):
@@ -26,7 +35,9 @@ def test_the_limb_leads_obey_einthoven_and_goldberger():
     np.testing.assert_allclose(x["aVR"] + x["aVL"] + x["aVF"], 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("pair", [("I", "II"), ("II", "III"), ("I", "aVF"), ("aVL", "aVF"), ("aVR", "III"), ("aVR", "aVL")])
+@pytest.mark.parametrize(
+    "pair", [("I", "II"), ("II", "III"), ("I", "aVF"), ("aVL", "aVF"), ("aVR", "III"), ("aVR", "aVL")]
+)
 def test_any_two_limb_leads_give_the_others(pair):
     rng = np.random.default_rng(1)
     full = derive_limb(*rng.standard_normal((2, 30)))

@@ -54,7 +54,9 @@ def test_offsets_are_removed_and_said(good):
     assert abs(np.median(ready.signal[3])) < 1e-3 and "V2 +3.0" in ready.notes[0]
 
 
-@pytest.mark.parametrize(("scale", "advice"), [(1000, "give units uV; if they are counts"), (1e-3, "units V"), (0.0, "flat lead: I, II")])
+@pytest.mark.parametrize(
+    ("scale", "advice"), [(1000, "give units uV; if they are counts"), (1e-3, "units V"), (0.0, "flat lead: I, II")]
+)
 def test_wrong_units(good, scale, advice):
     with pytest.raises(ValueError, match=advice):
         prepare(changed(good, lambda x: np.multiply(x, scale, out=x)))

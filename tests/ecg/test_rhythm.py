@@ -61,7 +61,8 @@ def test_real_recordings_agree_with_an_independent_measurement(ptbxl):
 
 
 def paced(rate, spike_ms):
-    """Atrial and ventricular pacing at 70/min: thin spikes 150 ms apart, each ventricular one with a wide complex after it."""
+    """Atrial and ventricular pacing at 70/min: thin spikes 150 ms apart, each ventricular one
+    with a wide complex after it."""
     t = np.arange(int(10 * rate)) / rate
     x = np.zeros((8, len(t)))
     beats = np.arange(0.5, 9.8, 60 / 70)
@@ -138,7 +139,8 @@ def test_the_comparison_with_other_detectors_runs(bench, tmp_path):
 
 
 def test_real_beats_agree_with_other_detectors(bench, ptbxl, tmp_path):
-    """Where ours, XQRS and openecg differ about a heart rate, ours is not the one that stands alone (docs/rhythm.md)."""
+    """Where ours, XQRS and openecg differ about a heart rate, ours is not the one that
+    stands alone (docs/rhythm.md)."""
     pytest.importorskip("openecg")
     bench.main(ptbxl, records=40, people=0, output=tmp_path / "r.json")
     for part in json.loads((tmp_path / "r.json").read_text()).values():

@@ -1,4 +1,5 @@
-"""Simulated people: what was asked is what a reader with a ruler finds, and a state changes nothing but its own part."""
+"""Simulated people: what was asked is what a reader with a ruler finds, and a state changes
+nothing but its own part."""
 
 from dataclasses import replace
 
@@ -25,7 +26,8 @@ def by_lead(ecg: ECG) -> dict[str, np.ndarray]:
 
 
 def one_beat(person: Person, name: str, rate: float = 55.0, number: int = 4, **options):
-    """One clean beat, from 0.4 s before to 0.75 s after the QRS onset that the truth gives, at 1000 Hz: 12 leads, onset at 400 ms."""
+    """One clean beat, from 0.4 s before to 0.75 s after the QRS onset that the truth gives, at 1000 Hz:
+    12 leads, onset at 400 ms."""
     truth = simulate_truth(person, name, rate, seed=3, fs=1000, noise=None, **options)
     usual = [t for t, kind in zip(truth.beats, truth.kinds, strict=True) if kind == "normal" and t > 0.6]
     start = round((usual[number - 1] - 0.4) * 1000)
@@ -35,9 +37,9 @@ def one_beat(person: Person, name: str, rate: float = 55.0, number: int = 4, **o
 def measured(beat: np.ndarray, slow: float = 0.05, pause: int = 30) -> dict[str, float]:
     """A reader with a ruler. PR, QRS, QT in ms and the axis in degrees, from the signal alone.
 
-    QRS by a threshold on the speed of the vectorcardiogram that Dower's matrix gives back, P by a threshold and T by a tangent on the
-    root mean square of all 12 leads (the simulator puts each wave in its place alone, before they are added).
-    slow: the share of the top speed below which QRS is over, if it stays there for `pause` ms.
+    QRS by a threshold on the speed of the vectorcardiogram that Dower's matrix gives back, P by a threshold and T by a
+    tangent on the root mean square of all 12 leads (the simulator puts each wave in its place alone, before they are
+    added). slow: the share of the top speed below which QRS is over, if it stays there for `pause` ms.
     """
     rows = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]
     speed = np.linalg.norm(np.gradient(np.linalg.pinv(DOWER) @ beat[rows], axis=1), axis=0)
@@ -47,7 +49,9 @@ def measured(beat: np.ndarray, slow: float = 0.05, pause: int = 30) -> dict[str,
         on -= 1
     while (speed[off + 1 : off + 1 + pause] > slow * speed[peak]).any():
         off += 1
-    level = beat - beat[:, on - 380 : on - 350].mean(1, keepdims=True)  # before P: in front of QRS its end would still count
+    level = beat - beat[:, on - 380 : on - 350].mean(
+        1, keepdims=True
+    )  # before P: in front of QRS its end would still count
     left, down = level[0, on:off].sum(), 2 / np.sqrt(3) * level[5, on:off].sum()
     size = np.sqrt((level**2).mean(0))
     tall = 0.4 * size[off + 60 : on + 600].max()
@@ -111,7 +115,11 @@ def test_the_same_signal_at_any_rate_of_sampling():
 def test_wrong_requests_say_what_is_right():
     with pytest.raises(ValueError, match="atrial fibrillation"):
         simulate(PEOPLE[0], "fribillation")
-    for options, words in (({"rate": 300}, "20 to 250"), ({"seconds": 1}, "2 to 3600"), ({"fs": 50}, "at least|100 to")):
+    for options, words in (
+        ({"rate": 300}, "20 to 250"),
+        ({"seconds": 1}, "2 to 3600"),
+        ({"fs": 50}, "at least|100 to"),
+    ):
         with pytest.raises(ValueError, match=words):
             simulate(PEOPLE[0], "sinus rhythm", **options)
     with pytest.raises(ValueError, match="18 to 95"):
@@ -131,7 +139,8 @@ def test_wrong_requests_say_what_is_right():
 
 
 def test_people_look_like_the_normal_ecgs_of_ptbxl():
-    """Medians over people near those of 1,488 normal ECGs of PTB-XL (median beats, mV), and the same order among the leads."""
+    """Medians over people near those of 1,488 normal ECGs of PTB-XL (median beats, mV), and the
+    same order among the leads."""
     heights = []
     for seed in range(120):
         truth, beat = one_beat(Person.draw(seed), "sinus rhythm", 66)
@@ -162,11 +171,20 @@ def test_sex_and_age_can_be_asked_and_women_have_the_longer_qt():
 
 @pytest.mark.parametrize("person", PEOPLE, ids=lambda p: f"person{p.seed}")
 def test_intervals_and_axis_are_what_was_asked(person):
-    for pr, qrs, qtc, axis, rate in ((140, 80, 380, 60, 60), (180, 95, 420, 10, 60), (160, 105, 440, 75, 55), (200, 90, 400, -20, 70)):
+    for pr, qrs, qtc, axis, rate in (
+        (140, 80, 380, 60, 60),
+        (180, 95, 420, 10, 60),
+        (160, 105, 440, 75, 55),
+        (200, 90, 400, -20, 70),
+    ):
         asked = replace(person, pr_ms=pr, qrs_ms=qrs, qtc_ms=qtc, axis_deg=axis)
         truth, beat = one_beat(asked, "sinus rhythm", rate)
         found = measured(beat)
-        assert truth.qrs_ms == qrs and truth.pr_ms == pytest.approx(pr - 0.2 * (rate - 60)) and turned(truth.axis_deg, axis) < 1
+        assert (
+            truth.qrs_ms == qrs
+            and truth.pr_ms == pytest.approx(pr - 0.2 * (rate - 60))
+            and turned(truth.axis_deg, axis) < 1
+        )
         assert truth.qt_ms == pytest.approx(qtc * (60 / rate) ** (1 / 3))
         assert found["pr"] == pytest.approx(truth.pr_ms, abs=10)
         assert found["qrs"] == pytest.approx(qrs, abs=10)
@@ -174,10 +192,14 @@ def test_intervals_and_axis_are_what_was_asked(person):
         assert turned(found["axis"], axis) < 10
 
 
-@pytest.mark.parametrize("name", [LBBB, RBBB, "first degree AV block", "long QT-interval", "left anterior fascicular block", LVH, WPW])
+@pytest.mark.parametrize(
+    "name", [LBBB, RBBB, "first degree AV block", "long QT-interval", "left anterior fascicular block", LVH, WPW]
+)
 def test_intervals_and_axis_hold_in_states_that_change_them(name):
     for person in PEOPLE:
-        truth, beat = one_beat(person, name, 45 if name == "long QT-interval" else 55)  # so that T is over long before P
+        truth, beat = one_beat(
+            person, name, 45 if name == "long QT-interval" else 55
+        )  # so that T is over long before P
         found = measured(beat, 0.10, 20) if name in (LBBB, WPW) else measured(beat)  # ST nearly as steep as QRS
         assert found["pr"] == pytest.approx(truth.pr_ms, abs=10)
         assert found["qrs"] == pytest.approx(truth.qrs_ms, abs=10)
@@ -215,7 +237,8 @@ def test_intervals_and_axis_hold_in_nearly_everybody(name, rulers):
 
 
 def test_readers_agree_where_qrs_begins_and_ends():
-    """Person 28's QRS begins with a wave just as fast as where it is said to begin; person 0's beginning and end are clear."""
+    """Person 28's QRS begins with a wave just as fast as where it is said to begin; person 0's
+    beginning and end are clear."""
     slow, clear = Person.draw(28), Person.draw(0)
     bare = slow.qrs.moved(0, slow.qrs_ms / 1000)
     assert apart(bare, slow.qrs_field, PLAIN, 0) > 1.5 * AGREED
@@ -232,7 +255,8 @@ def test_readers_agree_where_qrs_begins_and_ends():
 
 
 def test_the_delta_wave_runs_into_the_qrs():
-    """No 10 ms before its fastest in which the vectorcardiogram rests: person 30's QRS once seemed to begin after such a pause."""
+    """No 10 ms before its fastest in which the vectorcardiogram rests: person 30's QRS once seemed to
+    begin after such a pause."""
     rows = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]
     for seed in (*range(6), 30):
         _, beat = one_beat(Person.draw(seed), WPW, number=2, seconds=4)
@@ -252,9 +276,14 @@ def test_qt_follows_the_rate_and_the_rate_varies_with_breathing():
 
 
 def shape(person, name):
-    """Leads of one clean beat on its own baseline (just before the P wave or QRS), QRS start and end in samples (ms)."""
+    """Leads of one clean beat on its own baseline (just before the P wave or QRS), QRS
+    start and end in samples (ms)."""
     truth, beat = one_beat(person, name)
-    level = beat - beat[:, 390:396].mean(1, keepdims=True) if name != PACED else beat - beat[:, 360:380].mean(1, keepdims=True)
+    level = (
+        beat - beat[:, 390:396].mean(1, keepdims=True)
+        if name != PACED
+        else beat - beat[:, 360:380].mean(1, keepdims=True)
+    )
     return truth, dict(zip(LEADS, level, strict=True)), slice(400, 400 + round(truth.qrs_ms))
 
 
@@ -292,13 +321,16 @@ def test_hypertrophy_with_strain():
     strained = []
     for person in PEOPLE:
         _, x, qrs = shape(person, "left ventricular hypertrophy")
-        assert -x["V1"][qrs].min() + max(x["V5"][qrs].max(), x["V6"][qrs].max()) > 3.0  # Sokolow and Lyon's 3.5: half of real ones
+        assert (
+            -x["V1"][qrs].min() + max(x["V5"][qrs].max(), x["V6"][qrs].max()) > 3.0
+        )  # Sokolow and Lyon's 3.5: half of real ones
         strained.append(x["V6"][560:700].mean() < -0.02)
     assert 0 < sum(strained) < len(strained)  # real ones have strain or have not
 
 
 @pytest.mark.parametrize(
-    "region, up, down", [("anterior", "V2 V3", "III"), ("inferior", "II III aVF", "aVL"), ("lateral", "I aVL V6", "III")]
+    "region, up, down",
+    [("anterior", "V2 V3", "III"), ("inferior", "II III aVF", "aVL"), ("lateral", "I aVL V6", "III")],
 )
 def test_infarctions(region, up, down):
     for person in PEOPLE:
@@ -323,7 +355,9 @@ def test_st_depression_t_inversion_low_voltage_long_qt_and_first_degree_block():
         _, x, _ = shape(person, "non-specific ST depression")
         assert all(x[lead][j60] < min(-0.01, plain[lead][j60] - 0.03) for lead in ("II", "V5", "V6"))
         _, x, _ = shape(person, "inverted T-waves")
-        assert all(x[lead][520:800].min() < -0.15 * plain[lead][520:800].max() for lead in ("I", "II", "V4", "V5", "V6"))
+        assert all(
+            x[lead][520:800].min() < -0.15 * plain[lead][520:800].max() for lead in ("I", "II", "V4", "V5", "V6")
+        )
         _, x, _ = shape(person, LOW)
         assert max(np.ptp(x[lead][qrs]) for lead in LEADS[:6]) <= 0.8  # as PTB-XL calls it
         long, _, _ = shape(person, "long QT-interval")
@@ -371,7 +405,9 @@ def test_flutter_waves_keep_step_with_the_beats():
             start, stop = (round(t * 500) for t in (truth.beats[3] + truth.qt_ms / 1000 + 0.1, truth.beats[4] - 0.01))
             time = np.arange(start, stop) / 500
             turn = 2 * np.pi * rate * ratio / 60 * time
-            waves = np.stack([np.ones_like(time), np.cos(turn), np.sin(turn), np.cos(2 * turn), np.sin(2 * turn)], axis=1)
+            waves = np.stack(
+                [np.ones_like(time), np.cos(turn), np.sin(turn), np.cos(2 * turn), np.sin(2 * turn)], axis=1
+            )
             fit = np.linalg.lstsq(waves, x[start:stop], rcond=None)[0]
             assert np.hypot(*fit[1:3]) > 0.05
             assert np.var(x[start:stop] - waves @ fit) < 0.25 * np.var(x[start:stop])
@@ -426,7 +462,13 @@ def test_states_add_up():
 
 def test_one_person_in_two_states_is_more_alike_than_two_people_in_one():
     """Median-beat correlation, over states that leave the QRS complex its shape."""
-    names = ["sinus rhythm", "first degree AV block", "atrial fibrillation", "non-specific ST depression", "long QT-interval"]
+    names = [
+        "sinus rhythm",
+        "first degree AV block",
+        "atrial fibrillation",
+        "non-specific ST depression",
+        "long QT-interval",
+    ]
     rng = np.random.default_rng(0)
     people = [Person.draw(100 + i) for i in range(10)]
     beats = np.array([[one_beat(p, name, 65)[1][:, 380:800:4].ravel() for name in names] for p in people])

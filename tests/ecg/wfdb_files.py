@@ -40,7 +40,8 @@ def write(
     ending: str = "dat",
     offset: int = 0,
 ) -> None:
-    """A record in format 16: `path.hea` and `path.dat`. NaN becomes -32768, as the format wants. names: lead -> as written."""
+    """A record in format 16: `path.hea` and `path.dat`. NaN becomes -32768, as the format wants.
+    names: lead -> as written."""
     x = np.stack([leads[name] for name in order], 1) * gain
     digital = np.where(np.isnan(x), -32768, np.clip(np.round(np.nan_to_num(x)), -32767, 32767)).astype("<i2")
     path.parent.mkdir(parents=True, exist_ok=True)

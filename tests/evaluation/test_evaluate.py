@@ -23,7 +23,12 @@ def test_every_figure_is_there_with_its_n(simulated_store, monkeypatch):
     assert found["reconstruction"]["n"] == found["data"]["validation"] > 0
     assert found["counterfactuals"]["people"] == 2 and found["judgement"]["sinus rhythm"]["read"] == 1
     text = summary(found)
-    for part in ("exact counterfactuals of 2 simulated people", "not known to the model: left anterior", "as openecg reads", "unchanged"):
+    for part in (
+        "exact counterfactuals of 2 simulated people",
+        "not known to the model: left anterior",
+        "as openecg reads",
+        "unchanged",
+    ):
         assert part in text
 
 
@@ -43,7 +48,9 @@ def test_what_is_not_measured_is_said(simulated_store, monkeypatch):
 def test_strangers_are_not_one_person_and_what_cannot_be_measured_is_skipped(tmp_path, monkeypatch):
     """A store of recordings whose patients are not known: nobody can be recognised, the rest is measured."""
     ecgs = [replace(reference(k), patient=None, reports=("sinus rhythm",)) for k in range(12)]
-    store = collect(ecgs, tmp_path / "store", statements=Statements(lambda line: (line,), STATEMENTS), shares=(0.0, 0.0, 1.0))
+    store = collect(
+        ecgs, tmp_path / "store", statements=Statements(lambda line: (line,), STATEMENTS), shares=(0.0, 0.0, 1.0)
+    )
     monkeypatch.setattr(module, "load_judge", lambda: lambda lead, rate: np.eye(len(CLASSES))[0])
     with pytest.raises(ValueError, match=r"no usable ECG of split validation.*test \d+.*--split"):
         evaluate(model(), store.folder, people=0)

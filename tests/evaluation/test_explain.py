@@ -18,7 +18,8 @@ RBBB = "complete right bundle branch block"
 
 @pytest.fixture(scope="module")
 def block():
-    """A person in sinus rhythm, and six recordings of the same person with right bundle branch block, at a twin's rate."""
+    """A person in sinus rhythm, and six recordings of the same person with right bundle
+    branch block, at a twin's rate."""
     person = Person.draw(31)
     plain = simulate_truth(person, "sinus rhythm", 70, seed=1)
     twins = [simulate_truth(person, RBBB, 70, seed=k) for k in range(6)]
@@ -29,8 +30,12 @@ def test_changes_are_those_of_the_simulator(block):
     plain, twins, one = block
     rows = one.changes().set_index(["quantity", "lead"])
     qrs = rows.loc[("qrs", "")]
-    assert qrs["reference"] == pytest.approx(plain.qrs_ms, abs=10) and qrs["twins"] == pytest.approx(twins[0].qrs_ms, abs=10)
-    assert qrs["change"] == pytest.approx(twins[0].qrs_ms - plain.qrs_ms, abs=12) and qrs["clear"] and qrs["measured"] == 6
+    assert qrs["reference"] == pytest.approx(plain.qrs_ms, abs=10) and qrs["twins"] == pytest.approx(
+        twins[0].qrs_ms, abs=10
+    )
+    assert (
+        qrs["change"] == pytest.approx(twins[0].qrs_ms - plain.qrs_ms, abs=12) and qrs["clear"] and qrs["measured"] == 6
+    )
     assert qrs["low"] <= qrs["twins"] <= qrs["high"] and qrs["change_low"] <= qrs["change"] <= qrs["change_high"]
     assert not rows.loc[("heart_rate", ""), "clear"] and not rows.loc[("pr", ""), "clear"]
     assert rows.loc[("regularity", ""), "twins"] == "regular" and not rows.loc[("regularity", ""), "clear"]
@@ -45,12 +50,18 @@ def test_rules_are_counted_over_samples(block):
     assert one.doubts == () and one.validity == (1.0,) * 6
     wrong = explain(one.reference, one.twins, Condition(("atrial fibrillation", RBBB), heart_rate=120))
     said = " ".join(wrong.doubts)
-    assert "no P wave in front of QRS” holds in 0 of 6" in said and "heart rate within 10 % of 120/min” holds in 0 of 6" in said
+    assert (
+        "no P wave in front of QRS” holds in 0 of 6" in said
+        and "heart rate within 10 % of 120/min” holds in 0 of 6" in said
+    )
 
 
 def test_nothing_changes_in_the_same_state():
     person = Person.draw(33)
-    one = explain(simulate(person, "sinus rhythm", 70, seed=1), [simulate(person, "sinus rhythm", 70, seed=k) for k in range(2, 7)])
+    one = explain(
+        simulate(person, "sinus rhythm", 70, seed=1),
+        [simulate(person, "sinus rhythm", 70, seed=k) for k in range(2, 7)],
+    )
     assert not [r for r in one.rows if r["clear"]]
     assert one.likeness.min() > 0.95 and one.doubts == ()
 

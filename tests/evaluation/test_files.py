@@ -14,7 +14,12 @@ def array(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "made.npy"
     np.save(path, rng.normal(0, 300, (3, 12, 1000)))
-    lines = ["reports,sex,age,heart_rate,reference", "sinus rhythm|left ventricular hypertrophy,male,60,70,", ",,,,", "paced rhythm,,,,"]
+    lines = [
+        "reports,sex,age,heart_rate,reference",
+        "sinus rhythm|left ventricular hypertrophy,male,60,70,",
+        ",,,,",
+        "paced rhythm,,,,",
+    ]
     path.with_suffix(".csv").write_text("\n".join(lines) + "\n")
     return path
 
@@ -22,7 +27,9 @@ def array(tmp_path):
 def test_an_array_with_its_table_is_read_in_millivolts_at_the_stores_rate(array):
     made = read_array(array, **OPTIONS)
     assert made.signals.shape == (3, 8, 1024) and 0.2 < made.signals.std() < 0.4
-    assert made.conditions[0].reports == ("sinus rhythm", "left ventricular hypertrophy") and made.conditions[0].age == 60
+    assert (
+        made.conditions[0].reports == ("sinus rhythm", "left ventricular hypertrophy") and made.conditions[0].age == 60
+    )
     assert made.conditions[1].empty
     task = as_task(made, held(), ["a"] * 30)
     assert len(set(task.patients.tolist())) == 3 and (task.patients < -1).all()

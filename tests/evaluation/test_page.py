@@ -14,7 +14,9 @@ def report(shift: float = 0.0, digest: str = "d") -> dict:
     rng = np.random.default_rng(0)
     error = np.abs(rng.normal(5, 1, 40)) + shift
     found = [
-        averaged("heart rate error", "/min", "less", "Mean of <all>.", {"twin": error, "real": error / 2}, np.arange(40)),
+        averaged(
+            "heart rate error", "/min", "less", "Mean of <all>.", {"twin": error, "real": error / 2}, np.arange(40)
+        ),
         Figure("coverage, learned", "", "more", "Depends on n.", {"twin": bare(0.8), "real": bare(np.nan)}, 40),
     ]
     wave = np.zeros(8 * POINTS, int).tolist()

@@ -17,7 +17,10 @@ def ecgs(n, rate, synthetic, first):
 
     states = ("sinus rhythm", "atrial fibrillation")
     found = [simulate(Person.draw(first + k), states[k % 2], seed=k).resample(rate) for k in range(n)]
-    return [replace(ecg, synthetic=synthetic, name=f"{'twin' if synthetic else 'real'} {k}", patient="P 99") for k, ecg in enumerate(found)]
+    return [
+        replace(ecg, synthetic=synthetic, name=f"{'twin' if synthetic else 'real'} {k}", patient="P 99")
+        for k, ecg in enumerate(found)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,9 @@ def test_sheets_tell_nothing_and_the_key_is_elsewhere(pack):
         assert not any(word in content for word in (b"twin 0", b"twin 2", b"P 99", b"SYNTHETIC", b"real 0"))
     pictures = [imread(folder / "sheets" / f"sheet_{k:03d}.png") for k in range(1, 8)]
     assert all(p.shape[1] == pictures[0].shape[1] for p in pictures)
-    assert {tuple(np.unique(np.round(p[..., :3].reshape(-1, 3)[::997], 1), axis=0).ravel()[:3]) for p in pictures}  # drawn
+    assert {
+        tuple(np.unique(np.round(p[..., :3].reshape(-1, 3)[::997], 1), axis=0).ravel()[:3]) for p in pictures
+    }  # drawn
 
 
 def test_rate_and_step_are_the_same(pack):
@@ -58,7 +63,9 @@ def filled(folder, name, rows, right):
         writer.writerow(["sheet", "real_or_synthetic", "sure_1_to_5", "atrial fibrillation"])
         for k, row in enumerate(rows):
             truth = row["real_or_synthetic"]
-            writer.writerow([f"{row['sheet']:03d}", truth if k < right else "rs".replace(truth, ""), 3, row["atrial fibrillation"]])
+            writer.writerow(
+                [f"{row['sheet']:03d}", truth if k < right else "rs".replace(truth, ""), 3, row["atrial fibrillation"]]
+            )
     return path
 
 
@@ -92,5 +99,7 @@ def test_mistakes_are_said(pack, tmp_path):
     with pytest.raises(ValueError, match="expected r or s"):
         score(folder / "key" / "key.csv", [path])
     made = ecgs(1, 102.4, True, 80)[0].write(tmp_path / "t.hea")
-    result = CliRunner().invoke(app, ["reader-pack", "--real", str(made), "--synthetic", str(made), "--output", str(tmp_path / "o")])
+    result = CliRunner().invoke(
+        app, ["reader-pack", "--real", str(made), "--synthetic", str(made), "--output", str(tmp_path / "o")]
+    )
     assert result.exit_code == 2 and "marked synthetic" in result.output

@@ -22,7 +22,12 @@ def says(label: str):
 
 def test_shares_are_those_of_the_judge(held):
     found = followed(model(), held, says("afib"), references=4, steps=2)
-    assert set(found) == {"sinus rhythm", "atrial fibrillation", "right bundle branch block", "left bundle branch block"}
+    assert set(found) == {
+        "sinus rhythm",
+        "atrial fibrillation",
+        "right bundle branch block",
+        "left bundle branch block",
+    }
     for name, row in found.items():
         assert row["n"] == 4 and row["n_real"] > 0
         assert row["read"] == row["references"] == row["real"] == (name == "atrial fibrillation")

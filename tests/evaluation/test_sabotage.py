@@ -28,7 +28,9 @@ class World:
     held: tasks.Held
 
     def read(self, signals, patients=None) -> Reading:
-        return Reading(signals, self.held.rate, self.exchange.patients if patients is None else patients, self.whole.judges)
+        return Reading(
+            signals, self.held.rate, self.exchange.patients if patients is None else patients, self.whole.judges
+        )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def world(ptbxl, tmp_path_factory) -> World:
     app(["data", "prepare", "ptbxl", str(ptbxl), str(folder), "--no-progress"], standalone_mode=False)
     recordings = Recordings.of([Store.open(folder)])
     rows = recordings.only("validation")
-    several = np.flatnonzero(np.isin(rows.patient, [p for p in set(rows.patient.tolist()) if (rows.patient == p).sum() > 1]))
+    several = np.flatnonzero(
+        np.isin(rows.patient, [p for p in set(rows.patient.tolist()) if (rows.patient == p).sum() > 1])
+    )
     rows = rows.where(np.union1d(several, np.arange(160)))
     held, train = tasks.Held.of(rows), recordings.only("train")
     judges = Judges.load()
@@ -69,7 +73,9 @@ def figure(figures, name):
 def test_a_copier_is_caught_by_agreement_and_by_copying(world, copied, strangers):
     asked = figure(agreement.agreement(world.exchange, {"copy": copied, "right": strangers})[0], "statement agreement")
     assert asked["copy"].value < 0.6 < 0.8 < asked["right"].value
-    another_day = beat_distance(*(world.read(x, world.pairs.patients).beats for x in (world.pairs.truth, world.pairs.references)))
+    another_day = beat_distance(
+        *(world.read(x, world.pairs.patients).beats for x in (world.pairs.truth, world.pairs.references))
+    )
     found = likeness.copied({"copy": copied, "right": strangers}, copied, another_day, world.exchange.patients).rows
     assert found["copy"].value == 1 and found["right"].value < 0.2
 
@@ -109,7 +115,10 @@ def test_noise_is_caught_by_distances_and_by_the_two_sample_test(world, copied):
 
 def test_irregular_beats_are_caught_by_rr_variation(world):
     real = world.read(world.redraw.references, world.redraw.patients)
-    jumping = world.read(np.stack([irregular(x, world.held.rate, k) for k, x in enumerate(world.redraw.references)]), world.redraw.patients)
+    jumping = world.read(
+        np.stack([irregular(x, world.held.rate, k) for k, x in enumerate(world.redraw.references)]),
+        world.redraw.patients,
+    )
     found = agreement.rhythms(world.redraw, {"real": real, "jumping": jumping})
     for name in ("RR variation, sinus rhythm", "beat-to-beat jumps of RR, sinus rhythm"):
         rows = figure(found, name)

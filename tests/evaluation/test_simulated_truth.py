@@ -64,7 +64,9 @@ def test_states_that_a_model_knows_are_drawn_and_the_others_named():
     assert set(found["states"]) == set(TARGETS[:3]) and set(found["left_out"]) == set(TARGETS[3:])
     for row in found["states"].values():
         assert abs(row["ceiling"]) <= 1 and row["unchanged"] > 0.2 and abs(row["change"]) <= 1
-    assert counterfactuals(model(), people=3, seed=1, steps=2, batch=2)["mean"] == pytest.approx(found["mean"], abs=1e-4)
+    assert counterfactuals(model(), people=3, seed=1, steps=2, batch=2)["mean"] == pytest.approx(
+        found["mean"], abs=1e-4
+    )
 
 
 def test_too_few_people_and_unknown_states_are_refused():

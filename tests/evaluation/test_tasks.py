@@ -34,7 +34,9 @@ def test_factual_pairs_are_of_one_patient_and_of_two_ecgs():
 
 def test_only_the_dose_changes_within_a_series():
     task = tasks.doses(held(), 4, (50.0, 100.0), 0)
-    assert [c.heart_rate for c in task.wanted] == [50, 100] * 4 and all(c.reports == ("sinus rhythm",) for c in task.wanted)
+    assert [c.heart_rate for c in task.wanted] == [50, 100] * 4 and all(
+        c.reports == ("sinus rhythm",) for c in task.wanted
+    )
     assert (task.seeds[::2] == task.seeds[1::2]).all() and np.array_equal(task.references[::2], task.references[1::2])
     older = tasks.ages(held(), 3, (30.0, 60.0, 90.0), 0)
     assert [c.age for c in older.wanted] == [30, 60, 90] * 3 and len({c.reports for c in older.wanted[:3]}) == 1

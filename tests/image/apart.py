@@ -12,7 +12,8 @@ MOVES = {aten._to_copy.default, aten.copy_.default}
 
 
 class Apart(TorchDispatchMode):
-    """Inside, an operation on tensors of both CPU and meta is an error, as with a GPU. Moved to the CPU, they run from 1 to 0."""
+    """Inside, an operation on tensors of both CPU and meta is an error, as with a GPU. Moved to the
+    CPU, they run from 1 to 0."""
 
     def __init__(self):
         super().__init__()
@@ -48,4 +49,6 @@ def ramp(shape: torch.Size) -> torch.Tensor:
 
 def accelerator():
     """As much of an Accelerator as a training needs, on the meta device."""
-    return SimpleNamespace(device=META, num_processes=1, process_index=0, is_main_process=True, wait_for_everyone=lambda: None)
+    return SimpleNamespace(
+        device=META, num_processes=1, process_index=0, is_main_process=True, wait_for_everyone=lambda: None
+    )

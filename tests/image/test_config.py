@@ -1,4 +1,3 @@
-
 import pytest
 
 from ecgtwin.image.config import CONFIGS as CONFIG_FOLDER

@@ -1,4 +1,5 @@
-"""Training that goes on: with more steps, from another model, with blocks computed twice, and on captions that are sentences."""
+"""Training that goes on: with more steps, from another model, with blocks computed twice, and on
+captions that are sentences."""
 
 import pytest
 import torch
@@ -27,7 +28,9 @@ def captioned(found: Pictures, captions) -> Pictures:
 def test_blocks_computed_twice_train_the_same_model(denoiser, tmp_path):
     key = next(k for k in ("recompute", "gradient_checkpointing") if k in type(config().train.denoiser).model_fields)
     a, b = (
-        train(with_stage(config(denoiser, codec=VAE), **{key: twice}), pictures(), tmp_path / str(twice)).parts.tensors()
+        train(
+            with_stage(config(denoiser, codec=VAE), **{key: twice}), pictures(), tmp_path / str(twice)
+        ).parts.tensors()
         for twice in (False, True)
     )
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
@@ -71,7 +74,9 @@ def test_words_of_held_out_captions_alone_are_not_learned(tmp_path):
     only = {w for c in held.captions for w in c.split()} - {w for c in seen.captions for w in c.split()}
     assert only
     p = train(config(), found, tmp_path)
-    assert not only & set(p.text.names) and p.parts.facts["held_unreadable"] == sum(bool(only & set(c.split())) for c in held.captions)
+    assert not only & set(p.text.names) and p.parts.facts["held_unreadable"] == sum(
+        bool(only & set(c.split())) for c in held.captions
+    )
     assert p.parts.facts["stages"]["denoiser"]["held"] > 0
     with pytest.raises(ValueError, match="none of 10 held-out captions has only words of the training set"):
         train(config(), captioned(pictures(40), [f"word{k}" for k in range(40)]), tmp_path / "words")

@@ -120,7 +120,9 @@ def test_crops_are_what_their_frame_says():
     batch = found.draw(torch.arange(10).repeat(20), torch.Generator().manual_seed(0))
     assert batch.pixels.shape == (200, 1, 8, 8) and batch.pixels.abs().max() <= 1
     assert {tuple(c) for c in batch.frame[:, 2:].tolist()} == {(a, b) for a in range(3) for b in range(3)}
-    for pixels, (height, width, top, left), row in zip(batch.pixels, batch.frame.int().tolist(), batch.rows, strict=True):
+    for pixels, (height, width, top, left), row in zip(
+        batch.pixels, batch.frame.int().tolist(), batch.rows, strict=True
+    ):
         assert (height, width) == (10, 10)
         part = found.images[row][:, top : top + 8, left : left + 8]
         torch.testing.assert_close(pixels, part.float() / 127.5 - 1)

@@ -42,7 +42,11 @@ def test_the_stand_in_refuses_mixtures():
 
 @pytest.mark.parametrize(
     ("denoiser", "more"),
-    [(UNET, {"codec": VAE, "refiner": REFINER}), (DIT, {"diffusion": FLOW}), (DIT, {"diffusion": {"min_snr": 5.0}, "refiner": REFINER})],
+    [
+        (UNET, {"codec": VAE, "refiner": REFINER}),
+        (DIT, {"diffusion": FLOW}),
+        (DIT, {"diffusion": {"min_snr": 5.0}, "refiner": REFINER}),
+    ],
 )
 def test_every_stage_is_trained_where_accelerate_says(denoiser, more, tmp_path):
     settings = config(denoiser, data={"held": 0.25, "zoom": 1.25, "shrunk": 0.3}, **more)
@@ -58,7 +62,12 @@ def test_a_frozen_text_model_stays_on_the_cpu(tmp_path):
     pytest.importorskip("transformers")
     clip = write_clip(tmp_path / "clip")
     with Apart() as apart:
-        p = train(config(text={"kind": "clip", "path": str(clip), "tokens": 24}), pictures(), tmp_path / "run", accelerator=accelerator())
+        p = train(
+            config(text={"kind": "clip", "path": str(clip), "tokens": 24}),
+            pictures(),
+            tmp_path / "run",
+            accelerator=accelerator(),
+        )
     assert apart.seen > 1000 and next(p.text.model.parameters()).device.type == "cpu"
 
 
@@ -116,12 +125,17 @@ def test_the_commands_hand_on_where_to_run(tmp_path, monkeypatch):
     pipeline().save_pretrained(tmp_path / "model")
     runner = CliRunner()
     for more in ((), ("--cpu",)):
-        assert runner.invoke(app, ["train", "--output", str(tmp_path / "x"), "--set", "data.zom=2.0", *more]).exit_code == 2
+        assert (
+            runner.invoke(app, ["train", "--output", str(tmp_path / "x"), "--set", "data.zom=2.0", *more]).exit_code
+            == 2
+        )
     assert wanted == [False, True]
     options = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "nowhere"), "--device", "cpu"]
     assert runner.invoke(app, options).exit_code == 2 and wanted == [False, True, True]
     out = tmp_path / "out"
-    made = runner.invoke(app, ["generate", str(tmp_path / "model"), CAPTIONS[7], "--steps", "2", "--device", "cpu", "--output", str(out)])
+    made = runner.invoke(
+        app, ["generate", str(tmp_path / "model"), CAPTIONS[7], "--steps", "2", "--device", "cpu", "--output", str(out)]
+    )
     assert made.exit_code == 0 and json.loads((out / "images.json").read_text())["device"] == "cpu"
     assert runner.invoke(app, ["generate", str(tmp_path / "model"), CAPTIONS[7], "--device", "gpu"]).exit_code == 2
 

@@ -100,7 +100,9 @@ def test_the_refiner_takes_over_at_its_level():
     calls = []
     for name in ("network", "refiner"):
         module, forward = getattr(p, name), getattr(p, name).forward
-        module.forward = lambda x, t, c, name=name, forward=forward: calls.append((name, t[0].item())) or forward(x, t, c)
+        module.forward = lambda x, t, c, name=name, forward=forward: (
+            calls.append((name, t[0].item())) or forward(x, t, c)
+        )
     sampled(p, Request(SEVEN, 0), steps=10, guidance=1.0)
     border = handover(p.schedule, 0.5)
     assert len(calls) == 10 and {name for name, _ in calls} == {"network", "refiner"}
@@ -201,7 +203,9 @@ def test_a_size_that_the_network_cannot_take_is_refused():
 def test_clip_conditions_and_travels_with_the_model(tmp_path):
     pytest.importorskip("transformers")
     clip = write_clip(tmp_path / "clip")
-    p = pipeline(text={"kind": "clip", "path": str(clip), "tokens": 12, "layer": -2}, picture={"size": 8, "channels": 3})
+    p = pipeline(
+        text={"kind": "clip", "path": str(clip), "tokens": 12, "layer": -2}, picture={"size": 8, "channels": 3}
+    )
     a, b = (sampled(p, Request(c, 0), guidance=1.0) for c in ("a cat", "a dog"))
     assert a.shape == (1, 3, 8, 8) and not torch.allclose(a, b, atol=1e-4)
     p.save_pretrained(tmp_path / "model")

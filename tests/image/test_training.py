@@ -99,7 +99,9 @@ def test_a_refiner_sees_clean_levels_only():
 def test_training_lowers_the_loss_with_its_caption_most(tmp_path):
     """The bright row is where the caption says: knowing it must help."""
     settings = config(DIT)
-    stage = settings.train.denoiser.model_copy(update={"steps": 500, "batch": 64, "lr": 5e-3, "validate_every": 500, "ema_decay": 0.95})
+    stage = settings.train.denoiser.model_copy(
+        update={"steps": 500, "batch": 64, "lr": 5e-3, "validate_every": 500, "ema_decay": 0.95}
+    )
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"denoiser": stage})})
     facts = train(settings, pictures(80), tmp_path).parts.facts["stages"]["denoiser"]
     assert facts["held"] < 0.9 * facts["held_no_caption"] and facts["seconds"] > 0
@@ -183,11 +185,30 @@ def test_two_processes_equal_one(tmp_path):
     """The same losses and the same model, by gloo, with the same global batch."""
     pytest.importorskip("sklearn")
     path = CONFIG_FOLDER / "latent.yaml"
-    short = [f"train.{s}.{v}" for s in ("vae", "denoiser") for v in ("steps=2", "batch=4", "validate_every=1", "precision=float32")]
+    short = [
+        f"train.{s}.{v}"
+        for s in ("vae", "denoiser")
+        for v in ("steps=2", "batch=4", "validate_every=1", "precision=float32")
+    ]
     settings = read_config(path, short)
     train(settings, read_digits(settings.model.picture, settings.data), tmp_path / "one")
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "scripts/train_image.py")]
-    line += ["--config", str(path), "--cpu", "--output", str(tmp_path / "two"), *(part for item in short for part in ("--set", item))]
+    line = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(ROOT / "scripts/train_image.py"),
+    ]
+    line += [
+        "--config",
+        str(path),
+        "--cpu",
+        "--output",
+        str(tmp_path / "two"),
+        *(part for item in short for part in ("--set", item)),
+    ]
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("model in") == 1

@@ -24,7 +24,9 @@ def model_config(denoiser=UNET, **more) -> ModelConfig:
 
 def config(denoiser=UNET, data=None, **more) -> Config:
     stage = {"steps": 2, "batch": 4, "lr": 1.0e-3, "warmup": 1, "validate_every": 1}
-    stages = {"denoiser": stage} | {name: stage for name, key in (("vae", "codec"), ("refiner", "refiner")) if key in more}
+    stages = {"denoiser": stage} | {
+        name: stage for name, key in (("vae", "codec"), ("refiner", "refiner")) if key in more
+    }
     tree = {"model": model_config(denoiser, **more).model_dump(), "data": data or {"held": 0.25}, "train": stages}
     return parse(Config, tree, "test")
 
@@ -80,11 +82,17 @@ def write_clip(folder):
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
     side = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    names = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
+    names = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz"),
+    ]
     vocabulary = {name: k for k, name in enumerate(names)}
     torch.manual_seed(0)
     settings = CLIPConfig(
-        text_config=side | {"vocab_size": len(names), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1},
+        text_config=side
+        | {"vocab_size": len(names), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1},
         vision_config=side | {"image_size": 16, "patch_size": 8},
         projection_dim=8,
     )

@@ -8,7 +8,11 @@ def test_intervals_in_closed_form():
     found = of_intervals([1.0, 1.0, 1.0, 1.0])
     assert found.heart_rate == 60 and found.variation == found.jump == found.odd == 0
     found = of_intervals([0.8, 1.2, 0.8, 1.2])
-    assert found.heart_rate == pytest.approx(60) and found.variation == pytest.approx(0.2) and found.jump == pytest.approx(0.4)
+    assert (
+        found.heart_rate == pytest.approx(60)
+        and found.variation == pytest.approx(0.2)
+        and found.jump == pytest.approx(0.4)
+    )
 
 
 def test_a_premature_beat_and_its_pause_are_odd_and_a_slow_drift_is_not():

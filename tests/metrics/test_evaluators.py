@@ -25,7 +25,9 @@ def test_statements_are_probabilities_and_do_not_depend_on_the_batch():
     np.testing.assert_allclose(judge(x[3:4])[0], p[3], atol=1e-6)
     assert judge(x[:0]).shape == (0, len(judge.names))
     assert judge.features(x).shape == (5, 256)
-    np.testing.assert_array_equal(judge.of(x, ("atrial fibrillation",))[:, 0], p[:, judge.names.index("atrial fibrillation")])
+    np.testing.assert_array_equal(
+        judge.of(x, ("atrial fibrillation",))[:, 0], p[:, judge.names.index("atrial fibrillation")]
+    )
 
 
 def test_wrong_input_is_refused():

@@ -9,7 +9,9 @@ RATE = 102.4
 
 
 def signals(state, seeds, rate=70.0):
-    made = [simulate(Person.draw(s), state, rate, seed=s).select(INDEPENDENT).resample(RATE).signal[:, :1024] for s in seeds]
+    made = [
+        simulate(Person.draw(s), state, rate, seed=s).select(INDEPENDENT).resample(RATE).signal[:, :1024] for s in seeds
+    ]
     return np.stack(made)
 
 
@@ -20,7 +22,11 @@ def test_intervals_are_those_of_the_rhythm():
 
 
 def test_another_state_is_further_away_than_other_people():
-    a, b, c = signals("sinus rhythm", range(20)), signals("sinus rhythm", range(20, 40)), signals("atrial fibrillation", range(20))
+    a, b, c = (
+        signals("sinus rhythm", range(20)),
+        signals("sinus rhythm", range(20, 40)),
+        signals("atrial fibrillation", range(20)),
+    )
     features = [ecg_features(x, RATE) for x in (a, b, c)]
     assert np.isfinite(features[0]).all() and len({f.shape for f in features}) == 1
     place = standardised(features[0], components=8)

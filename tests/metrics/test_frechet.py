@@ -45,9 +45,7 @@ def by_hand(a, b, degree=3):
     def k(x, y):
         return (x @ y / len(x) + 1) ** degree
 
-    within = [
-        np.mean([k(x, y) for i, x in enumerate(s) for j, y in enumerate(s) if i != j]) for s in (a, b)
-    ]
+    within = [np.mean([k(x, y) for i, x in enumerate(s) for j, y in enumerate(s) if i != j]) for s in (a, b)]
     return sum(within) - 2 * np.mean([k(x, y) for x in a for y in b])
 
 

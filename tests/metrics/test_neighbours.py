@@ -6,7 +6,8 @@ from ecgtwin.metrics.neighbours import distances, neighbours, radii
 
 
 def test_sets_in_closed_form():
-    """On a line, k = 1: balls of radius 1 around 0, 1, 2; made samples at 0.5 (inside two balls) and 10 (inside none)."""
+    """On a line, k = 1: balls of radius 1 around 0, 1, 2; made samples at 0.5 (inside two
+    balls) and 10 (inside none)."""
     real, made = np.array([[0.0], [1], [2]]), np.array([[0.5], [10]])
     found = neighbours(real, made, k=1)
     assert found.precision == 0.5 and found.density == pytest.approx((2 + 0) / 2)
@@ -21,7 +22,8 @@ def test_radii_are_those_of_scikit_learn():
 
 
 def test_one_source_has_density_1_and_the_known_coverage():
-    """Naeem et al., lemma 2 and 3: density 1, coverage 1 - (N - 1)...(N - k) / ((2N - 1)...(2N - k)) on average, about 1 - 2^-k."""
+    """Naeem et al., lemma 2 and 3: density 1, coverage 1 - (N - 1)...(N - k) / ((2N - 1)...(2N - k))
+    on average, about 1 - 2^-k."""
     generator = np.random.default_rng(1)
     found = [neighbours(*generator.normal(size=(2, 2000, 64)), k=5) for _ in range(2)]
     assert np.mean([f.density for f in found]) == pytest.approx(1, abs=0.1)

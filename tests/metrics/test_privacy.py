@@ -8,7 +8,9 @@ def test_a_generator_that_kept_its_training_set_is_found_out_and_one_that_did_no
     generator = np.random.default_rng(0)
     training, held, fresh = generator.normal(size=(3, 300, 8))
     honest = closest(fresh, training, held)
-    assert honest.nearer_training == pytest.approx(0.5, abs=0.06) and membership(fresh, training, held) == pytest.approx(0.5, abs=0.06)
+    assert honest.nearer_training == pytest.approx(0.5, abs=0.06) and membership(
+        fresh, training, held
+    ) == pytest.approx(0.5, abs=0.06)
     copied = training[:100] + 0.01 * generator.normal(size=(100, 8))
     thief = closest(copied, training, held)
     assert thief.nearer_training > 0.95 and thief.smallest < 0.05 and membership(copied, training, held) > 0.6

@@ -40,7 +40,8 @@ def test_rules_hold_where_the_state_is_and_not_where_it_is_not(statement, health
 
 
 def test_low_voltage_is_that_of_the_textbooks(healthy):
-    """The simulator's state follows the label of PTB-XL, which is looser than 0.5 mV: here the same people, made small."""
+    """The simulator's state follows the label of PTB-XL, which is looser than 0.5 mV: here
+    the same people, made small."""
     assert sum(validity(["low QRS voltage"], m) == 1 for m in healthy) <= 1
     for person in PEOPLE:
         ecg = simulate(person, "sinus rhythm", 70, seed=1, noise=None)
@@ -60,7 +61,8 @@ def test_what_cannot_be_measured_is_neither_true_nor_false():
     nothing = Measurements(beats=0)
     assert all(ok is None for _, _, ok in check(list(RULES), nothing))
     assert validity(["atrial fibrillation"], nothing, 80) is None
-    flat = Measurements(beats=9, heart_rate=70.0, qrs=119.9, amplitudes={"V1": Amplitudes(None, 0.0, 0.1, -0.1, 0.0, None)})
+    flat = Measurements(
+        beats=9, heart_rate=70.0, qrs=119.9, amplitudes={"V1": Amplitudes(None, 0.0, 0.1, -0.1, 0.0, None)}
+    )
     assert [ok for _, _, ok in check(["complete left bundle branch block"], flat)] == [False, False, None]
     assert validity([], flat, 75) == 1 and validity([], flat, 80) == 0
-

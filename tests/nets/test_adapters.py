@@ -59,7 +59,9 @@ def test_nothing_changes_at_the_start_and_every_part_can_learn(kind, x):
             for p in learned:
                 p.sub_(p.grad, alpha=1e-3)
     assert all(bool((p.grad != 0).any()) for p in learned) and not torch.equal(run(net, x), before)
-    assert [n for n, p in net.named_parameters() if p.requires_grad] == [n for n, p in net.named_parameters() if ".0." in n]
+    assert [n for n, p in net.named_parameters() if p.requires_grad] == [
+        n for n, p in net.named_parameters() if ".0." in n
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +71,11 @@ def test_merge_gives_the_same_outputs_and_unmerge_the_same_bits(kind, x):
     trained(net, "two", AdapterConfig(kind, 3, 0.5, ("second",)), seed=2)
     kept, wanted = copy.deepcopy(net.state_dict()), run(net, x)
     merged = adapters.merge(net)
-    assert torch.equal(run(net, x), wanted) and adapters.names(net) == () and net.state_dict().keys() == network().state_dict().keys()
+    assert (
+        torch.equal(run(net, x), wanted)
+        and adapters.names(net) == ()
+        and net.state_dict().keys() == network().state_dict().keys()
+    )
     adapters.unmerge(net, merged)
     assert adapters.names(net) == ("one", "two") and torch.equal(run(net, x), wanted)
     assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())

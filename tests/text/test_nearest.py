@@ -1,4 +1,5 @@
-"""Free text by meaning: shown with cosines, used only when confirmed. The encoder is the one that made the default table."""
+"""Free text by meaning: shown with cosines, used only when confirmed. The encoder is the one
+that made the default table."""
 
 import json
 from importlib.util import find_spec

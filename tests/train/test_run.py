@@ -34,7 +34,12 @@ class Small:
     def __init__(self, training, task=None, inputs=INPUTS, score=None, figure=None):
         self.network, self.plan, self.inputs = training.network, training.plan, inputs
         self.task = task or Regression()
-        self.draw, self.load, self.backward, self.names = self.task.draw, self.task.load, self.task.backward, self.task.names
+        self.draw, self.load, self.backward, self.names = (
+            self.task.draw,
+            self.task.load,
+            self.task.backward,
+            self.task.names,
+        )
         self.score, self.figure = score or (lambda figures: None), figure or (lambda network: None)
 
     def validate(self, network):
@@ -140,7 +145,9 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
     go(tmp_path, resume=True)
     go(tmp_path.parent / "whole")
-    assert (tmp_path / "weights.safetensors").read_bytes() == (tmp_path.parent / "whole" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "weights.safetensors").read_bytes() == (
+        tmp_path.parent / "whole" / "weights.safetensors"
+    ).read_bytes()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

@@ -31,7 +31,14 @@ from .. import tiny_store
 from ..twin.tiny import STATEMENTS, Letters
 
 BEATS = {"views": 3, "constructed": 2}
-BASE = {"pairs": {"real": 0.3, "same": 0.3, "constructed": 0.4}, "grouped": 0.5, "group": 3, "spread": 0.5, "whiten": True, "erase": True}
+BASE = {
+    "pairs": {"real": 0.3, "same": 0.3, "constructed": 0.4},
+    "grouped": 0.5,
+    "group": 3,
+    "spread": 0.5,
+    "whiten": True,
+    "erase": True,
+}
 
 
 def settings(**base) -> Config:
@@ -85,7 +92,9 @@ def test_beats_are_the_own_and_the_persons_in_other_states(recordings):
 
 def test_pairs_share_the_person_and_groups_the_condition(recordings, bank):
     task = BeatPairs(recordings, bank, 3, settings().train.base)
-    assert task.constructed and len(task.differences) == len({p for p in task.patient[recordings.places("train")].tolist()})
+    assert task.constructed and len(task.differences) == len(
+        {p for p in task.patient[recordings.places("train")].tolist()}
+    )
     batch = task.draw(stream(3))
     rows, kinds = batch.rows.numpy(), batch.kinds.numpy()
     assert rows.shape == (8, 2) and (task.patient[rows[:, 0]] == task.patient[rows[:, 1]]).all()
@@ -96,7 +105,10 @@ def test_pairs_share_the_person_and_groups_the_condition(recordings, bank):
     alike = BeatPairs(recordings, bank, 3, whole.train.base)
     first = alike.draw(stream(5))
 
-    key = [alike.key[Item(int(r), int(k) if k > 3 else -1)] for r, k in zip(first.rows[:, 1], first.kinds[:, 1], strict=True)]
+    key = [
+        alike.key[Item(int(r), int(k) if k > 3 else -1)]
+        for r, k in zip(first.rows[:, 1], first.kinds[:, 1], strict=True)
+    ]
     assert len(set(key)) < len(key)
     again = task.draw(stream(3))
     assert all(torch.equal(a, b) for a, b in zip(batch[:4], again[:4], strict=True))
@@ -168,7 +180,11 @@ def test_it_trains_goes_on_and_serves(recordings, tmp_path):
     table = StatementTable.build(STATEMENTS, Letters())
     torch.manual_seed(0)
     codec = build_codec(plan.model)
-    save_tensors(tmp_path / "vae" / "weights.safetensors", codec.state_dict(), {"config": plan.model_dump(), "figures": {}, "inputs": {}})
+    save_tensors(
+        tmp_path / "vae" / "weights.safetensors",
+        codec.state_dict(),
+        {"config": plan.model_dump(), "figures": {}, "inputs": {}},
+    )
     vae, base = tmp_path / "vae" / "weights.safetensors", tmp_path / "base" / "weights.safetensors"
     here = accelerator_of(True)
     found = train(base_stage(plan, recordings, vae, table, base.parent, here), base.parent, here)

@@ -15,7 +15,9 @@ def test_paper_has_the_published_sizes():
     assert [round(s, 2) for s in sizes] == [29.55, 3.36, 10.54]
 
 
-@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if not p.stem.startswith("image_")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in CONFIGS.glob("*.yaml") if not p.stem.startswith("image_")), ids=lambda p: p.stem
+)
 def test_every_configuration_builds(path):
     config = read_config(path).model
     for build in (build_codec, build_base, build_denoiser, build_schedule):

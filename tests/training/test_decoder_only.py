@@ -27,7 +27,9 @@ def test_the_encoder_and_its_latents_stay_and_the_decoder_learns(simulated_store
     began = tmp_path / "a" / "weights.safetensors"
     with pytest.raises(ValueError, match="freeze_encoder.*--start"):
         stage(recordings, freeze_encoder=True)
-    figures = train(stage(recordings, began, freeze_encoder=True, spectral=0.2), tmp_path / "b", accelerator_of(cpu=True))
+    figures = train(
+        stage(recordings, began, freeze_encoder=True, spectral=0.2), tmp_path / "b", accelerator_of(cpu=True)
+    )
     assert np.isfinite(figures["correlation"])
     (before, key), (after, kept) = (load_vae(tmp_path / x / "weights.safetensors") for x in ("a", "b"))
     assert key == kept

@@ -57,9 +57,19 @@ def filled(recordings, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stage(recordings, filled):
-    told = {"drop_condition": 0.0, "drop_base": 0.0, "drop_field": 0.0, "drop_draft": 0.3, "drop_track": 0.0, "drop_person": 0.0}
+    told = {
+        "drop_condition": 0.0,
+        "drop_base": 0.0,
+        "drop_field": 0.0,
+        "drop_draft": 0.3,
+        "drop_track": 0.0,
+        "drop_person": 0.0,
+    }
     tree = tiny_store.tree(denoiser=told | {"drafts": FRACTIONS})
-    tree["model"] = CONFIG | {"vae": CONFIG["vae"] | {"latent": 8 * FOLD}, "denoiser": CONFIG["denoiser"] | {"draft": True}}
+    tree["model"] = CONFIG | {
+        "vae": CONFIG["vae"] | {"latent": 8 * FOLD},
+        "denoiser": CONFIG["denoiser"] | {"draft": True},
+    }
     settings = parse(Config, tree, "tiny")
     table = StatementTable.build(STATEMENTS, Letters())
     torch.manual_seed(0)
@@ -120,7 +130,9 @@ def test_fractions_are_drawn_and_what_is_missing_is_named(filled, recordings):
     kinds = filled.kind[pairer.draw(4000, stream(0)).numpy()]
     for name, fraction in FRACTIONS.items():
         assert abs((kinds == KINDS.index(name)).mean() - fraction) < 0.03
-    with pytest.raises(ValueError, match=r"drafts.real is 0.08, but in split train no patient has two ECGs: set it to 0"):
+    with pytest.raises(
+        ValueError, match=r"drafts.real is 0.08, but in split train no patient has two ECGs: set it to 0"
+    ):
         DraftPairer(filled, recordings, "train", DraftPairs())
     with pytest.raises(ValueError, match="sum of 1"):
         DraftPairs(same=0.5)

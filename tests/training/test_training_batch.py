@@ -1,7 +1,7 @@
 """A training batch of the denoiser, read back into words, numbers and people, as the network receives it.
 
-The auto-encoder is replaced by a fold without loss, so that what is in a latent can be measured as an ECG; the people are drawn by
-formula, so that it is known of each what they look like.
+The auto-encoder is replaced by a fold without loss, so that what is in a latent can be measured as an ECG; the people
+are drawn by formula, so that it is known of each what they look like.
 """
 
 from functools import partial
@@ -94,7 +94,9 @@ def test_the_heart_rate_told_is_that_of_the_target_and_the_words_fit_it(stage, b
     assert measured.isfinite().all() and (batch.kind > 0).sum() > N / 4
     assert ((told - measured).abs() / measured).max() < 0.05
     for k in range(N):
-        said = {STATEMENTS[int((vectors - t).abs().sum(-1).argmin())] for t in given.tokens[k, given.mask[k], 3:] if t.any()}
+        said = {
+            STATEMENTS[int((vectors - t).abs().sum(-1).argmin())] for t in given.tokens[k, given.mask[k], 3:] if t.any()
+        }
         expected = set(stage.recordings.statements(int(batch.target[k])))
         if not 60 <= told[k] <= 100:
             expected -= {"sinus rhythm"}  # it would be called otherwise, by a statement that this table does not have

@@ -66,7 +66,9 @@ def test_recordings_of_two_stores(stores, recordings):
     assert recordings.statements(place) == stores[1].statements(7)
     assert stores[1].texts("name")[7] in recordings.name(place) and "row 7" in recordings.name(place)
     both = np.array([place, 3])
-    assert (recordings.read(both)[0] == stores[1].read([7])[0]).all() and (recordings.read(both)[1] == stores[0].read([3])[0]).all()
+    assert (recordings.read(both)[0] == stores[1].read([7])[0]).all() and (
+        recordings.read(both)[1] == stores[0].read([3])[0]
+    ).all()
     assert not set(recordings.patient[:60]) & set(recordings.patient[60:])
     train, held = recordings.only("train"), recordings.only("validation")
     assert len(train) and len(held) and not set(train.patient) & set(held.patient)
@@ -74,7 +76,10 @@ def test_recordings_of_two_stores(stores, recordings):
 
 
 def test_stores_that_do_not_fit_are_refused(stores, tmp_path):
-    tiny_store.app(["data", "simulate", str(tmp_path / "x"), "--people", "2", "--rate", "200", "--no-progress"], standalone_mode=False)
+    tiny_store.app(
+        ["data", "simulate", str(tmp_path / "x"), "--people", "2", "--rate", "200", "--no-progress"],
+        standalone_mode=False,
+    )
     other = Store.open(tmp_path / "x")
     with pytest.raises(ValueError, match="2000 samples at 200 Hz"):
         Recordings.of([stores[0], other])
@@ -144,7 +149,9 @@ def test_a_bank_goes_on_where_it_was_stopped(recordings, filled, tmp_path):
     calls.extend([0] * 10)
     made = bank.fill(tmp_path, "key", recordings, failing, MAKE, (5, 8, 128), targets=2)
     assert sum(calls) == 28 * 5  # the second shard alone
-    assert np.array_equal(made.latents, filled.latents) and torch.equal(made.about.nan_to_num(), filled.about.nan_to_num())
+    assert np.array_equal(made.latents, filled.latents) and torch.equal(
+        made.about.nan_to_num(), filled.about.nan_to_num()
+    )
     assert Bank.open(tmp_path, "other") is None
     other = bank.fill(tmp_path, "other", recordings, lambda x: 2 * shrunk(x), MAKE, (5, 8, 128), targets=2)
     assert np.allclose(other.latents[:3], 2 * filled.latents[:3], atol=1e-2)
@@ -172,7 +179,11 @@ def test_views_of_one_recording_share_no_beat_and_one_condition_is_told(recordin
     batch = stage.draw(stream(3))
     alone = batch.rows[0] == batch.rows[1]
     assert alone.any() and not alone.all()
-    assert (batch.kinds[0][alone] == 0).all() and (batch.kinds[1][alone] == 1).all() and (batch.kinds[0][~alone] == 2).all()
+    assert (
+        (batch.kinds[0][alone] == 0).all()
+        and (batch.kinds[1][alone] == 1).all()
+        and (batch.kinds[0][~alone] == 2).all()
+    )
     told = torch.stack([drop.condition for drop in batch.drops])
     assert told[:, alone].sum(0).max() == 1 and told[:, ~alone].float().mean() > 0.7
     loaded = stage.load(batch)

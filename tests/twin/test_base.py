@@ -10,16 +10,18 @@ def conditions(b=2, m=3, text=5) -> Conditions:
     torch.manual_seed(0)
     yes = torch.ones(b, dtype=torch.bool)
     return Conditions(
-        torch.randn(b, m, 3 + text), torch.ones(b, m, dtype=torch.bool), torch.ones(b, 3, dtype=torch.bool),
-        torch.randn(b, 6), yes, yes,
+        torch.randn(b, m, 3 + text),
+        torch.ones(b, m, dtype=torch.bool),
+        torch.ones(b, 3, dtype=torch.bool),
+        torch.randn(b, 6),
+        yes,
+        yes,
     )
 
 
 def extractor(condition="subtract"):
     torch.manual_seed(0)
-    return BaseExtractor(
-        4, 5, width=16, depth=2, heads=2, patch=2, hidden=32, base=8, condition=condition
-    ).eval()
+    return BaseExtractor(4, 5, width=16, depth=2, heads=2, patch=2, hidden=32, base=8, condition=condition).eval()
 
 
 @pytest.mark.parametrize("condition", ["subtract", "add", "none"])

@@ -1,7 +1,9 @@
-"""What the code computed before it was put into rooms: twins, bases, training losses, simulated ECGs. Moving code changes none of it.
+"""What the code computed before it was put into rooms: twins, bases, training losses, simulated ECGs.
+Moving code changes none of it.
 
-Numbers are kept of every 32nd sample. They are compared to float32 rounding, since processors and releases of torch differ in the
-last bits. After a change of the arithmetic that is meant: `python -m tests.twin.test_before_move` writes them again.
+Numbers are kept of every 32nd sample. They are compared to float32 rounding, since processors and releases of
+torch differ in the last bits. After a change of the arithmetic that is meant: `python -m
+tests.twin.test_before_move` writes them again.
 """
 
 import csv
@@ -44,7 +46,16 @@ def drawn(person: int, heart_rate: float, statement: str = "sinus rhythm", rate:
         for k, (place, width, size) in enumerate(WAVES)
     )
     age, sex = 30.0 + person, ("female", "male")[person % 2]
-    return ECG(signal, rate, INDEPENDENT, patient=f"p{person}", sex=sex, age=age, reports=(statement,), name=f"p{person} {heart_rate}")
+    return ECG(
+        signal,
+        rate,
+        INDEPENDENT,
+        patient=f"p{person}",
+        sex=sex,
+        age=age,
+        reports=(statement,),
+        name=f"p{person} {heart_rate}",
+    )
 
 
 def twins() -> dict[str, np.ndarray]:
@@ -58,7 +69,9 @@ def twins() -> dict[str, np.ndarray]:
 
 
 def simulated() -> dict[str, np.ndarray]:
-    return {"simulated": np.stack([simulate(Person.draw(5 + k), s, seed=k).signal[:, ::32] for k, s in enumerate(STATES)])}
+    return {
+        "simulated": np.stack([simulate(Person.draw(5 + k), s, seed=k).signal[:, ::32] for k, s in enumerate(STATES)])
+    }
 
 
 def losses(folder: Path) -> dict[str, np.ndarray]:

@@ -53,7 +53,11 @@ def test_what_is_not_given_comes_from_others():
     [
         (["sinus bradycardia"], 130, "60 or less"),
         (["sinus tachycardia"], 70, "100 or more"),
-        (["normal ECG", "complete left bundle branch block"], None, "'normal ECG' and 'complete left bundle branch block'"),
+        (
+            ["normal ECG", "complete left bundle branch block"],
+            None,
+            "'normal ECG' and 'complete left bundle branch block'",
+        ),
         (["sinus rhythm", "atrial fibrillation"], 80, "one rhythm at a time"),
         (["complete left bundle branch block", "complete right bundle branch block"], None, "exclude"),
         ([], 20, "30 to 220"),
@@ -86,7 +90,9 @@ def test_every_statement_of_the_rules_is_one_of_the_vocabulary():
 
 def test_conditions_as_tensors():
     embed = lambda reports: [[float(len(r))] * 2 for r in reports]  # noqa: E731
-    c = stack([Condition(("ab", "c"), "male", 64.25, 77.95), Condition(heart_rate=98.32), Condition()], embed, shapes(2, 4))
+    c = stack(
+        [Condition(("ab", "c"), "male", 64.25, 77.95), Condition(heart_rate=98.32), Condition()], embed, shapes(2, 4)
+    )
     assert c.tokens.shape == (3, 2, 5)
     torch.testing.assert_close(c.tokens[0, 0], torch.tensor([0.0, 0.0, -1.0, 2.0, 2.0]))
     torch.testing.assert_close(c.tokens[1, 0], torch.tensor([1.0, 0, 0, 0, 0]), atol=1e-5, rtol=0)

@@ -1,4 +1,5 @@
-"""A model folder that was cut, changed or made up is refused with a short ValueError, quickly; nothing else ever comes out of it."""
+"""A model folder that was cut, changed or made up is refused with a short ValueError, quickly; nothing
+else ever comes out of it."""
 
 import json
 import shutil
@@ -80,7 +81,9 @@ def test_cut_and_changed_tensors(name, copy, data):
         assert not refused_or_read(folder)
         return
     for _ in range(3):
-        content[data.draw(st.integers(0, min(2000, len(content) - 1)))] = data.draw(st.integers(0, 255))  # the header, mostly
+        content[data.draw(st.integers(0, min(2000, len(content) - 1)))] = data.draw(
+            st.integers(0, 255)
+        )  # the header, mostly
     (folder / name).write_bytes(content)
     refused_or_read(folder)
 
@@ -137,7 +140,9 @@ def test_weights_that_are_not_finite_are_refused(copy):
     folder = copy()
     tensors = load_file(folder / "weights.safetensors")
     name = sorted(tensors)[0]
-    save_file(tensors | {name: np.full_like(tensors[name], np.nan)}, folder / "weights.safetensors", metadata={"json": "{}"})
+    save_file(
+        tensors | {name: np.full_like(tensors[name], np.nan)}, folder / "weights.safetensors", metadata={"json": "{}"}
+    )
     with pytest.raises(ValueError, match="not finite"):
         load(folder)
 

@@ -81,7 +81,9 @@ def test_the_requested_heart_rate_is_measured(model, patient):
 def test_fibrillation_is_more_irregular_than_sinus_rhythm(model, patient):
     def spread(name):
         found = twin(model, patient, Condition(name, "female", 60, 80), n=8)
-        return np.median([np.std(np.diff(p)) / np.mean(np.diff(p)) for p in (r_peaks(x, 102.4) for x in found) if len(p) > 3])
+        return np.median(
+            [np.std(np.diff(p)) / np.mean(np.diff(p)) for p in (r_peaks(x, 102.4) for x in found) if len(p) > 3]
+        )
 
     assert spread("sinus rhythm") < 0.06 and spread("atrial fibrillation") > 0.10
 
@@ -123,8 +125,13 @@ def test_real_references_of_three_data_sets(model, shared_data, tmp_path, record
 
 
 def test_twins_are_nearer_to_the_exact_counterfactual_than_the_reference(model):
-    """Of simulated people whom the model never saw; the change goes where it should. Figures of many people: docs/evaluation.md."""
-    states = ("complete left bundle branch block", "complete right bundle branch block", "normal functioning artificial pacemaker")
+    """Of simulated people whom the model never saw; the change goes where it should. Figures of many
+    people: docs/evaluation.md."""
+    states = (
+        "complete left bundle branch block",
+        "complete right bundle branch block",
+        "normal functioning artificial pacemaker",
+    )
     found = counterfactuals(model, people=3, states=states, steps=10)
     assert not found["left_out"]
     for name, row in found["states"].items():
@@ -152,7 +159,8 @@ def test_a_twin_under_its_own_condition_has_its_own_beat(model):
 
 
 def test_real_people_are_found_again_in_their_twins(model, shared_data):
-    """Recordings of validation patients: under their own rhythm the twin is its reference's, among 24, in nine of ten."""
+    """Recordings of validation patients: under their own rhythm the twin is its reference's,
+    among 24, in nine of ten."""
     table = pd.read_csv(shared_data / "ptbxl" / "ptbxl_database.csv")
     rows = table[(table.strat_fold == 9) & table.scp_codes.str.contains("'SR'")].drop_duplicates("patient_id").head(24)
     people = [ECG.read(shared_data / "ptbxl" / f"{name}.hea") for name in rows.filename_lr]
@@ -172,11 +180,16 @@ def test_rescale_takes_back_the_exaggeration_of_guidance(model, patient):
 
 
 def errors(model, ecg, again):
-    """Root mean square difference from the reference of its reconstruction and of another ECG, and the correlation of these two."""
+    """Root mean square difference from the reference of its reconstruction and of another ECG, and the
+    correlation of these two."""
     x = model.signals([ecg])
     same = model.parts.vae.decode(model.parts.vae.encode(x))[0].numpy()
     again, x = again.select(INDEPENDENT).signal, x[0].numpy()
-    return np.sqrt(np.mean((same - x) ** 2)), np.sqrt(np.mean((again - x) ** 2)), np.corrcoef(same.ravel(), again.ravel())[0, 1]
+    return (
+        np.sqrt(np.mean((same - x) ** 2)),
+        np.sqrt(np.mean((again - x) ** 2)),
+        np.corrcoef(same.ravel(), again.ravel())[0, 1],
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"steps": 4, "guidance": 4.0}])
@@ -190,7 +203,9 @@ def test_the_counterfactual_of_an_unchanged_condition_is_the_reconstruction(mode
 def test_the_counterfactual_of_a_real_ecg_under_its_own_condition_is_its_reconstruction(model, shared_data):
     reference = ECG.read(next((shared_data / "ptbxl" / "records500").glob("*/*.hea")))
     was = Condition("sinus rhythm", "male", 60, reference.heart_rate())
-    best, error, alike = errors(model, reference, model.counterfactual(reference, was, reference_condition=was, steps=6))
+    best, error, alike = errors(
+        model, reference, model.counterfactual(reference, was, reference_condition=was, steps=6)
+    )
     assert alike > 0.99 and error < 2 * best
 
 
@@ -208,7 +223,8 @@ def test_a_counterfactual_changes_what_is_asked_for_and_keeps_the_rhythm(model, 
 
 @torch.inference_mode()
 def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
-    """invert and sample with the default second-order solver, from the cleanest level to the noisiest of the schedule."""
+    """invert and sample with the default second-order solver, from the cleanest level to the
+    noisiest of the schedule."""
     z = model.parts.vae.encode(model.signals([patient]))
     denoise = model.denoiser([Request(model.base(patient, WAS)[0], WAS, 0)], guidance=1.0, base_guidance=1.0)
     levels = trailing(model.schedule, 20)[:-1]

@@ -114,16 +114,12 @@ def test_guidance_of_one_is_the_plain_network(tiny, patient):
 def test_saved_and_loaded_generates_bit_equal(tiny, patient, tmp_path):
     tiny.save_pretrained(tmp_path / "model")
     again = ECGTwin.from_pretrained(tmp_path / "model", device="cpu")
-    assert np.array_equal(
-        tiny.generate(patient, AF, steps=2)[0].signal, again.generate(patient, AF, steps=2)[0].signal
-    )
+    assert np.array_equal(tiny.generate(patient, AF, steps=2)[0].signal, again.generate(patient, AF, steps=2)[0].signal)
     assert again.statements == tiny.statements and len(again.parts.weights_hash) == 64
     half = ECGTwin.from_pretrained(tiny.save_pretrained(tmp_path / "half", half=True), device="cpu")
     half.save_pretrained(tmp_path / "half2")
     twice = ECGTwin.from_pretrained(tmp_path / "half2", device="cpu")
-    assert np.array_equal(
-        half.generate(patient, AF, steps=2)[0].signal, twice.generate(patient, AF, steps=2)[0].signal
-    )
+    assert np.array_equal(half.generate(patient, AF, steps=2)[0].signal, twice.generate(patient, AF, steps=2)[0].signal)
 
 
 def test_a_synonym_is_the_statement_and_an_unknown_one_is_refused(tiny, patient):
@@ -146,7 +142,11 @@ def difference(model, ecg, *asked, **options):
 
 def test_the_same_condition_gives_the_reference_back(either, patient):
     """Inverting and regenerating under one condition ends at the auto-encoder's reconstruction, whatever the scales."""
-    for options in ({}, {"steps": 5, "guidance": 4.0, "rescale": 0.5}, {"base_guidance": 1.0, "guidance": 1.0, "steps": 1}):
+    for options in (
+        {},
+        {"steps": 5, "guidance": 4.0, "rescale": 0.5},
+        {"base_guidance": 1.0, "guidance": 1.0, "steps": 1},
+    ):
         assert difference(either, patient, AF, reference_condition=AF, **options) < 1e-4
     assert difference(either, patient, Condition(), steps=3) < 1e-4  # nothing asked for
     assert difference(either, patient, Condition(), reference_condition=AF, steps=3) < 1e-4
@@ -177,7 +177,13 @@ def test_a_counterfactual_keeps_the_beats_unless_another_rhythm_is_asked_for(dra
         np.testing.assert_allclose(before.beats.times, own.times)
         return after.beats
 
-    for kept in (was, Condition("complete left bundle branch block"), Condition("sinus rhythm"), Condition(sex="male"), Condition()):
+    for kept in (
+        was,
+        Condition("complete left bundle branch block"),
+        Condition("sinus rhythm"),
+        Condition(sex="male"),
+        Condition(),
+    ):
         np.testing.assert_array_equal(beats(kept).times, own.times)
         np.testing.assert_array_equal(beats(kept, None).times, own.times)
     assert abs(beats(Condition(heart_rate=120)).heart_rate - 120) < 1
@@ -202,11 +208,15 @@ def test_people_share_neither_noise_nor_beats_but_conditions_of_one_person_do(ei
 
     one = asked(patient, AF, 0, 1)
     assert one[0].seed != one[1].seed != asked(other, AF, 1)[0].seed
-    again = asked(replace(patient, name="somebody", patient="else"), Condition("atrial fibrillation", "male", 20, 60), 1)[0]
+    again = asked(
+        replace(patient, name="somebody", patient="else"), Condition("atrial fibrillation", "male", 20, 60), 1
+    )[0]
     assert again.seed == one[1].seed
     if one[0].beats is not None:
         strangers = asked(other, AF, 0)[0]
-        assert len(one[0].beats) != len(strangers.beats) or np.abs(one[0].beats.times - strangers.beats.times).max() > 0.05
+        assert (
+            len(one[0].beats) != len(strangers.beats) or np.abs(one[0].beats.times - strangers.beats.times).max() > 0.05
+        )
         np.testing.assert_array_equal(asked(patient, AF, 0)[0].beats.times, one[0].beats.times)
 
 
@@ -214,7 +224,9 @@ def test_sex_and_age_of_the_reference_are_kept(tiny, patient):
     known = replace(patient, sex="female", age=71.0)
     twin = tiny.generate(known, Condition("AF"), steps=1)[0]
     assert (twin.sex, twin.age) == ("female", 71.0)
-    twin = tiny.generate(known, Condition("AF", sex="male"), reference_condition=Condition("sinus rhythm", age=70), steps=1)[0]
+    twin = tiny.generate(
+        known, Condition("AF", sex="male"), reference_condition=Condition("sinus rhythm", age=70), steps=1
+    )[0]
     assert (twin.sex, twin.age) == ("male", 70.0)
 
 
@@ -291,7 +303,8 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 
 def test_a_model_folder_of_the_earlier_format_still_loads(tiny, patient, tmp_path):
-    """Format 1 called the auto-encoder `codec` and the denoiser's validation `twin`, and had the tuned values in the code."""
+    """Format 1 called the auto-encoder `codec` and the denoiser's validation `twin`, and had the
+    tuned values in the code."""
     tiny.save_pretrained(tmp_path)
     tensors, _ = load_tensors(tmp_path / "weights.safetensors")
     assert {name.split(".")[0] for name in tensors} == {"vae", "base", "denoiser"}
@@ -303,7 +316,11 @@ def test_a_model_folder_of_the_earlier_format_still_loads(tiny, patient, tmp_pat
     (tmp_path / "config.json").write_text(json.dumps(tree))
     again = ECGTwin.from_pretrained(tmp_path, device="cpu")
     assert again.parts.facts["validation"] == {"denoiser": {"held": 0.4}}
-    assert (again.config.sampling.guidance, again.config.sampling.base_guidance, again.config.sampling.steps) == (2.5, 1.5, 20)
+    assert (again.config.sampling.guidance, again.config.sampling.base_guidance, again.config.sampling.steps) == (
+        2.5,
+        1.5,
+        20,
+    )
     assert np.array_equal(again.generate(patient, AF, steps=2)[0].signal, tiny.generate(patient, AF, steps=2)[0].signal)
 
 

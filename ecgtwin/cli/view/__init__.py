@@ -10,13 +10,16 @@ from ..options import Device, Model
 
 
 def view(
-    record: Annotated[Path | None, typer.Argument(help="an ECG to begin with; others are chosen or dropped on the page")] = None,
+    record: Annotated[
+        Path | None, typer.Argument(help="an ECG to begin with; others are chosen or dropped on the page")
+    ] = None,
     port: Annotated[int, typer.Option(help="0: any that is free")] = 8765,
     browser: Annotated[bool, typer.Option(help="open the page in the browser")] = True,
     model: Model = None,
     device: Device = "auto",
 ) -> None:
-    """Open a page on this computer: choose an ECG and a state, see twins, what changed, and how sure that is. Ctrl+C ends it."""
+    """Open a page on this computer: choose an ECG and a state, see twins, what changed, and how
+    sure that is. Ctrl+C ends it."""
     with refusing():
         import webbrowser
 

@@ -1,7 +1,7 @@
 """The page over HTTP on 127.0.0.1, by the standard library: small enough to read, and nothing to fetch from anywhere.
 
-Other computers cannot reach it (loopback), nor can other web sites in the same browser: requests under another host name or from
-another origin are refused, and the page may load nothing but itself.
+Other computers cannot reach it (loopback), nor can other web sites in the same browser: requests under another host
+name or from another origin are refused, and the page may load nothing but itself.
 """
 
 import json
@@ -54,8 +54,14 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
             place = urlsplit(self.path)
             asked = {key: values[0] for key, values in parse_qs(place.query).items()}
             if place.path == "/":
-                known = {"statements": desk.statements(), "tuned": desk.tuned(), "first": desk.first and desk.about(desk.first)}
-                text = PAGE.read_text(encoding="utf-8").replace("/*KNOWN*/null", json.dumps(known).replace("</", "<\\/"))
+                known = {
+                    "statements": desk.statements(),
+                    "tuned": desk.tuned(),
+                    "first": desk.first and desk.about(desk.first),
+                }
+                text = PAGE.read_text(encoding="utf-8").replace(
+                    "/*KNOWN*/null", json.dumps(known).replace("</", "<\\/")
+                )
                 self.send(HTTPStatus.OK, TYPES["html"], text.encode())
             elif place.path == "/sheet":
                 self.json({"sheet": desk.sheet(asked.get("key", ""), int(asked.get("k", 0)))})

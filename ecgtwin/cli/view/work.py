@@ -1,4 +1,5 @@
-"""What the page asks for: read an upload, draw twins, make a file to keep. No HTTP here. Results live in memory, the oldest go first."""
+"""What the page asks for: read an upload, draw twins, make a file to keep. No HTTP here. Results live in
+memory, the oldest go first."""
 
 import base64
 import io
@@ -121,7 +122,9 @@ class Desk:
         own = known_reports(self.model, tuple(wish.get("own", ())))[0]
         was = Condition(own, ecg.sex, ecg.age, ecg.heart_rate()) if own else None
         notes: list[str] = []
-        asked = with_rhythm(self.model, self.model.normalise(wish.get("reports", ())), own, wish.get("heart_rate"), notes)
+        asked = with_rhythm(
+            self.model, self.model.normalise(wish.get("reports", ())), own, wish.get("heart_rate"), notes
+        )
         now = Condition(asked, wish.get("sex") or ecg.sex, wish.get("age"), wish.get("heart_rate"))
         if now.empty:
             raise ValueError("nothing was asked for: pick a statement, a heart rate, an age or a sex")
@@ -169,7 +172,9 @@ class Desk:
         if kind == "pdf":
             return name, drawn(one.twins[k], "pdf", reference=one.reference, layout="stacked", title=f"{one.condition}")
         with tempfile.TemporaryDirectory(prefix="ecgtwin-") as folder:
-            path = one.twins[k].write(Path(folder) / f"twin_{k + 1}.{'hea' if kind == 'wfdb' else KINDS[kind]}", format=kind)
+            path = one.twins[k].write(
+                Path(folder) / f"twin_{k + 1}.{'hea' if kind == 'wfdb' else KINDS[kind]}", format=kind
+            )
             if kind != "wfdb":
                 return name, path.read_bytes()
             content = io.BytesIO()

@@ -19,8 +19,8 @@ class DpmSolver:
 
     level_at: log-SNR -> Level, the schedule's own; it names the levels inside the step. One that answers with a level
         nearby is fine (a network that knows whole indices only): the formulas use the level that it answers.
-    The step to sigma = 0 is first-order, and so is one from alpha = 0 or where sigma/alpha falls more than tenfold: there the
-    differences of eps are those of x0 times a large number.
+    The step to sigma = 0 is first-order, and so is one from alpha = 0 or where sigma/alpha falls more than tenfold:
+    there the differences of eps are those of x0 times a large number.
     """
 
     level_at: Callable[[float], Level]

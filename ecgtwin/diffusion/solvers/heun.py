@@ -16,11 +16,11 @@ from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, clock_i
 class Heun:
     """Second order at two calls per step: the mean of two slopes d = (x - c x0) / sigma of x/c on the clock sigma/c.
 
-    clock: "flow" is c = alpha + sigma, where d is the velocity eps - x0 of flow matching: the clock runs from 0 to 1, so
-        it is right on every schedule, from alpha = 0 too. "edm" is c = alpha, where d is eps, as in Karras et al. 2022
-        (arXiv 2206.00364, algorithms 1 and 2): the same on their levels. That clock is infinite at alpha = 0 and multiplies
-        errors of x0 by how much it falls in a step, so a step in which it falls more than tenfold while there is more noise than
-        signal goes by the flow's.
+    clock: "flow" is c = alpha + sigma, where d is the velocity eps - x0 of flow matching: the clock runs from 0 to 1,
+        so it is right on every schedule, from alpha = 0 too. "edm" is c = alpha, where d is eps, as in Karras et al.
+        2022 (arXiv 2206.00364, algorithms 1 and 2): the same on their levels. That clock is infinite at alpha = 0 and
+        multiplies errors of x0 by how much it falls in a step, so a step in which it falls more than tenfold while
+        there is more noise than signal goes by the flow's.
 
     The step to sigma = 0 is Euler's, as in the paper.
 
@@ -43,7 +43,8 @@ class Heun:
             raise ValueError(f"clock {self.clock!r}: give flow or edm")
         if not 0 <= self.churn < math.inf or (self.churn > 0 and self.level_at is None):
             raise ValueError(
-                f"churn {self.churn} with level_at {self.level_at}: give a finite number that is not negative; above 0 it needs "
+                f"churn {self.churn} with level_at {self.level_at}: give a finite number that is not "
+                "negative; above 0 it needs "
                 "level_at=schedule.level_at to know the noisier level"
             )
 

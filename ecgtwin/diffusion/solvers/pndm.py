@@ -23,8 +23,8 @@ class PNDM:
     Second order, at one call per step and small constants.
     start: the solver of the first three steps, PseudoRungeKutta(schedule.level) as in the paper;
         None starts with one Heun-like step of two calls and fewer past estimates, as Stable Diffusion does (PLMS).
-    A mean of noises has its errors divided by alpha: from alpha = 0, and where sigma/alpha falls more than tenfold in a step,
-    the step is DDIM's.
+    A mean of noises has its errors divided by alpha: from alpha = 0, and where sigma/alpha falls more than tenfold
+    in a step, the step is DDIM's.
     """
 
     start: Solver | None = None

@@ -79,9 +79,9 @@ def half_logsnr(at: Level) -> float:
 
 
 def clock_is_sound(t: Level, s: Level, most: float = 10.0) -> bool:
-    """Whether a step by sigma/alpha, or by a mean of eps, can be right: it multiplies errors of x0 by the ratio of sigma/alpha
-    at its ends, where there is more noise than signal. A solver with such a clock takes DDIM's step where this is False, as from
-    alpha = 0 and, on many schedules, in the first step. Up (inversion) or down."""
+    """Whether a step by sigma/alpha, or by a mean of eps, can be right: it multiplies errors of x0 by the ratio of
+    sigma/alpha at its ends, where there is more noise than signal. A solver with such a clock takes DDIM's step where
+    this is False, as from alpha = 0 and, on many schedules, in the first step. Up (inversion) or down."""
     noisy, clean = (t, s) if t.logsnr < s.logsnr else (s, t)
     if clean.sigma <= clean.alpha:
         clean = clean._replace(alpha=1.0, sigma=1.0)  # below sigma = alpha such errors shrink with sigma

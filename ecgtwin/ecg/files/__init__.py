@@ -42,7 +42,10 @@ FORMATS = (
         for kind in exported.KINDS
     ),
 )
-OTHERS = "other kinds (PDF, scans, makers' own databases): export them as DICOM, SCP-ECG, HL7 aECG or MUSE XML from the archive"
+OTHERS = (
+    "other kinds (PDF, scans, makers' own databases): export them as DICOM, SCP-ECG, HL7 aECG or MUSE "
+    "XML from the archive"
+)
 
 
 def read(path: Path, given: Given) -> ECG:

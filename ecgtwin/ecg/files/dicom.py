@@ -1,4 +1,5 @@
-"""Writing DICOM 12-lead ECG waveforms (PS3.3 A.34.3), with pydicom (extra `formats`). They are read like all exported files."""
+"""Writing DICOM 12-lead ECG waveforms (PS3.3 A.34.3), with pydicom (extra `formats`). They are
+read like all exported files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +19,11 @@ NOTICE = "SYNTHETIC ECG, research use only, not for clinical diagnosis"
 
 
 def write(ecg: ECG, folder: Path, name: str) -> None:
-    """Signed 16 bits of 1 uV. Sex, age and statements are written, the patient's name is not; `patient` becomes the patient's ID.
+    """Signed 16 bits of 1 uV. Sex, age and statements are written, the patient's name is not;
+    `patient` becomes the patient's ID.
 
-    Below 200 and above 1000 Hz the ECG is resampled to 500 Hz, as the standard asks. ValueError beyond 32 mV or 16,384 samples.
+    Below 200 and above 1000 Hz the ECG is resampled to 500 Hz, as the standard asks. ValueError
+    beyond 32 mV or 16,384 samples.
     """
     try:
         from pydicom.dataset import Dataset, FileMetaDataset

@@ -1,7 +1,8 @@
-"""What ECG machines and their archives export: DICOM, GE MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, EDF, ISHNE and others.
+"""What ECG machines and their archives export: DICOM, GE MUSE XML, Philips Sierra XML, HL7 aECG,
+SCP-ECG, EDF, ISHNE and others.
 
-Decoded by ecgdatakit (Apache-2.0, extra `formats`). Taken over are the leads in mV, the rate, sex, age and the statements of the
-report; who the patient is stays behind unless it is asked for.
+Decoded by ecgdatakit (Apache-2.0, extra `formats`). Taken over are the leads in mV, the rate, sex, age and the
+statements of the report; who the patient is stays behind unless it is asked for.
 """
 
 import warnings
@@ -18,7 +19,8 @@ from .fields import age_of, clean_text, sex_of
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of exported file. marks: bytes one of which stands in the beginning, in small letters; at: where, None: anywhere."""
+    """One kind of exported file. marks: bytes one of which stands in the beginning, in small letters;
+    at: where, None: anywhere."""
 
     name: str
     endings: tuple[str, ...]
@@ -45,12 +47,15 @@ KINDS = (
 
 
 def read(path: Path, given: Given) -> ECG:
-    """An exported file. ImportError, saying what to install, without the extra; ValueError for what cannot be decoded."""
+    """An exported file. ImportError, saying what to install, without the extra; ValueError
+    for what cannot be decoded."""
     try:
         from ecgdatakit.exceptions import ECGDataKitError
         from ecgdatakit.parsing import FileParser
     except ImportError as error:
-        raise ImportError(f"{path.name}: this kind of file needs: in a clone of ecgtwin run pip install '.[formats]' ({error})") from None
+        raise ImportError(
+            f"{path.name}: this kind of file needs: in a clone of ecgtwin run pip install '.[formats]' ({error})"
+        ) from None
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -80,10 +85,15 @@ def read(path: Path, given: Given) -> ECG:
 
 
 def samples(leads: list, given: Given, path: Path) -> tuple[np.ndarray, float]:
-    """(leads, samples) in mV and the rate in Hz; ValueError where channels differ in rate or length, or nobody says the unit."""
-    rates = {float(lead.sampling_rate) for lead in leads if standard(lead.label)} or {float(lead.sampling_rate) for lead in leads}
+    """(leads, samples) in mV and the rate in Hz; ValueError where channels differ in rate or
+    length, or nobody says the unit."""
+    rates = {float(lead.sampling_rate) for lead in leads if standard(lead.label)} or {
+        float(lead.sampling_rate) for lead in leads
+    }
     if len(rates) != 1 and given.rate is None:
-        raise ValueError(f"{path}: leads of {', '.join(f'{r:g}' for r in sorted(rates))} Hz in one file: expected one rate")
+        raise ValueError(
+            f"{path}: leads of {', '.join(f'{r:g}' for r in sorted(rates))} Hz in one file: expected one rate"
+        )
     rate = given.rate or rates.pop()
     if not leads:
         raise ValueError(f"{path}: no lead in it")

@@ -13,7 +13,8 @@ from .person import Person
 class Speed(NamedTuple):
     """How fast, as a share of its fastest, the eight leads together move where the QRS complex begins or ends.
 
-    own: to the simulator. low, high: to readers who are more and less patient, and who are to agree nearly (`with_clear_ends`).
+    own: to the simulator. low, high: to readers who are more and less patient, and who are to
+        agree nearly (`with_clear_ends`).
     """
 
     own: float
@@ -75,7 +76,8 @@ def normal_parts(person: Person) -> Parts:
 
 
 def area_within(waves: Wave, ms: float) -> np.ndarray:
-    """Area (3,) in mV s of what a reader finds in the `ms` of a QRS complex, the beginning of the ST segment included."""
+    """Area (3,) in mV s of what a reader finds in the `ms` of a QRS complex, the beginning
+    of the ST segment included."""
     time = np.linspace(0, ms / 1000, 101)
     return waves(time).mean(1) * ms / 1000
 
@@ -116,15 +118,18 @@ def put_together(parts: Parts, person: Person, rate: float, clear: bool = True) 
         start, stop = p_ends(p, person.p_field)
         stretch = min(parts.p_ms, pr_ms - 5) / 1000 / (stop - start)
         p = p.moved(-pr_ms / 1000 - start * stretch, stretch)
-    return Beat(p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(area_within(qrs + t, parts.qrs_ms), person.qrs_field))
+    return Beat(
+        p, qrs, t, pr_ms, parts.qrs_ms, qt_ms, frontal_axis(area_within(qrs + t, parts.qrs_ms), person.qrs_field)
+    )
 
 
 def with_clear_ends(qrs: Wave, field: np.ndarray, off: Speed) -> Wave:
     """A QRS complex whose beginning and end readers agree about.
 
-    Some begin or end with a wave so slow that one reader counts it and the next does not, 10 to 20 ms apart. The forces of the
-    outer fifth, or 0.3, are then made larger (all readers count it) or smaller (none does): of what brings readers together, that
-    which moves the end least; if nothing does, what leaves them nearest. off: speeds at the end; at the beginning `PLAIN`.
+    Some begin or end with a wave so slow that one reader counts it and the next does not, 10 to 20 ms apart. The
+    forces of the outer fifth, or 0.3, are then made larger (all readers count it) or smaller (none does): of what
+    brings readers together, that which moves the end least; if nothing does, what leaves them nearest. off: speeds at
+    the end; at the beginning `PLAIN`.
     """
     for side, speed in ((0, PLAIN), (1, off)):
         gap = apart(qrs, field, speed, side)
@@ -143,13 +148,16 @@ def with_clear_ends(qrs: Wave, field: np.ndarray, off: Speed) -> Wave:
 
 
 def apart(qrs: Wave, field: np.ndarray, speed: Speed, side: int) -> float:
-    """How far apart readers are about the beginning (side 0) or end (1) of a QRS complex, as a share of its duration."""
+    """How far apart readers are about the beginning (side 0) or end (1) of a QRS complex,
+    as a share of its duration."""
     time, moving = qrs_speed(qrs, field)
     wide, narrow = (time[moving > share][[0, -1]] for share in (speed.low, speed.high))
     return abs(wide[side] - narrow[side]) / (wide[1] - wide[0])
 
 
-def qrs_ends(wave: Wave, field: np.ndarray, on_speed: float = PLAIN.own, off_speed: float = PLAIN.own) -> tuple[float, float]:
+def qrs_ends(
+    wave: Wave, field: np.ndarray, on_speed: float = PLAIN.own, off_speed: float = PLAIN.own
+) -> tuple[float, float]:
     """First and last time in s when the eight leads together move faster than these shares of their fastest."""
     time, speed = qrs_speed(wave, field)
     return float(time[np.argmax(speed > on_speed)]), float(time[np.flatnonzero(speed > off_speed)[-1]])
@@ -163,7 +171,8 @@ def qrs_speed(wave: Wave, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def t_end(wave: Wave, field: np.ndarray) -> float:
-    """Where the steepest tangent after the peak of the T wave meets the baseline (Lepeschkin and Surawicz, Circulation 1952; 6:378).
+    """Where the steepest tangent after the peak of the T wave meets the baseline (Lepeschkin and
+    Surawicz, Circulation 1952; 6:378).
 
     Of all twelve leads together. The last peak that counts (0.4 of the highest), where the T wave has two phases.
     """
@@ -178,7 +187,8 @@ def t_end(wave: Wave, field: np.ndarray) -> float:
 
 
 def p_ends(wave: Wave, field: np.ndarray) -> tuple[float, float]:
-    """First and last time when the P wave is higher than exp(-2) of its peak, which is two widths from the centre of one bump."""
+    """First and last time when the P wave is higher than exp(-2) of its peak, which is two widths
+    from the centre of one bump."""
     size = np.linalg.norm(field @ wave(GRID), axis=0)
     high = np.flatnonzero(size > np.exp(-2) * size.max())
     return float(GRID[high[0]]), float(GRID[high[-1]])

@@ -1,8 +1,10 @@
-"""What each state of the heart changes in a person's beat. Everything that is not named in a function stays the person's own.
+"""What each state of the heart changes in a person's beat. Everything that is not named in a
+function stays the person's own.
 
-Where conduction changes, the T wave follows by one rule: the ventricular gradient, the area of QRS and T together, belongs to the
-muscle and not to the order in which it is activated (Wilson, Macleod, Barker and Johnston, Am Heart J 1934; 10:46). What the
-QRS area gains, the T area loses: the discordant ST and T of bundle branch block, pacing and ectopic beats come out of this.
+Where conduction changes, the T wave follows by one rule: the ventricular gradient, the area of QRS and T together,
+belongs to the muscle and not to the order in which it is activated (Wilson, Macleod, Barker and Johnston, Am Heart J
+1934; 10:46). What the QRS area gains, the T area loses: the discordant ST and T of bundle branch block, pacing and
+ectopic beats come out of this.
 """
 
 from dataclasses import replace
@@ -13,7 +15,9 @@ from .beat import SLURRED, Parts, lasting, qrs_speed
 from .dipole import DOWER, Wave, turn_to_axis, wave
 from .person import Person
 
-SECONDARY = wave((0.10, 0.13, (0.25,) * 3), (0.34, 0.14, (0.5,) * 3), (0.55, 0.12, (0.8,) * 3), (0.73, 0.11, (0.95,) * 3))
+SECONDARY = wave(
+    (0.10, 0.13, (0.25,) * 3), (0.34, 0.14, (0.5,) * 3), (0.55, 0.12, (0.8,) * 3), (0.73, 0.11, (0.95,) * 3)
+)
 """How a T wave that is secondary to the QRS runs from the end of QRS (0) to the end of T (1); each axis alike."""
 PLATEAU = wave(*((0.09 * i, 0.07, (0.52,) * 3) for i in range(8)))
 """An ST segment lifted to 1 that comes down under the T wave."""
@@ -25,7 +29,8 @@ def size(person: Person) -> float:
 
 
 def placed(field: np.ndarray, other: np.ndarray = DOWER) -> np.ndarray:
-    """The dipole that one lead field sees as another sees a given dipole: (3, 3); from the ideal chest to this person's.
+    """The dipole that one lead field sees as another sees a given dipole: (3, 3); from the
+    ideal chest to this person's.
 
     By least squares over the leads, I and II counting three times, as they are six of the twelve.
     """
@@ -43,10 +48,14 @@ def aimed(qrs: Wave, axis: float, person: Person) -> Wave:
     return qrs.turned(turn_to_axis(qrs.area(), person.qrs_field, axis))
 
 
-def conducted(parts: Parts, qrs: Wave, ms: float, person: Person, share: float = 1.0, own: float = 1.0, later: float = 0.8) -> Parts:
-    """The beat with another QRS complex of `ms`, and the T wave that `share` of the ventricular gradient's rule asks for.
+def conducted(
+    parts: Parts, qrs: Wave, ms: float, person: Person, share: float = 1.0, own: float = 1.0, later: float = 0.8
+) -> Parts:
+    """The beat with another QRS complex of `ms`, and the T wave that `share` of the
+    ventricular gradient's rule asks for.
 
-    own: how much of the person's own T wave is left beneath it. later: how much of what QRS lasts longer QT lasts longer.
+    own: how much of the person's own T wave is left beneath it. later: how much of what QRS
+        lasts longer QT lasts longer.
     """
     qrs = lasting(qrs, person.qrs_field, ms)
     jt = (parts.qtc_ms - parts.qrs_ms) / 1000
@@ -61,7 +70,8 @@ def first_degree_block(person: Person, parts: Parts) -> Parts:
 
 
 def left_bundle_block(person: Person, parts: Parts) -> Parts:
-    """The left ventricle is activated from the right, late and slowly: broad and notched to the left and back, no septal q."""
+    """The left ventricle is activated from the right, late and slowly: broad and notched to the
+    left and back, no septal q."""
     peak = size(person) * person.own("LBBB size", 0.72, 1.0)
     front, notch = person.own("LBBB r", -0.22, 0.1), person.own("LBBB notch", 0.31, 0.48)
     qrs = (
@@ -88,7 +98,10 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
     peak = size(person) * person.own("RBBB size", 0.85, 1.45)
     ms = person.own("RBBB width", 124, 154)
     down = person.own("RBBB y", -0.15, 0.15)
-    start, left = parts.qrs_ms / 1000, (ms - 0.32 * parts.qrs_ms) / 1000  # s: a third of the own QRS is over when it begins
+    start, left = (
+        parts.qrs_ms / 1000,
+        (ms - 0.32 * parts.qrs_ms) / 1000,
+    )  # s: a third of the own QRS is over when it begins
     begin = 0.32 * start
     late = (
         wave(
@@ -103,7 +116,8 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
 
 
 def left_anterior_block(person: Person, parts: Parts) -> Parts:
-    """First down and to the right, then up and to the left: axis beyond -45 degrees, small q in I and aVL, r in II, III, aVF."""
+    """First down and to the right, then up and to the left: axis beyond -45 degrees, small q in I
+    and aVL, r in II, III, aVF."""
     peak, unit = size(person), parts.qrs_ms / 1000
     late = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.40) / 0.06))
     vectors = parts.qrs.vectors.copy()
@@ -128,13 +142,19 @@ def limbs(field: np.ndarray, qrs: Wave, seconds: float) -> float:
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
-    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 3.1 to 4.5 mV); in four of ten people
-    with strain, ST and T against them."""
-    wanted, left, back = person.own("Sokolow", 3.1, 4.5), person.own("LVH left", 0.5, 0.9), person.own("LVH back", 0.3, 0.9)
+    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 3.1 to 4.5 mV); in four
+    of ten people with strain, ST and T against them."""
+    wanted, left, back = (
+        person.own("Sokolow", 3.1, 4.5),
+        person.own("LVH left", 0.5, 0.9),
+        person.own("LVH back", 0.3, 0.9),
+    )
     time = np.linspace(0, parts.qrs_ms / 1000, 201)
     for growth in np.arange(1.0, 4.0, 0.05):  # until it is as large as wanted
         vectors = parts.qrs.vectors * (1 + np.array([left, 0.2, back]) * (growth - 1))
-        vectors[:, 2] = np.where(vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2])  # the septum does not grow
+        vectors[:, 2] = np.where(
+            vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2]
+        )  # the septum does not grow
         qrs = replace(parts.qrs, vectors=vectors)
         leads = person.qrs_field @ qrs(time)
         if -leads[2].min() + max(leads[6].max(), leads[7].max()) > wanted:
@@ -161,7 +181,9 @@ LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.
 """ST dipole of acute injury, mV."""
 
 
-def wall_of(person: Person, region: str, field: np.ndarray, walls: dict[str, tuple[float, ...]] = REGIONS) -> np.ndarray:
+def wall_of(
+    person: Person, region: str, field: np.ndarray, walls: dict[str, tuple[float, ...]] = REGIONS
+) -> np.ndarray:
     """The direction, of length 1, in which a lead field sees the part of a wall that this person would lose."""
     spot = [person.own(f"{region} spot {axis}", -0.18, 0.18) for axis in "xyz"]
     direction = placed(field) @ (np.array(walls[region]) + spot)
@@ -200,7 +222,11 @@ def injured(region: str):
         unit = parts.qrs_ms / 1000
         qrs = _without(parts.qrs, wall, unit, person.own(region + " loss", 0.75, 1.0) * 0.5)
         lift = person.own(region + " lift", *LIFT[region])
-        t = parts.t + along(PLATEAU, lift * wall_t) + along(SECONDARY, person.own(region + " tall", 0.1, 0.3) * lift * wall_t)
+        t = (
+            parts.t
+            + along(PLATEAU, lift * wall_t)
+            + along(SECONDARY, person.own(region + " tall", 0.1, 0.3) * lift * wall_t)
+        )
         return replace(parts, qrs=qrs, t=t)
 
     return change
@@ -213,13 +239,16 @@ def _without(qrs: Wave, wall: np.ndarray, unit: float, share: float, until: floa
 
 
 def st_depression(person: Person, parts: Parts) -> Parts:
-    """Subendocardial: ST down in I, II and V4-V6, a little up in aVR; 0.03 to 0.11 mV below the baseline, whatever it was before."""
+    """Subendocardial: ST down in I, II and V4-V6, a little up in aVR; 0.03 to 0.11 mV below the
+    baseline, whatever it was before."""
     toward, t = placed(person.t_field) @ [0.85, 0.45, 0.10], parts.t.scaled(0.75)
     middle = np.array([60 / (parts.qtc_ms - parts.qrs_ms)])  # 60 ms after the end of QRS
     seen = person.t_field[[1, 6, 7]].mean(0)  # by II, V5 and V6 together
     missing = person.own("ST depression", 0.03, 0.11) + (seen @ t(middle))[0]
     return replace(
-        parts, qtc_ms=parts.qtc_ms + 10, t=t + along(PLATEAU, -max(missing, 0.04) / (seen @ along(PLATEAU, toward)(middle))[0] * toward)
+        parts,
+        qtc_ms=parts.qtc_ms + 10,
+        t=t + along(PLATEAU, -max(missing, 0.04) / (seen @ along(PLATEAU, toward)(middle))[0] * toward),
     )
 
 
@@ -248,12 +277,22 @@ def long_qt(person: Person, parts: Parts) -> Parts:
 
 
 def pre_excitation(person: Person, parts: Parts) -> Parts:
-    """A bypass besides the AV node: short PR, a delta wave that runs into the person's own QRS, T following the gradient."""
+    """A bypass besides the AV node: short PR, a delta wave that runs into the person's own QRS,
+    T following the gradient."""
     pr = person.own("bypass PR", 92, 118)
     ahead = np.clip((parts.pr_ms - pr) * 0.75, 28, 55) / 1000  # s by which the bypass is first
-    routes = ((0.75, 0.35, -0.55), (0.70, -0.55, -0.35), (0.85, 0.25, 0.45))  # left lateral, posteroseptal, right free wall
+    routes = (
+        (0.75, 0.35, -0.55),
+        (0.70, -0.55, -0.35),
+        (0.85, 0.25, 0.45),
+    )  # left lateral, posteroseptal, right free wall
     delta = placed(person.qrs_field) @ routes[int(person.own("bypass", 0, 3 - 1e-9))] * size(person)
-    rise = wave(*((f * ahead, 0.30 * ahead, (h,) * 3) for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))))
+    rise = wave(
+        *(
+            (f * ahead, 0.30 * ahead, (h,) * 3)
+            for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))
+        )
+    )
     for growth in np.arange(1.0, 2.0, 0.1):  # until the delta wave runs into the own QRS without a pause
         qrs = along(rise, growth * delta) + parts.qrs.scaled(0.88).moved(ahead)
         if longest_pause(qrs, person.qrs_field, ahead + 0.03) < 0.008:
@@ -262,7 +301,8 @@ def pre_excitation(person: Person, parts: Parts) -> Parts:
 
 
 def longest_pause(qrs: Wave, field: np.ndarray, until: float) -> float:
-    """The longest time in s, begun before `until`, in which a QRS complex is so slow (0.07 of its fastest) that it seems to begin anew."""
+    """The longest time in s, begun before `until`, in which a QRS complex is so slow (0.07 of its fastest)
+    that it seems to begin anew."""
     time, speed = qrs_speed(qrs, field)
     moving = time[speed > 0.07]
     return float(np.diff(moving)[moving[:-1] < until].max())
@@ -270,7 +310,11 @@ def longest_pause(qrs: Wave, field: np.ndarray, until: float) -> float:
 
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
-    x, y, notch = person.own("paced x", -0.2, 0.5), person.own("paced y", -1.0, -0.5), person.own("paced notch", 0.85, 1.25)
+    x, y, notch = (
+        person.own("paced x", -0.2, 0.5),
+        person.own("paced y", -1.0, -0.5),
+        person.own("paced notch", 0.85, 1.25),
+    )
     qrs = (
         wave(
             (0.09, 0.055, (0.10, -0.10, -0.05)),
@@ -292,14 +336,21 @@ def paced(person: Person, parts: Parts) -> Parts:
 def spike(person: Person) -> Wave:
     """The pacemaker's pulse, just before the QRS complex."""
     height = np.exp(person.own("spike height", np.log(0.25), np.log(2.2)))
-    direction = np.array([person.own("spike x", -0.2, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.8, 0.3)])
+    direction = np.array(
+        [person.own("spike x", -0.2, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.8, 0.3)]
+    )
     pulse = height * direction / np.linalg.norm(direction)
-    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse))).turned(placed(person.qrs_field))
+    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse))).turned(
+        placed(person.qrs_field)
+    )
 
 
 def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
-    """A beat that starts in the muscle of either ventricle: broad, large, notched, no P wave; where from is the person's own."""
-    side = 1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0  # from the right ventricle to the left and back, or the reverse
+    """A beat that starts in the muscle of either ventricle: broad, large, notched, no P wave; where
+    from is the person's own."""
+    side = (
+        1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0
+    )  # from the right ventricle to the left and back, or the reverse
     y = person.own("ectopic y", -0.9, 1.0)
     qrs = (
         wave(
@@ -321,4 +372,6 @@ def atrial_ectopic(person: Person, parts: Parts) -> Parts:
     if parts.p is None:
         return parts
     mix = np.diag([person.own("ectopic P x", -0.5, 0.8), person.own("ectopic P y", -0.8, 0.7), 1.0])
-    return replace(parts, p=parts.p.turned(mix), p_ms=0.85 * parts.p_ms, pr_ms=parts.pr_ms + person.own("ectopic PR", -15, 15))
+    return replace(
+        parts, p=parts.p.turned(mix), p_ms=0.85 * parts.p_ms, pr_ms=parts.pr_ms + person.own("ectopic PR", -15, 15)
+    )

@@ -1,4 +1,5 @@
-"""A fitted person's ECG in another state of the heart: the state changes the model's beat, the rest of the beat stays with the person."""
+"""A fitted person's ECG in another state of the heart: the state changes the model's beat, the rest of the
+beat stays with the person."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -35,7 +36,8 @@ KEPT: dict = {
     **{change: (0.8, 0.7) for change in INFARCTED.values()},
     **{change: (0.8, 1.0) for change in INJURED.values()},
 }
-"""Share of the rest of QRS, and of ST-T, that is kept in a beat so changed; all of it where no change is named. P keeps its rest."""
+"""Share of the rest of QRS, and of ST-T, that is kept in a beat so changed; all of it where no change
+is named. P keeps its rest."""
 OWN_CLOCK = {to.right_bundle_block}  # the left ventricle runs as ever: the rest of QRS is not stretched
 
 
@@ -43,10 +45,10 @@ OWN_CLOCK = {to.right_bundle_block}  # the left ventricle runs as ever: the rest
 class Constructed:
     """A constructed recording and the truth about it.
 
-    signal: (8, samples) float32 in mV, I, II, V1-V6 at `rate` Hz. peaks, onsets: R peaks and QRS onsets in s of the beats
-    whose R peak is in the strip; kinds: of each, "normal" | "ventricular" | "atrial" | "paced".
-    reports: the state's statements. heart_rate: beats/min.
-    Of the normal (or paced) beats: pr_ms (None: no P wave leads to a QRS), qrs_ms, qt_ms, axis_deg (frontal, 90 = down).
+    signal: (8, samples) float32 in mV, I, II, V1-V6 at `rate` Hz. peaks, onsets: R peaks and QRS onsets in s of the
+    beats whose R peak is in the strip; kinds: of each, "normal" | "ventricular" | "atrial" | "paced".
+    reports: the state's statements. heart_rate: beats/min. Of the normal (or paced) beats: pr_ms (None: no P wave leads
+    to a QRS), qrs_ms, qt_ms, axis_deg (frontal, 90 = down).
     """
 
     signal: np.ndarray
@@ -77,12 +79,12 @@ def construct(
 ) -> Constructed:
     """The fitted person's recording in a state of `STATES` (or a `State`, or names joined with "|").
 
-    heart_rate: beats/min (20 to 250); None: the recording's where the state allows it, else one of the state's own. QT follows it
-    by Fridericia, PR as `pr_at`. peaks: R peaks in s at which beats are laid, instead of a rhythm drawn for the state; kinds: of
-    each, "normal" (the usual of the state) unless given; the heart rate is then theirs unless given. seed: of the beats' times,
-    atrial waves and noise; two states with the same seed and heart rate share them. rate: Hz of the signal. noise: "drawn": noise
-    and wander like the recording's (its spectrum in and across leads, in other phases); "own": the recording's own; None: clean.
-    ValueError for what is out of range.
+    heart_rate: beats/min (20 to 250); None: the recording's where the state allows it, else one of the state's own. QT
+    follows it by Fridericia, PR as `pr_at`. peaks: R peaks in s at which beats are laid, instead of a rhythm drawn for
+    the state; kinds: of each, "normal" (the usual of the state) unless given; the heart rate is then theirs unless
+    given. seed: of the beats' times, atrial waves and noise; two states with the same seed and heart rate share them.
+    rate: Hz of the signal. noise: "drawn": noise and wander like the recording's (its spectrum in and across leads, in
+    other phases); "own": the recording's own; None: clean. ValueError for what is out of range.
     """
     state = named(state) if isinstance(state, str) else state
     if noise not in ("drawn", "own", None):
@@ -103,11 +105,17 @@ def construct(
     rngs = [np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise")]
     breath = rngs[0].uniform(0, 2 * np.pi)
     if peaks is not None:
-        given = ("normal",) * len(peaks) if kinds is None else tuple("normal" if kind == "paced" else kind for kind in kinds)
+        given = (
+            ("normal",) * len(peaks)
+            if kinds is None
+            else tuple("normal" if kind == "paced" else kind for kind in kinds)
+        )
         extra = set(given) - {"normal"}
         state = replace(state, premature=extra.pop()) if len(extra) == 1 else state
         if len(given) != len(peaks) or extra:
-            raise ValueError(f"{len(given)} kinds {sorted(set(given))} for {len(peaks)} peaks: expected as many, one premature kind")
+            raise ValueError(
+                f"{len(given)} kinds {sorted(set(given))} for {len(peaks)} peaks: expected as many, one premature kind"
+            )
     beats = beats_of(person, state, heart_rate, own=fitted.parts, clear=False)
     drawn = {kind: draw(fitted, beat, changed(state, kind), rate) for kind, beat in beats.items()}
     if peaks is not None:
@@ -119,7 +127,9 @@ def construct(
     else:
         rhythm = rhythm_in(person, state, heart_rate, seconds, rngs[0], breath, beats["normal"].p is None)
     time = np.arange(round(seconds * rate)) / rate
-    depth = np.sin(2 * np.pi * person.breaths / 60 * rhythm.times + breath) * (noise != "own")  # the recording's own has its own swing
+    depth = np.sin(2 * np.pi * person.breaths / 60 * rhythm.times + breath) * (
+        noise != "own"
+    )  # the recording's own has its own swing
     angle = np.radians(person.own("swing with breathing", 0.5, 3.0)) * depth
     signal = laid(rhythm, beats, drawn, time, np.stack([angle, 1 + 0.02 * depth], axis=1))
     if state.rhythm == "fibrillation":
@@ -152,7 +162,8 @@ def construct(
 class Drawn:
     """A beat on a grid of 1 / FINE s that begins at `start` s from the QRS onset.
 
-    p: its P wave, still: the rest, turning: what a turn of the heart in the frontal plane adds for each radian, each (8, n) in mV.
+    p: its P wave, still: the rest, turning: what a turn of the heart in the frontal plane adds for
+        each radian, each (8, n) in mV.
     peak: the R peak in s from the QRS onset.
     """
 
@@ -190,18 +201,29 @@ def draw(fitted: Fitted, beat: Beat, made_by: tuple, rate: float) -> Drawn:
         peak += fitted.own_peak - r_peak(fitted, fitted.own.qrs, fitted.own.qrs_ms)
     if pulse is not None:
         still += person.qrs_field @ pulse(grid)
-    p, still, turning = np.split(fftconvolve(np.concatenate([p, still, turning]), carried(rate)[None], mode="same", axes=1), 3)
+    p, still, turning = np.split(
+        fftconvolve(np.concatenate([p, still, turning]), carried(rate)[None], mode="same", axes=1), 3
+    )
     return Drawn(first, p, still, turning, peak)
 
 
 def rest_in(fitted: Fitted, beat: Beat, grid: np.ndarray, stretched: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the model left of the person's P, QRS and ST-T, each (8, n) in mV, moved (P) and stretched with the wave that it belongs to."""
+    """What the model left of the person's P, QRS and ST-T, each (8, n) in mV, moved (P) and stretched with
+    the wave that it belongs to."""
     own, edge = fitted.own, 0.01
-    qrs, off, was, width = beat.qrs_ms / 1000, own.qrs_ms / 1000, (own.qt_ms - own.qrs_ms) / 1000, (beat.qt_ms - beat.qrs_ms) / 1000
+    qrs, off, was, width = (
+        beat.qrs_ms / 1000,
+        own.qrs_ms / 1000,
+        (own.qt_ms - own.qrs_ms) / 1000,
+        (beat.qt_ms - beat.qrs_ms) / 1000,
+    )
     at_p = grid + (beat.pr_ms - own.pr_ms) / 1000
     at_qrs = grid * (off / qrs) if stretched else grid
     at_t = off + (grid - qrs) * was / width
-    begun, over = (lambda at: np.clip((at + edge) / edge, 0, 1)), (lambda at: np.clip((at - off + edge) / (2 * edge), 0, 1))
+    begun, over = (
+        (lambda at: np.clip((at + edge) / edge, 0, 1)),
+        (lambda at: np.clip((at - off + edge) / (2 * edge), 0, 1)),
+    )
     return (
         (1 - begun(at_p)) * rest_at(fitted, at_p),
         begun(at_qrs) * (1 - over(at_qrs)) * rest_at(fitted, at_qrs),
@@ -218,7 +240,8 @@ def rest_at(fitted: Fitted, time: np.ndarray) -> np.ndarray:
 
 
 def r_peak(fitted: Fitted, qrs: Wave, ms: float) -> float:
-    """Where a QRS complex of `ms` is largest in the leads together, each scaled by its size, about as `r_peaks` finds it: s from onset."""
+    """Where a QRS complex of `ms` is largest in the leads together, each scaled by its size, about as
+    `r_peaks` finds it: s from onset."""
     grid = np.arange(-100, ms + 100) / 1000
     leads = fitted.person.qrs_field @ qrs(grid)
     band = np.abs(uniform_filter1d(leads, 21) - uniform_filter1d(leads, 121))
@@ -232,15 +255,23 @@ def carried(rate: float) -> np.ndarray:
     return firwin(2 * half + 1, 0.92 * rate / FINE, window=("kaiser", 6.0))
 
 
-def laid(rhythm: timing.Rhythm, kinds: dict[str, Beat], drawn: dict[str, Drawn], time: np.ndarray, swing: np.ndarray) -> np.ndarray:
-    """The beats (8, samples) in mV at their times; the heart swings by `swing` (one number for each beat, -1 to 1) times its angle."""
+def laid(
+    rhythm: timing.Rhythm, kinds: dict[str, Beat], drawn: dict[str, Drawn], time: np.ndarray, swing: np.ndarray
+) -> np.ndarray:
+    """The beats (8, samples) in mV at their times; the heart swings by `swing` (one number for each beat,
+    -1 to 1) times its angle."""
     signal = np.zeros((8, len(time)))
     for number, (when, kind, (angle, growth)) in enumerate(zip(rhythm.times, rhythm.kinds, swing, strict=True)):
         beat = drawn[kind]
         put(signal, growth * (beat.still + angle * beat.turning), beat.start + when, time)
         if kind == "ventricular" and 0 < number < len(rhythm.times) - 1:  # the sinus node goes on unheard
             if kinds["normal"].p is not None:
-                put(signal, drawn["normal"].p, drawn["normal"].start + (rhythm.times[number - 1] + rhythm.times[number + 1]) / 2, time)
+                put(
+                    signal,
+                    drawn["normal"].p,
+                    drawn["normal"].start + (rhythm.times[number - 1] + rhythm.times[number + 1]) / 2,
+                    time,
+                )
         elif kinds[kind].p is not None:
             put(signal, beat.p, beat.start + when, time)
     return signal
@@ -249,7 +280,9 @@ def laid(rhythm: timing.Rhythm, kinds: dict[str, Beat], drawn: dict[str, Drawn],
 def put(signal: np.ndarray, part: np.ndarray, start: float, time: np.ndarray) -> None:
     """Add a part (8, n) that is drawn at FINE Hz from `start` s on, by linear interpolation."""
     rate = 1 / (time[1] - time[0])
-    window = slice(max(0, int(np.ceil(start * rate))), max(0, min(len(time), int((start + (part.shape[1] - 2) / FINE) * rate))))
+    window = slice(
+        max(0, int(np.ceil(start * rate))), max(0, min(len(time), int((start + (part.shape[1] - 2) / FINE) * rate)))
+    )
     if window.stop <= window.start:
         return
     at = (time[window] - start) * FINE
@@ -259,9 +292,11 @@ def put(signal: np.ndarray, part: np.ndarray, start: float, time: np.ndarray) ->
 
 
 def noise_like(fitted: Fitted, samples: int, rate: float, rng: np.random.Generator | None) -> np.ndarray:
-    """Noise (8, samples) in mV: with the spectra and cross-spectra of the recording's own in phases of `rng`, or its own as it is (None).
+    """Noise (8, samples) in mV: with the spectra and cross-spectra of the recording's own in phases of
+    `rng`, or its own as it is (None).
 
-    Surrogates of Prichard and Theiler, Phys Rev Lett 1994; 73:951: one random phase for each frequency, the same in all leads.
+    Surrogates of Prichard and Theiler, Phys Rev Lett 1994; 73:951: one random phase for each
+    frequency, the same in all leads.
     """
     long = fitted.floor.shape[1]
     n = round(rate * long / RATE)

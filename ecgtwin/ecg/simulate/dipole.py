@@ -1,8 +1,9 @@
 """The heart as one moving dipole: waves that are sums of Gaussians in three dimensions, seen by the leads.
 
-Each wave of the vectorcardiogram is a sum of Gaussian bumps, as in McSharry et al., IEEE Trans Biomed Eng 2003; 50:289, and with
-a vector for each bump as in Sameni et al., EURASIP J Adv Signal Process 2007; 043407. Their bumps live in cardiac phase; here
-each beat has its own clock in seconds, so that intervals are what was asked and do not stretch with the RR interval.
+Each wave of the vectorcardiogram is a sum of Gaussian bumps, as in McSharry et al., IEEE Trans Biomed Eng 2003;
+50:289, and with a vector for each bump as in Sameni et al., EURASIP J Adv Signal Process 2007; 043407. Their bumps
+live in cardiac phase; here each beat has its own clock in seconds, so that intervals are what was asked and do not
+stretch with the RR interval.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ DOWER = np.array(
         [0.831, 0.076, 0.230],
     ]
 )
-"""Lead field: mV in each of `INDEPENDENT` (I, II, V1-V6) for 1 mV of Frank's X (to the left), Y (down), Z (to the back).
-Dower, Machado and Osborne, Clin Cardiol 1980; 3:87-95."""
+"""Lead field: mV in each of `INDEPENDENT` (I, II, V1-V6) for 1 mV of Frank's X (to the left), Y (down), Z (to the
+back). Dower, Machado and Osborne, Clin Cardiol 1980; 3:87-95."""
 
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
@@ -75,7 +76,8 @@ def wave(*bumps: tuple[float, float, tuple[float, float, float]]) -> Wave:
 
 
 def frontal(field: np.ndarray) -> np.ndarray:
-    """What the limb leads make of a dipole: (2, 3), to the left and down, from I and aVF = II - I/2 of a lead field (8, 3).
+    """What the limb leads make of a dipole: (2, 3), to the left and down, from I and aVF = II
+    - I/2 of a lead field (8, 3).
 
     Left = I, down = 2 aVF / sqrt 3: the hexaxial system of Einthoven and Goldberger.
     """
@@ -83,7 +85,8 @@ def frontal(field: np.ndarray) -> np.ndarray:
 
 
 def frontal_axis(area: np.ndarray, field: np.ndarray) -> float:
-    """Frontal axis in degrees (0 = to the left, 90 = down) of a dipole area (3,) under a lead field (8, 3): of net areas of leads."""
+    """Frontal axis in degrees (0 = to the left, 90 = down) of a dipole area (3,) under a lead field (8,
+    3): of net areas of leads."""
     left, down = frontal(field) @ area
     return float(np.degrees(np.arctan2(down, left)))
 
@@ -91,13 +94,17 @@ def frontal_axis(area: np.ndarray, field: np.ndarray) -> float:
 def turn_to_axis(area: np.ndarray, field: np.ndarray, axis: float) -> np.ndarray:
     """Rotation (3, 3) that gives a dipole area (3,) the frontal axis `axis` in degrees under `field`.
 
-    About the direction that leads I and II do not see, so that every axis can be reached: Z, were the field an ideal one.
+    About the direction that leads I and II do not see, so that every axis can be reached: Z,
+    were the field an ideal one.
     """
     unseen = np.cross(field[0], field[1])
     unseen /= np.linalg.norm(unseen)
     plane = frontal(field)
     wanted = np.array([np.cos(np.radians(axis)), np.sin(np.radians(axis))])
-    now, quarter = plane @ area, plane @ np.cross(unseen, area)  # seen after a turn by phi: now cos(phi) + quarter sin(phi)
+    now, quarter = (
+        plane @ area,
+        plane @ np.cross(unseen, area),
+    )  # seen after a turn by phi: now cos(phi) + quarter sin(phi)
     across = np.array([-wanted[1], wanted[0]])
     angle = np.arctan2(-(now @ across), quarter @ across)
     if (now * np.cos(angle) + quarter * np.sin(angle)) @ wanted < 0:

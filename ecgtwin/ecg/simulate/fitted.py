@@ -2,18 +2,19 @@
 
     from ecgtwin.ecg.simulate import fit, construct
 
-    fitted = fit(ecg)                                   # or fit(signal, rate, sex="female", age=63): (8, samples), I, II, V1-V6, mV
-    fitted.explained, fitted.explained_leads            # share of the beat's energy, of all leads and of each
-    made = construct(fitted, "complete left bundle branch block", 75, seed=1)        # 10 s at 102.4 Hz
-    made.signal, made.peaks, made.onsets, made.kinds    # (8, 1024) float32 in mV; R peaks and QRS onsets in s; kind of each beat
-    made.reports, made.heart_rate, made.pr_ms, made.qrs_ms, made.qt_ms, made.axis_deg
-    plain = construct(fitted, "sinus rhythm", 75, seed=1)                            # the pair: same beats, same noise
-    same = construct(fitted, "sinus rhythm", peaks=fitted.peaks, noise="own")        # the recording itself, nearly
-    clean = construct(fitted, "atrial fibrillation", 90, seed=2, rate=500, noise=None)
+    fitted = fit(ecg)                                   # or fit(signal, rate, sex="female", age=63): (8, samples), I,
+    II, V1-V6, mV fitted.explained, fitted.explained_leads            # share of the beat's energy, of all leads and of
+    each made = construct(fitted, "complete left bundle branch block", 75, seed=1)        # 10 s at 102.4 Hz
+    made.signal, made.peaks, made.onsets, made.kinds    # (8, 1024) float32 in mV; R peaks and QRS onsets in s; kind of
+    each beat made.reports, made.heart_rate, made.pr_ms, made.qrs_ms, made.qt_ms, made.axis_deg plain =
+    construct(fitted, "sinus rhythm", 75, seed=1)                            # the pair: same beats, same noise same =
+    construct(fitted, "sinus rhythm", peaks=fitted.peaks, noise="own")        # the recording itself, nearly clean =
+    construct(fitted, "atrial fibrillation", 90, seed=2, rate=500, noise=None)
 
-A beat is explained by Gaussian bumps of P, QRS and ST-T in three dimensions seen by a lead field (see docs/simulator.md). Given where
-the waves begin and end, bumps and field are found together as the mode of their posterior: the population that
-`Person.draw` draws from is the prior, white noise of `NOISE` the likelihood. What is left of the beat stays with the person.
+A beat is explained by Gaussian bumps of P, QRS and ST-T in three dimensions seen by a lead field (see
+docs/simulator.md). Given where the waves begin and end, bumps and field are found together as the mode of their
+posterior: the population that `Person.draw` draws from is the prior, white noise of `NOISE` the likelihood. What is
+left of the beat stays with the person.
 """
 
 from dataclasses import dataclass, replace
@@ -43,12 +44,12 @@ WIDEST = 122  # ms: a QRS complex that lasts longer was not conducted normally
 class Fitted:
     """A person found in a recording.
 
-    person, parts: the simulator's, with the parts of the beat as recorded; own: that beat, at the recording's heart rate.
-    beat: (8, n) in mV, the median beat at 500 Hz; rest: (8, n), what the model leaves of it; onset: the sample where QRS begins.
-    own_peak: the R peak in s from there. peaks: R peaks of the recording in s. heart_rate: beats/min.
+    person, parts: the simulator's, with the parts of the beat as recorded; own: that beat, at the recording's heart
+    rate. beat: (8, n) in mV, the median beat at 500 Hz; rest: (8, n), what the model leaves of it; onset: the sample
+    where QRS begins. own_peak: the R peak in s from there. peaks: R peaks of the recording in s. heart_rate: beats/min.
     floor: (8, samples) at 500 Hz, the recording less its beats; calm: (samples,) where that is noise and wander alone.
-    explained_leads: (8,) the share of the median beat's energy in each of I, II, V1-V6 that the model has; explained: of all.
-    atria: whether there was a P wave to fit (else it is the population's, given the rest).
+    explained_leads: (8,) the share of the median beat's energy in each of I, II, V1-V6 that the model has; explained:
+    of all. atria: whether there was a P wave to fit (else it is the population's, given the rest).
     """
 
     person: Person
@@ -68,11 +69,14 @@ class Fitted:
 
     @cached_property
     def noise_spectrum(self) -> np.ndarray:
-        """Spectrum (8, frequencies) of the recording's noise and wander: of `floor`, straight lines in place of what is not calm."""
+        """Spectrum (8, frequencies) of the recording's noise and wander: of `floor`, straight lines in
+        place of what is not calm."""
         time = np.arange(self.floor.shape[1])
         quiet = np.stack([np.interp(time, time[self.calm], lead[self.calm]) for lead in self.floor])
         spectrum = np.fft.rfft(detrend(quiet, axis=1), axis=1)
-        spectrum[:, np.fft.rfftfreq(len(time), 1 / RATE) > 5] /= np.sqrt(self.calm.mean())  # fast noise has no part in the lines
+        spectrum[:, np.fft.rfftfreq(len(time), 1 / RATE) > 5] /= np.sqrt(
+            self.calm.mean()
+        )  # fast noise has no part in the lines
         return spectrum
 
 
@@ -88,11 +92,13 @@ def fit(
 ) -> Fitted:
     """Find the person in a recording of some 10 s of normally conducted beats, from 100 Hz on.
 
-    recording: an `ECG`, or (8, samples) of I, II, V1-V6 in mV with its rate in Hz. sex, age: of the ECG unless given; unknown: the prior is
-    between the sexes, 56 years. seed: of what the recording does not tell (how another state looks in this person: `Person.own`);
-    None: of the patient's name, or of the signal. atria: False in atrial fibrillation or flutter, where there is no P wave to fit.
-    least: ValueError where less of the energy of the median beat is explained; also where no beats or waves are found, the beats
-    are unlike each other, or QRS is too wide to be a normal beat. The message names the reason.
+    recording: an `ECG`, or (8, samples) of I, II, V1-V6 in mV with its rate in Hz. sex, age: of the ECG unless given;
+    unknown: the prior is between the sexes, 56 years. seed: of what the recording does not tell (how another state
+    looks in this person: `Person.own`);
+    None: of the patient's name, or of the signal. atria: False in atrial fibrillation or flutter,
+        where there is no P wave to fit.
+    least: ValueError where less of the energy of the median beat is explained; also where no beats or waves are found,
+    the beats are unlike each other, or QRS is too wide to be a normal beat. The message names the reason.
     """
     if isinstance(recording, ECG):
         sex, age = sex or recording.sex, recording.age if age is None else age
@@ -109,7 +115,9 @@ def fit(
     seed = crc32(known or signal.tobytes()) if seed is None else seed
     found = median_beat(signal, rate, atria)
     if (wide := (found.ends.off - found.ends.on) * 1000 / RATE) > WIDEST:
-        raise ValueError(f"QRS lasts {wide:.0f} ms: a block, pacing or a bypass, whose normal beat the recording does not show")
+        raise ValueError(
+            f"QRS lasts {wide:.0f} ms: a block, pacing or a bypass, whose normal beat the recording does not show"
+        )
     person, parts, own, model, onset = explained(found, sex, age, seed)
     window = fading(found)
     beat = found.beat * window
@@ -117,7 +125,9 @@ def fit(
     energy, missed = np.sum(beat**2, axis=1), np.sum(rest**2, axis=1)
     whole = 1 - missed.sum() / energy.sum()
     if whole < least:
-        raise ValueError(f"the model explains {whole:.0%} of the median beat's energy, expected at least {least:.0%}: no normal beat")
+        raise ValueError(
+            f"the model explains {whole:.0%} of the median beat's energy, expected at least {least:.0%}: no normal beat"
+        )
     floor, calm = floor_of(found, beat)
     return Fitted(
         person=person,
@@ -137,8 +147,11 @@ def fit(
     )
 
 
-def explained(found: MedianBeat, sex: str | None, age: float | None, seed: int) -> tuple[Person, Parts, Beat, np.ndarray, float]:
-    """The person, the parts of their beat, that beat, the model's median beat (8, n), and the sample of it where QRS begins."""
+def explained(
+    found: MedianBeat, sex: str | None, age: float | None, seed: int
+) -> tuple[Person, Parts, Beat, np.ndarray, float]:
+    """The person, the parts of their beat, that beat, the model's median beat (8, n), and the
+    sample of it where QRS begins."""
     ends, rr = found.ends, found.rr
     female = 0.5 if sex is None else float(sex == "female")
     years = 56.0 if age is None else float(np.clip(age, 18, 95))
@@ -207,7 +220,8 @@ def prior() -> tuple[np.ndarray, np.ndarray]:
 def most_likely(
     beat: np.ndarray, ends: Ends, rr: float, female: float, years: float
 ) -> tuple[dict[str, Wave], dict[str, np.ndarray], tuple[float, float]]:
-    """The mode of the posterior of waves (in their own time, as a person's) and lead fields; and the prior's P duration and PR in ms."""
+    """The mode of the posterior of waves (in their own time, as a person's) and lead fields; and the
+    prior's P duration and PR in ms."""
     known = population()
     mean = known["mean"] + female * known["female"] + (years - 50) / 20 * known["per_20_years_over_50"]
     std, precision = prior()
@@ -224,7 +238,13 @@ def most_likely(
     columns.append(atrial_level(rows, ends)[:, None])
     turned, basis = np.linalg.qr(np.concatenate(columns, axis=1))
     data = turned.T @ beat[:, rows.astype(int)].T  # (columns, leads): all that the model can see of the beat
-    places = dict(zip(("p", "qrs", "t", "level"), np.split(basis, np.cumsum([SIZES[n] for n in ("p", "qrs", "t")]), axis=1), strict=True))
+    places = dict(
+        zip(
+            ("p", "qrs", "t", "level"),
+            np.split(basis, np.cumsum([SIZES[n] for n in ("p", "qrs", "t")]), axis=1),
+            strict=True,
+        )
+    )
 
     traits = started(mean, places, data)
     level = np.zeros(8)
@@ -264,7 +284,8 @@ def atrial_level(rows: np.ndarray, ends: Ends) -> np.ndarray:
 
 
 def started(mean: np.ndarray, places: dict[str, np.ndarray], data: np.ndarray) -> np.ndarray:
-    """Traits from which to begin: the population's, with the waves that Dower's matrix gives back of the heights in the leads."""
+    """Traits from which to begin: the population's, with the waves that Dower's matrix gives back of
+    the heights in the leads."""
     traits, at = mean.copy(), 3
     basis = np.concatenate([places[name] for name in SIZES], axis=1)
     ridge = 5e-3 * np.trace(basis.T @ basis) / basis.shape[1]
@@ -284,13 +305,18 @@ def unpacked(traits: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
     out, at = [], 3
     bends = traits[at + 3 * sum(SIZES.values()) :][:54].reshape(3, 6, 3)
     for gain, bend, (name, size) in zip(np.exp(traits[:3]), bends, SIZES.items(), strict=True):
-        out.append((name, gain * traits[at : at + 3 * size].reshape(size, 3), np.concatenate([DOWER[:2], DOWER[2:] + bend])))
+        out.append(
+            (name, gain * traits[at : at + 3 * size].reshape(size, 3), np.concatenate([DOWER[:2], DOWER[2:] + bend]))
+        )
         at += 3 * size
     return out
 
 
-def linearised(traits: np.ndarray, level: np.ndarray, places: dict[str, np.ndarray], data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the model misses of the data (columns * leads,), and how the model changes with each trait (columns * leads, traits)."""
+def linearised(
+    traits: np.ndarray, level: np.ndarray, places: dict[str, np.ndarray], data: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the model misses of the data (columns * leads,), and how the model changes with each trait
+    (columns * leads, traits)."""
     rows, leads = data.shape
     slope = np.zeros((rows, leads, len(traits)))
     missed = data - places["level"] * level
@@ -300,7 +326,9 @@ def linearised(traits: np.ndarray, level: np.ndarray, places: dict[str, np.ndarr
         seen = basis @ vectors  # (columns, 3)
         slope[:, :, number] = seen @ field.T
         missed -= slope[:, :, number]
-        slope[:, :, at : at + 3 * size] = np.exp(traits[number]) * np.einsum("ib,lk->ilbk", basis, field).reshape(rows, leads, -1)
+        slope[:, :, at : at + 3 * size] = np.exp(traits[number]) * np.einsum("ib,lk->ilbk", basis, field).reshape(
+            rows, leads, -1
+        )
         for lead in range(2, leads):
             slope[:, lead, bend + 3 * (lead - 2) : bend + 3 * (lead - 1)] = seen
         at, bend = at + 3 * size, bend + 18

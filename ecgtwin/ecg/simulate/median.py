@@ -18,7 +18,8 @@ ALIKE = 0.85  # correlation with the median beat of those that are its own kind
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the waves of a median beat begin and end, in samples of it; p_on and p_off None where no P wave was looked for."""
+    """Where the waves of a median beat begin and end, in samples of it; p_on and p_off None where
+    no P wave was looked for."""
 
     p_on: float | None
     p_off: float | None
@@ -29,9 +30,9 @@ class Ends:
 
 @dataclass(frozen=True, eq=False)
 class MedianBeat:
-    """beat: (8, BEFORE + AFTER) in mV at 500 Hz on the baseline before P, its R peak at BEFORE. peaks: R peaks in s of all beats;
-    alike: of which (n,) bool the beat is the median. rr: mean RR interval in s.
-    signal: (8, samples) the recording at 500 Hz; wander: its baseline. ends: of the waves.
+    """beat: (8, BEFORE + AFTER) in mV at 500 Hz on the baseline before P, its R peak at BEFORE. peaks: R peaks in s of
+    all beats; alike: of which (n,) bool the beat is the median. rr: mean RR interval in s. signal: (8, samples) the
+    recording at 500 Hz; wander: its baseline. ends: of the waves.
     """
 
     beat: np.ndarray
@@ -59,7 +60,8 @@ def median_beat(signal: np.ndarray, rate: float, atria: bool = True) -> MedianBe
     rr = float(np.diff(places).mean() / RATE)
     rough = np.median(beats_at(still, places[alike]), axis=0)
     ends = delineate(rough, rr, atria)
-    # The baseline runs through the silence before each beat, as a reader's does; a high-pass filter would bend the ST segment.
+    # The baseline runs through the silence before each beat, as a reader's does; a high-pass filter
+    # would bend the ST segment.
     quiet = np.array([-14, -4]) + int((ends.p_on if atria else ends.on) - BEFORE)
     knots = places[(places + quiet[0] >= 0) & (places + quiet[1] <= fine.shape[1])]
     if len(knots) < 2:
@@ -80,11 +82,16 @@ def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
 def beats_at(signal: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The beats (n, 8, BEFORE + AFTER) around R peaks, of those that are whole."""
     whole = places[(places >= BEFORE) & (places + AFTER <= signal.shape[1])]
-    return np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole]) if len(whole) else np.empty((0, len(signal), BEFORE + AFTER))
+    return (
+        np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole])
+        if len(whole)
+        else np.empty((0, len(signal), BEFORE + AFTER))
+    )
 
 
 def aligned(signal: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R peaks moved by up to REACH samples until beats lie upon each other, and which of them (n,) are of the usual kind."""
+    """R peaks moved by up to REACH samples until beats lie upon each other, and which of them
+    (n,) are of the usual kind."""
     half = 60
     room = half + REACH
     inner = (places >= room) & (places + room <= signal.shape[1])
@@ -106,12 +113,15 @@ def aligned(signal: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndar
             match[n] = product[best] / np.sqrt(energy[best] * np.sum(core**2) + 1e-12)
         alike = whole & (match > ALIKE)
         if alike.sum() < 3:
-            raise ValueError(f"{alike.sum()} of {whole.sum()} whole beats are alike: at least 3 are needed for a median beat")
+            raise ValueError(
+                f"{alike.sum()} of {whole.sum()} whole beats are alike: at least 3 are needed for a median beat"
+            )
     return moved, alike
 
 
 def delineate(beat: np.ndarray, rr: float, atria: bool = True) -> Ends:
-    """Ends of the waves of a beat (8, BEFORE + AFTER): QRS by a threshold on the speed of the signal, P and T by tangents."""
+    """Ends of the waves of a beat (8, BEFORE + AFTER): QRS by a threshold on the speed of the
+    signal, P and T by tangents."""
     smooth = gaussian_filter1d(beat, 1.5, axis=1)
     speed = np.sqrt((np.gradient(smooth, axis=1) ** 2).sum(0))
     around = speed[BEFORE - 70 : BEFORE + 80]
@@ -137,12 +147,17 @@ def delineate(beat: np.ndarray, rr: float, atria: bool = True) -> Ends:
     slope_p = np.gradient(lead)
     first = max(on - 120, 45)
     top = first + int(np.argmax(lead[first : on - 18]))
-    rise, drop = top - 40 + int(np.argmax(slope_p[top - 40 : top])), top + int(np.argmin(slope_p[top : min(top + 40, on)]))
+    rise, drop = (
+        top - 40 + int(np.argmax(slope_p[top - 40 : top])),
+        top + int(np.argmin(slope_p[top : min(top + 40, on)])),
+    )
     before, after = lead[max(top - 75, 0) : top - 35].mean(), lead[on - 6 : on].mean()
     if lead[top] - max(before, after) < 0.025 or slope_p[rise] <= 0 or slope_p[drop] >= 0:
         raise ValueError("no P wave was found before the QRS complex")
     p_on, p_off = rise - (lead[rise] - before) / slope_p[rise], drop - (lead[drop] - after) / slope_p[drop]
     p_on, p_off = max(p_on, 16.0), min(p_off, on + 2.0)
     if not (35 < on - p_on < 150 and 22 < p_off - p_on < 85):
-        raise ValueError(f"the P wave seems to last {2 * (p_off - p_on):.0f} ms and to begin {2 * (on - p_on):.0f} ms before QRS")
+        raise ValueError(
+            f"the P wave seems to last {2 * (p_off - p_on):.0f} ms and to begin {2 * (on - p_on):.0f} ms before QRS"
+        )
     return Ends(float(p_on), float(p_off), on, off, float(end))

@@ -1,4 +1,5 @@
-"""What electrodes, muscles and the mains add to an ECG, apart from the heart, so that the clean truth stays available."""
+"""What electrodes, muscles and the mains add to an ECG, apart from the heart, so that the
+clean truth stays available."""
 
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 @dataclass(frozen=True)
 class Noise:
-    """Typical size of each kind of noise at one electrode, root mean square in mV; a recording's own size varies about it.
-    The sizes given here are those of normal ECGs in PTB-XL.
+    """Typical size of each kind of noise at one electrode, root mean square in mV; a recording's own size varies about
+    it. The sizes given here are those of normal ECGs in PTB-XL.
 
     wander: baseline, by breathing and drift, below 0.5 Hz. muscle: 15 to 150 Hz, in bursts. mains: at mains_hz.
     motion: electrode motion, sudden shifts that decay within a second; 0.0 leaves a kind out.
@@ -50,7 +51,9 @@ def _wander(rng: np.random.Generator, samples: int, rate: float, breaths: float)
     breathing = np.sin(2 * np.pi * breaths / 60 * time + rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.5, (n, 1)))
     drift = np.zeros((n, samples))
     for frequency in rng.uniform(0.02, 0.45, 6):
-        drift += rng.normal(0, 0.05 / (frequency + 0.1), (n, 1)) * np.sin(2 * np.pi * frequency * time + rng.uniform(0, 2 * np.pi))
+        drift += rng.normal(0, 0.05 / (frequency + 0.1), (n, 1)) * np.sin(
+            2 * np.pi * frequency * time + rng.uniform(0, 2 * np.pi)
+        )
     return 0.6 * breathing * rng.uniform(0.3, 1, (n, 1)) + drift
 
 
@@ -58,7 +61,9 @@ def _muscle(rng: np.random.Generator, samples: int, rate: float) -> np.ndarray:
     lead_in = int(0.2 * rate)
     white = rng.standard_normal((len(ELECTRODES), samples + lead_in))
     high = min(150.0, 0.45 * rate)
-    band = sosfilt(butter(2, (min(15.0, 0.5 * high), high), "bandpass", fs=rate, output="sos"), white, axis=1)[:, lead_in:]
+    band = sosfilt(butter(2, (min(15.0, 0.5 * high), high), "bandpass", fs=rate, output="sos"), white, axis=1)[
+        :, lead_in:
+    ]
     knots = np.exp(rng.normal(0, 0.35, (len(ELECTRODES), 12)))
     bursts = np.stack([np.interp(np.linspace(0, 11, samples), np.arange(12), k) for k in knots])
     return band / band.std() * bursts

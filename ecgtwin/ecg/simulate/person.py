@@ -17,12 +17,12 @@ SIZES = {"p": 5, "qrs": 9, "t": 9}  # bumps of each wave in population.json
 class Person:
     """Who is simulated. Draw one with `Person.draw(seed)`; change a trait with `dataclasses.replace`.
 
-    p, qrs, t: the dipole waves of a normal beat in their own time (0 = onset, 1 = end; for t 0 = end of the QRS complex), mV.
-    p_field, qrs_field, t_field: the lead field (8, 3) by which each is seen: Dower's, of which V1-V6, near the heart, are bent by
-    this chest, these electrodes and where in the heart the wave comes from.
-    p_ms, pr_ms, qrs_ms: durations at 60 beats/min, as qtc_ms, the QT. axis_deg: frontal QRS axis (90 = down).
-    resting_rate: beats/min. breaths: per minute.
-    variability_ms: standard deviation of the RR interval at rest. sex: "female" | "male"; age: years.
+    p, qrs, t: the dipole waves of a normal beat in their own time (0 = onset, 1 = end; for t 0 = end of the QRS
+    complex), mV. p_field, qrs_field, t_field: the lead field (8, 3) by which each is seen: Dower's, of which V1-V6,
+    near the heart, are bent by this chest, these electrodes and where in the heart the wave comes from. p_ms,
+    pr_ms, qrs_ms: durations at 60 beats/min, as qtc_ms, the QT. axis_deg: frontal QRS axis (90 = down).
+    resting_rate: beats/min. breaths: per minute. variability_ms: standard deviation of the RR interval at rest.
+    sex: "female" | "male"; age: years.
     """
 
     seed: int
@@ -47,8 +47,8 @@ class Person:
     def draw(seed: int, *, sex: str | None = None, age: float | None = None) -> "Person":
         """The person number `seed`, the same each time, with the sex and age (18 to 95 years) asked for, if any.
 
-        Traits are drawn from the joint distribution that was fitted to the normal ECGs of PTB-XL; a draw that no reader would
-        call a normal ECG (`looks_normal`) is drawn again. ValueError for another sex or age.
+        Traits are drawn from the joint distribution that was fitted to the normal ECGs of PTB-XL; a draw that no reader
+        would call a normal ECG (`looks_normal`) is drawn again. ValueError for another sex or age.
         """
         if sex not in (None, "female", "male"):
             raise ValueError(f'sex is {sex!r}, expected "female" or "male"')
@@ -71,7 +71,8 @@ class Person:
 
 @cache
 def population() -> dict:
-    """The fitted population (scripts/fit_population.py): mean trait vector, pull of sex and age, principal components."""
+    """The fitted population (scripts/fit_population.py): mean trait vector, pull of sex and
+    age, principal components."""
     raw = json.loads((Path(__file__).parent / "population.json").read_text())
     keys = ("mean", "female", "per_20_years_over_50", "components")
     return {**{k: np.array(raw[k]) for k in keys}, "grid": raw["grid"]}
@@ -106,7 +107,9 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
         pr_ms=float(pr_ms),
         qrs_ms=float(qrs_ms),
         qtc_ms=float(qtc_ms),
-        axis_deg=frontal_axis((waves["qrs"](time) + waves["t"]((time - 1) * qrs_ms / (qtc_ms - qrs_ms))).mean(1), DOWER),
+        axis_deg=frontal_axis(
+            (waves["qrs"](time) + waves["t"]((time - 1) * qrs_ms / (qtc_ms - qrs_ms))).mean(1), DOWER
+        ),
         resting_rate=float(np.clip(rng.normal(69 + 3 * (sex == "female"), 9), 52, 95)),
         breaths=float(rng.uniform(11, 19)),
         variability_ms=float(np.exp(rng.normal(np.log(29) - 0.008 * (age - 50), 0.55))),
@@ -114,7 +117,8 @@ def _built(seed: int, sex: str, age: float, rng: np.random.Generator) -> Person:
 
 
 def looks_normal(person: Person) -> bool:
-    """Whether a reader would let this pass as a normal ECG: axis, intervals, upright P and T, R wave growing from V1 to V4."""
+    """Whether a reader would let this pass as a normal ECG: axis, intervals, upright P and T, R
+    wave growing from V1 to V4."""
     grid = np.linspace(-0.1, 1.2, 131)
     p = person.p_field @ person.p(grid)
     qrs_dipole = person.qrs(grid)

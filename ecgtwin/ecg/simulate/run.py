@@ -16,7 +16,9 @@ from .person import Person
 from .states import STATES, State
 from .states import state as named
 
-STEP = 1 / 1024  # mV: signals are rounded to this, about the step of a recorder, so that float32 sums of leads are exact
+STEP = (
+    1 / 1024
+)  # mV: signals are rounded to this, about the step of a recorder, so that float32 sums of leads are exact
 TYPICAL = Noise()
 
 
@@ -24,8 +26,10 @@ TYPICAL = Noise()
 class Simulated:
     """A simulated ECG and the truth about it.
 
-    ecg: as recorded; clean: without noise. beats: QRS onsets in the strip in s; kinds: of each, "normal" | "ventricular" | "atrial".
-    rate: beats/min. Of the normal beats: pr_ms (None: no P wave leads to a QRS), qrs_ms, qt_ms, axis_deg (frontal, 90 = down).
+    ecg: as recorded; clean: without noise. beats: QRS onsets in the strip in s; kinds: of each,
+        "normal" | "ventricular" | "atrial".
+    rate: beats/min. Of the normal beats: pr_ms (None: no P wave leads to a QRS), qrs_ms, qt_ms,
+        axis_deg (frontal, 90 = down).
     """
 
     ecg: ECG
@@ -51,11 +55,13 @@ def simulate(
     fs: float = 500.0,
     noise: Noise | None = TYPICAL,
 ) -> ECG:
-    """A 12-lead ECG of a person in a state: I, II, V1-V6 seen by the person's lead field, III, aVR, aVL, aVF derived from I and II.
+    """A 12-lead ECG of a person in a state: I, II, V1-V6 seen by the person's lead field, III, aVR,
+    aVL, aVF derived from I and II.
 
     state: a `State`, or names of `STATES` joined with "|" ("atrial fibrillation|left ventricular hypertrophy").
-    rate: beats/min (20 to 250), None: the person's own in this state. seed: of what changes from recording to recording (moment of
-    the first beat, variability, noise); the same seed in two states shares it. seconds: 2 to 3600. fs: Hz, at least 100.
+    rate: beats/min (20 to 250), None: the person's own in this state. seed: of what changes from recording to
+    recording (moment of the first beat, variability, noise); the same seed in two states shares it. seconds: 2
+    to 3600. fs: Hz, at least 100.
     noise: None for the clean signal. ValueError for what is out of range and for an unknown state.
     """
     return simulate_truth(person, state, rate, seed, seconds=seconds, fs=fs, noise=noise).ecg
@@ -76,7 +82,9 @@ def simulate_truth(
     rate = rate_in(person, state) if rate is None else float(rate)
     _check(rate, seconds, fs)
     time = np.arange(int(round(seconds * fs))) / fs
-    beats_rng, atria_rng, noise_rng = (np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise"))
+    beats_rng, atria_rng, noise_rng = (
+        np.random.default_rng([seed, person.seed, crc32(what)]) for what in (b"beats", b"atria", b"noise")
+    )
     breath = beats_rng.uniform(0, 2 * np.pi)
     kinds = beats_of(person, state, rate)
     rhythm = rhythm_in(person, state, rate, seconds, beats_rng, breath, kinds["normal"].p is None)
@@ -112,19 +120,22 @@ def simulate_truth(
 def counterfactual(
     person: Person, factual: State | str, other: State | str, rate: float | None = None, seed: int = 0, **options
 ) -> tuple[Simulated, Simulated]:
-    """The same recording of the same person in two states: everything that the states do not change is shared, the noise too.
+    """The same recording of the same person in two states: everything that the states do not
+    change is shared, the noise too.
 
     rate: beats/min in both; None: the person's own in each. options: seconds, fs and noise of `simulate`.
     """
     return simulate_truth(person, factual, rate, seed, **options), simulate_truth(person, other, rate, seed, **options)
 
 
-def cohort(n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combined: float = 0.3, **options) -> Iterator[Simulated]:
+def cohort(
+    n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combined: float = 0.3, **options
+) -> Iterator[Simulated]:
     """`each` ECGs of each of `n` people, person by person: in different states, at different rates, with noise.
 
-    healthy: share of ECGs in sinus rhythm and nothing else; the others are spread evenly over `STATES`; combined: the share of
-    those that have a second state which goes together with the first. options: seconds, fs and noise of `simulate`.
-    The same for the same seed; the first people of a larger cohort are those of a smaller one.
+    healthy: share of ECGs in sinus rhythm and nothing else; the others are spread evenly over `STATES`; combined: the
+    share of those that have a second state which goes together with the first. options: seconds, fs and noise of
+    `simulate`. The same for the same seed; the first people of a larger cohort are those of a smaller one.
     """
     names = [name for name in STATES if name != "sinus rhythm"]
     for number in range(n):
@@ -142,7 +153,9 @@ def cohort(n: int, seed: int = 0, *, each: int = 2, healthy: float = 0.3, combin
             yield simulate_truth(person, chosen, rate, visit, **options)
 
 
-def beats_of(person: Person, state: State, rate: float, own: Parts | None = None, clear: bool = True) -> dict[str, Beat]:
+def beats_of(
+    person: Person, state: State, rate: float, own: Parts | None = None, clear: bool = True
+) -> dict[str, Beat]:
     """The beats that occur in a state, by kind; "normal" are those that the rhythm itself leads to.
 
     own: the parts of the person's normal beat, None: `normal_parts`. clear: as in `put_together`.

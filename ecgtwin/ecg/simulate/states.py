@@ -15,8 +15,9 @@ AT_REST = (50.0, 100.0)
 class State:
     """A state by the statements that a report would make.
 
-    rhythm: "sinus", "fibrillation", "flutter" or "paced". rates: beats/min, within which the heart beats in this state unless a
-    rate is asked for. changes: applied in turn to the normal beat. premature: kind of the extra beats, "ventricular" | "atrial".
+    rhythm: "sinus", "fibrillation", "flutter" or "paced". rates: beats/min, within which the heart beats in this
+    state unless a rate is asked for. changes: applied in turn to the normal beat. premature: kind of the extra
+    beats, "ventricular" | "atrial".
     """
 
     reports: tuple[str, ...]
@@ -40,7 +41,12 @@ class State:
             return "voltages are either high or low"
         if self.rhythm in ("fibrillation", "flutter") and to.first_degree_block in self.changes:
             return f"there is no PR interval in {self.rhythm}"
-        if self.premature == "ventricular" and self.rhythm == "flutter" or self.premature == "atrial" and self.rhythm != "sinus":
+        if (
+            self.premature == "ventricular"
+            and self.rhythm == "flutter"
+            or self.premature == "atrial"
+            and self.rhythm != "sinus"
+        ):
             return f"{self.premature} premature beats are not simulated in {self.rhythm}"
         return None
 
@@ -48,7 +54,9 @@ class State:
         """Both at once. ValueError for states that exclude each other."""
         for what, none in (("rhythm", "sinus"), ("premature", None), ("rates", AT_REST)):
             if none not in (mine := getattr(self, what), theirs := getattr(other, what)) and mine != theirs:
-                raise ValueError(f"{' | '.join(self.reports)} and {' | '.join(other.reports)} have two different {what}")
+                raise ValueError(
+                    f"{' | '.join(self.reports)} and {' | '.join(other.reports)} have two different {what}"
+                )
         rhythm = other.rhythm if self.rhythm == "sinus" else self.rhythm
         said = dict.fromkeys(self.reports + other.reports)
         if len(said.keys() - {"sinus rhythm"}) > 1:
@@ -78,7 +86,14 @@ RANK: dict[Change, int] = {
     for rank, change in enumerate(
         [
             *INFARCTED.values(),
-            *(to.hypertrophy, to.left_anterior_block, to.right_bundle_block, to.left_bundle_block, to.paced, to.pre_excitation),
+            *(
+                to.hypertrophy,
+                to.left_anterior_block,
+                to.right_bundle_block,
+                to.left_bundle_block,
+                to.paced,
+                to.pre_excitation,
+            ),
             *(to.first_degree_block, to.t_inversion, to.st_depression, *INJURED.values(), to.long_qt, to.low_voltage),
         ]
     )
@@ -114,7 +129,9 @@ STATES: dict[str, State] = {
     **_infarctions("lateral"),
     "non-specific ST depression": _sinus("non-specific ST depression", to.st_depression),
     "inverted T-waves": _sinus("inverted T-waves", to.t_inversion),
-    "low QRS voltages in the frontal and horizontal leads": _sinus("low QRS voltages in the frontal and horizontal leads", to.low_voltage),
+    "low QRS voltages in the frontal and horizontal leads": _sinus(
+        "low QRS voltages in the frontal and horizontal leads", to.low_voltage
+    ),
     "ventricular premature complex": _sinus("ventricular premature complex", premature="ventricular"),
     "atrial premature complex": _sinus("atrial premature complex", premature="atrial"),
     "long QT-interval": _sinus("long QT-interval", to.long_qt),
@@ -123,7 +140,8 @@ STATES: dict[str, State] = {
     ),
     "Wolf-Parkinson-White syndrome": _sinus("Wolf-Parkinson-White syndrome", to.pre_excitation),
 }
-"""Every state by name: the statement of PTB-XL's SCP vocabulary, as spelled there ("acute ..." is put before those that lack it)."""
+"""Every state by name: the statement of PTB-XL's SCP vocabulary, as spelled there ("acute ..." is put
+before those that lack it)."""
 
 ALIASES = {
     "normal ECG": "sinus rhythm",

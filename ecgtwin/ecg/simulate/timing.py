@@ -25,7 +25,9 @@ class Rhythm:
     cycle: float | None = None
 
 
-def sinus(person: Person, rate: float, seconds: float, rng: np.random.Generator, breath: float, premature: str | None = None) -> Rhythm:
+def sinus(
+    person: Person, rate: float, seconds: float, rng: np.random.Generator, breath: float, premature: str | None = None
+) -> Rhythm:
     """Beats from the sinus node, faster when breathing in, with 1 to 3 premature beats in the strip if a kind is given.
 
     breath: the phase of breathing at time 0, in radians.
@@ -53,15 +55,23 @@ def _interrupted(
         start = len(factors) // 2 - core // 2
         spots = np.arange(start + 1, start + core - 1, 3)
         for i in rng.choice(spots, min(len(spots), int(rng.choice([1, 1, 2, 3]))), replace=False):
-            early = person.own("coupling of " + premature, *((0.54, 0.72) if premature == "ventricular" else (0.58, 0.78)))
-            early = min(max(early + rng.normal(0, 0.01), 0.42 * rate / 60), 0.85)  # the ventricle is refractory for about 0.42 s
+            early = person.own(
+                "coupling of " + premature, *((0.54, 0.72) if premature == "ventricular" else (0.58, 0.78))
+            )
+            early = min(
+                max(early + rng.normal(0, 0.01), 0.42 * rate / 60), 0.85
+            )  # the ventricle is refractory for about 0.42 s
             kinds[i + 1] = premature
             factors[i] = early
-            factors[i + 1] = 2 - early if premature == "ventricular" else rng.uniform(1.1, 1.3)  # full pause | the sinus node is reset
+            factors[i + 1] = (
+                2 - early if premature == "ventricular" else rng.uniform(1.1, 1.3)
+            )  # full pause | the sinus node is reset
     return tuple(kinds)
 
 
-def fibrillation(person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None) -> Rhythm:
+def fibrillation(
+    person: Person, rate: float, seconds: float, rng: np.random.Generator, premature: str | None = None
+) -> Rhythm:
     """Irregularly irregular beats: RR intervals independent and skewed, coefficient of variation 0.13 to 0.27."""
     n = _how_many(rate, seconds)
     spread = person.own("irregularity of fibrillation", 0.13, 0.27)
@@ -84,7 +94,8 @@ def allorhythmic(person: Person, rate: float, seconds: float, rng: np.random.Gen
 
 
 def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
-    """Every second, third, fourth ... flutter wave conducted: the ratio that brings the atria near 300/min, else a mixture of two."""
+    """Every second, third, fourth ... flutter wave conducted: the ratio that brings the atria near
+    300/min, else a mixture of two."""
     n = _how_many(rate, seconds)
     ratio = max(1, round(TYPICAL_FLUTTER / rate))
     if 240 <= rate * ratio <= 350:
@@ -97,7 +108,8 @@ def flutter(rate: float, seconds: float, rng: np.random.Generator) -> Rhythm:
 
 
 def fibrillatory_waves(person: Person, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dipole (3, samples) in mV of fibrillating atria: three sources of 4 to 9 Hz that wander in frequency and size, with harmonics.
+    """Dipole (3, samples) in mV of fibrillating atria: three sources of 4 to 9 Hz that wander in
+    frequency and size, with harmonics.
 
     After Stridh and Soernmo, IEEE Trans Biomed Eng 2001; 48:105. Largest in V1, next to the right atrium.
     """
@@ -115,10 +127,15 @@ def fibrillatory_waves(person: Person, time: np.ndarray, rng: np.random.Generato
 
 
 def flutter_waves(person: Person, time: np.ndarray, rhythm: Rhythm) -> np.ndarray:
-    """Dipole (3, samples) in mV of typical flutter: a saw, down in II, III and aVF, up in V1, in step with the beats."""
+    """Dipole (3, samples) in mV of typical flutter: a saw, down in II, III and aVF, up in
+    V1, in step with the beats."""
     size = person.own("flutter size", 0.10, 0.17)
     direction = np.array([0.12, -1.0, -0.45 + person.own("flutter z", -0.2, 0.2)])
-    turn = 2 * np.pi * ((time - rhythm.times[len(rhythm.times) // 2]) / rhythm.cycle + person.own("flutter phase", 0.1, 0.4))
+    turn = (
+        2
+        * np.pi
+        * ((time - rhythm.times[len(rhythm.times) // 2]) / rhythm.cycle + person.own("flutter phase", 0.1, 0.4))
+    )
     saw = sum(np.sin(k * turn) * np.exp(-0.10 * k**2) / k for k in range(1, 6))
     return np.outer(direction, size * saw)
 
@@ -141,8 +158,8 @@ def _core(rate: float, seconds: float) -> int:
 def _placed(factors: np.ndarray, rate: float, seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Times in s of the beats between relative intervals, and the scale from factor to s.
 
-    The intervals inside the strip have exactly the mean 60 / rate; the beats next to them are kept outside the strip, so that who
-    counts the beats there finds the rate that was asked.
+    The intervals inside the strip have exactly the mean 60 / rate; the beats next to them are kept outside the strip,
+    so that who counts the beats there finds the rate that was asked.
     """
     core = _core(rate, seconds)
     start = len(factors) // 2 - core // 2

@@ -17,8 +17,9 @@ from .store import Store
 class Recordings:
     """The usable ECGs of stores of one rate and length, one entry of each array for each ECG.
 
-    which: its store. rows: its row there. patient: a number, distinct over the stores; -1 where the patient is not known. split:
-    place in SPLITS. sex: place in SEXES. age: years, NaN where it is not known. simulated: whether a simulator made it.
+    which: its store. rows: its row there. patient: a number, distinct over the stores; -1 where the patient is
+    not known. split: place in SPLITS. sex: place in SEXES. age: years, NaN where it is not known. simulated:
+    whether a simulator made it.
     """
 
     stores: tuple[Store, ...]

@@ -53,11 +53,59 @@ def test_challenge_headers(tree):
     source = challenge.scan(tree, SNOMED)
     table, places = source.table, {name: row_of(source.table, name) for name in CHALLENGE}
     assert len(table) == len(CHALLENGE)
-    assert [source.vocabulary[k] for k in table["statements"][places["georgia/g1/E00001"]]] == ["sinus rhythm", "first degree AV block"]
-    assert table["codes"][places["chapman_shaoxing/g1/JS00001"]] == "164889003|999999999" and source.unmapped == {"999999999": 1}
+    assert [source.vocabulary[k] for k in table["statements"][places["georgia/g1/E00001"]]] == [
+        "sinus rhythm",
+        "first degree AV block",
+    ]
+    assert table["codes"][places["chapman_shaoxing/g1/JS00001"]] == "164889003|999999999" and source.unmapped == {
+        "999999999": 1
+    }
     assert [SEXES[s] for s in table["sex"]][places["georgia/g1/E00001"]] == "male"
-    assert np.isnan(table["age"][places["chapman_shaoxing/g1/JS00001"]]) and table["age"][places["ptb-xl/g1/HR00001"]] == 90
-    for what, n in {"headers that cannot be read": 2, "implausible age": 1, "age over 89": 1, "age not given": 1, "sex not given": 1,
+    assert (
+        np.isnan(table["age"][places["chapman_shaoxing/g1/JS00001"]])
+        and table["age"][places["ptb-xl/g1/HR00001"]] == 90
+    )
+    for what, n in {"headers that cannot be read": 2, "implausible age": 1, "age over 89": 1, "age not given": 1, "sex not "
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  ""
+                                                                                                                  "given": 1,
                     "no code in #Dx": 1, "records of PTB-XL, unusable: give --ptbxl to keep them in their folds": 3}.items():  # fmt: skip
         assert source.problems[what] == n, what
 
@@ -70,7 +118,9 @@ def test_ptbxl_does_not_leak_in_through_the_challenge(tree, tmp_path):
     known = prepare(challenge.scan(tree, SNOMED, ptbxl=tmp_path), tmp_path / "known", workers=1)
     names = [known.texts("name")[k].rsplit("/", 1)[1] for k in range(len(known))]
     first, fourth, strange = names.index("HR00001"), names.index("HR00004"), names.index("HR99999")
-    assert known.patient(first) == "ptbxl_1" and known.patient(fourth) == "ptbxl_2" and known.column("fold")[fourth] == 3
+    assert (
+        known.patient(first) == "ptbxl_1" and known.patient(fourth) == "ptbxl_2" and known.column("fold")[fourth] == 3
+    )
     assert known.usable[first] and not known.usable[strange] and "patient_unknown" not in known.flags(first)
     with pytest.raises(FileNotFoundError, match="ptbxl_database"):
         challenge.scan(tree, ptbxl=tree)
@@ -97,7 +147,10 @@ def test_real_challenge_records(shared_data, tmp_path):
     assert (np.diff(store.column("statement_offsets")) > 0).all() and store.vocabulary
     rates = np.asarray(store.column("heart_rate"))
     assert np.isfinite(rates).all()
-    slow, fast = ([rates[k] for k in range(20) if f"sinus {kind}" in store.statements(k)] for kind in ("bradycardia", "tachycardia"))
+    slow, fast = (
+        [rates[k] for k in range(20) if f"sinus {kind}" in store.statements(k)]
+        for kind in ("bradycardia", "tachycardia")
+    )
     assert np.median(slow) < 65 and np.median(fast) > 95 and min(len(slow), len(fast)) > 1
     assert store.ecg(0).age == 84 and store.ecg(0).sex == "female"
 
@@ -112,7 +165,9 @@ def test_ptbdb_windows_have_no_offset(tmp_path):
     leads = {name: x + 1.3 * k for k, (name, x) in enumerate(heart(1, rate=1000, seconds=38.4).items())}
     lower = {name: name.lower() for name in TWELVE}
     write(tmp_path / "in/patient001/s0010_re", leads, rate=1000, gain=2000.0, names=lower, comments=PTBDB)
-    write(tmp_path / "in/patient002/s0020_re", heart(2), names=lower, comments=("age: n/a", "sex: n/a", "ECG date: n/a"))
+    write(
+        tmp_path / "in/patient002/s0020_re", heart(2), names=lower, comments=("age: n/a", "sex: n/a", "ECG date: n/a")
+    )
     write(tmp_path / "in/stray", heart(3))
     source = ptbdb.scan(tmp_path / "in", LINES)
     store = prepare(source, tmp_path / "store", workers=1)
@@ -137,7 +192,12 @@ def test_a_real_ptbdb_record(shared_data, tmp_path):
 
 
 def test_any_tree_of_wfdb_files(tmp_path):
-    write(tmp_path / "in/anna/first", heart(1), comments=("age: 44", "sex: F", "report: Sinus rhythm|LBBB"), date="10:20:30 24/12/1999")
+    write(
+        tmp_path / "in/anna/first",
+        heart(1),
+        comments=("age: 44", "sex: F", "report: Sinus rhythm|LBBB"),
+        date="10:20:30 24/12/1999",
+    )
     write(tmp_path / "in/anna/second", heart(2), comments=("patient: anna",))
     write(tmp_path / "in/bert/first", {name: 1000 * x for name, x in heart(3).items()}, gain=1.0, unit="uV")
     source = wfdb_folder.scan(tmp_path / "in", LINES)
@@ -165,7 +225,9 @@ def test_wrong_units_can_be_set_right(tmp_path):
 
 
 def test_the_fast_reader_reads_what_wfdb_reads(tmp_path):
-    for k, (gain, unit, ending, offset) in enumerate([(1000.0, "mV", "dat", 0), (200.0, "mV", "mat", 24), (4.88, "uV", "dat", 0)]):
+    for k, (gain, unit, ending, offset) in enumerate(
+        [(1000.0, "mV", "dat", 0), (200.0, "mV", "mat", 24), (4.88, "uV", "dat", 0)]
+    ):
         leads = heart(k)
         leads["V2"][100:120] = np.nan
         write(tmp_path / f"r{k}", leads, gain=gain, unit=unit, ending=ending, offset=offset)
@@ -198,7 +260,9 @@ def test_headers_say_what_is_recorded(tmp_path):
     write(tmp_path / "r", heart(seconds=12), comments=("Age: 3", "Sex: M"), date="01:02:03 04/05/2006")
     header = read_header(tmp_path / "r.hea")
     assert (header.name, header.rate, header.seconds, len(header.channels)) == ("r", 500, 12, 12)
-    assert header.channels[4].lead == "aVL" and header.channels[0].gain == 1000 and header.comments == ("Age: 3", "Sex: M")
+    assert (
+        header.channels[4].lead == "aVL" and header.channels[0].gain == 1000 and header.comments == ("Age: 3", "Sex: M")
+    )
     assert header.time.isoformat() == "2006-05-04T01:02:03"
 
 
@@ -245,7 +309,9 @@ def test_ages(text, expected):
 
 
 def test_sexes_and_texts():
-    assert [sex_of(t) for t in ("F", "female", "Male", "m", "Unknown", "", None, 0, 1)] == ["female"] * 2 + ["male"] * 2 + [None] * 5
+    assert [sex_of(t) for t in ("F", "female", "Male", "m", "Unknown", "", None, 0, 1)] == ["female"] * 2 + [
+        "male"
+    ] * 2 + [None] * 5
     assert clean_text("sinus\r\n  rhythm ") == ("sinus rhythm", False)
     assert clean_text("linkslagetyp, ausgeprÃ¤gt") == ("linkslagetyp, ausgeprägt", False)
     assert clean_text("Überleitung")[0] == "überleitung" and clean_text("ÜBER")[0] == "ÜBER"

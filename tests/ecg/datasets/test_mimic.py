@@ -65,10 +65,13 @@ def test_leads_go_by_name_though_avf_comes_before_avl(store, row):
 def test_codes_for_not_measured_are_no_numbers(source, store, row):
     assert source.problems["rr_interval: code for 'not measured'"] == 1
     assert source.problems["p_onset: code for 'not measured'"] == 1
-    assert {f"{axis}: code for 'not measured'": source.problems.get(f"{axis}: code for 'not measured'") for axis in mimic.AXES} == {
-        f"{axis}: code for 'not measured'": 1 for axis in mimic.AXES
-    }
-    assert np.isnan(store.column("heart_rate_given")[row(files.GAP)]) and np.isnan(store.column("pr_ms_given")[row(files.GAP)])
+    assert {
+        f"{axis}: code for 'not measured'": source.problems.get(f"{axis}: code for 'not measured'")
+        for axis in mimic.AXES
+    } == {f"{axis}: code for 'not measured'": 1 for axis in mimic.AXES}
+    assert np.isnan(store.column("heart_rate_given")[row(files.GAP)]) and np.isnan(
+        store.column("pr_ms_given")[row(files.GAP)]
+    )
     assert np.isnan([store.column(f"{axis}_given")[row(files.ZERO)] for axis in mimic.AXES]).all()
     assert "sentinel" in store.flags(row(files.GAP)) and "sentinel" in store.flags(row(files.ZERO))
     assert np.isnan(store.column("heart_rate_given")[row(42000002)])  # an RR interval of 0
@@ -78,7 +81,10 @@ def test_codes_for_not_measured_are_no_numbers(source, store, row):
 
 def test_machine_measurements_become_rates_intervals_and_axes(store, row):
     k = row(44458630)
-    given = [store.column(f"{n}_given")[k] for n in ("heart_rate", "pr_ms", "qrs_ms", "qt_ms", "p_axis", "qrs_axis", "t_axis")]
+    given = [
+        store.column(f"{n}_given")[k]
+        for n in ("heart_rate", "pr_ms", "qrs_ms", "qt_ms", "p_axis", "qrs_axis", "t_axis")
+    ]
     assert given == [120, 160, 90, 400, 50, 30, 40]
     assert abs(store.column("heart_rate")[k] - 120) < 1
     assert "rate_disagrees" not in store.flags(k)
@@ -136,7 +142,9 @@ def test_patients_stay_together(store):
 def test_tables_are_found_from_above_and_beside(place):
     root = place / "physionet.org" / "files" / "mimic-iv-ecg" / "1.0"
     alone = mimic.scan(root)
-    assert alone.problems["sex and age not known: no patients.csv (MIMIC-IV, folder hosp) was given"] == len(alone.table)
+    assert alone.problems["sex and age not known: no patients.csv (MIMIC-IV, folder hosp) was given"] == len(
+        alone.table
+    )
     helped = mimic.scan(root, patients=place / "physionet.org" / "files" / "mimiciv")
     assert np.nanmax(helped.table["age"]) == 90
     with pytest.raises(FileNotFoundError, match="record_list.csv"):
@@ -157,7 +165,9 @@ def test_measurements_are_read_in_chunks(place, source, monkeypatch):
 def test_tables_of_random_bytes_give_a_clear_error(tmp_path, which, content, packed):
     (tmp_path / "record_list.csv").write_text("subject_id,study_id,ecg_time,path\n1,2,2180-01-01,files/p1/2\n")
     (tmp_path / "machine_measurements.csv").write_text("study_id,report_0,rr_interval\n2,Sinus rhythm,800\n")
-    (tmp_path / "patients.csv.gz").write_bytes(gzip.compress(b"subject_id,gender,anchor_age,anchor_year\n1,F,50,2170\n"))
+    (tmp_path / "patients.csv.gz").write_bytes(
+        gzip.compress(b"subject_id,gender,anchor_age,anchor_year\n1,F,50,2170\n")
+    )
     (tmp_path / "files" / "p1").mkdir(parents=True, exist_ok=True)
     for ending in ("hea", "dat"):
         (tmp_path / "files" / "p1" / f"2.{ending}").touch()

@@ -26,10 +26,21 @@ def test_the_table_in_clean_types(folder):
     table = ptbxl.read_table(folder)
     assert table.loc[1, "patient"] == "ptbxl_1" == table.loc[2, "patient"]
     assert table.loc[1, "sex"] == "female" and table.loc[3, "sex"] == "male"  # 1 is female in PTB-XL
-    assert table.loc[1, "age"] == 90 == table.loc[3, "age"] and table.loc[1, "over_89"] and np.isnan(table.loc[2, "age"])
+    assert (
+        table.loc[1, "age"] == 90 == table.loc[3, "age"] and table.loc[1, "over_89"] and np.isnan(table.loc[2, "age"])
+    )
     assert table.loc[5, "codes"] == {"AFIB": 0.0, "ABQRS": 35.0} and table.loc[7, "codes"] == {}
-    assert table.loc[4, "report"] == "sinusrhythmus qt-verlängerung" and not table.loc[4, "broken"] and table.loc[8, "broken"]
-    assert table.loc[10, "noise"] and not table.loc[9, "noise"] and table.loc[11, "pacemaker"] and not table.loc[10, "pacemaker"]
+    assert (
+        table.loc[4, "report"] == "sinusrhythmus qt-verlängerung"
+        and not table.loc[4, "broken"]
+        and table.loc[8, "broken"]
+    )
+    assert (
+        table.loc[10, "noise"]
+        and not table.loc[9, "noise"]
+        and table.loc[11, "pacemaker"]
+        and not table.loc[10, "pacemaker"]
+    )
     assert table.attrs["problems"] == {
         "age over 89 (300 or 90)": 2, "age not given": 1, "scp_codes that cannot be read": 1, "blank report": 1,
         "report with lost characters": 1, "report with capital umlauts inside words, repaired": 2,
@@ -55,7 +66,9 @@ def test_records_are_taken_at_the_frequency_that_is_there(folder):
 def test_statements_splits_and_flags(folder, tmp_path):
     store = prepare(ptbxl.scan(folder, SCP), tmp_path / "store", workers=1)
     assert store.statements(0) == ("sinus rhythm", "normal ECG")
-    assert store.statements(4) == ("atrial fibrillation", "abnormal QRS") and store.texts("codes")[4] == "AFIB:0|ABQRS:35"
+    assert (
+        store.statements(4) == ("atrial fibrillation", "abnormal QRS") and store.texts("codes")[4] == "AFIB:0|ABQRS:35"
+    )
     assert store.statements(5) == ()
     fold = np.asarray(store.column("fold"))
     assert set(fold.tolist()) == set(range(1, 11))
@@ -87,7 +100,9 @@ def test_the_signal_is_the_recording(folder, tmp_path):
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.one_of(st.binary(max_size=400), st.text(alphabet="\"',{}:\n1.0abc\x00", max_size=200).map(str.encode)))
+@given(
+    content=st.one_of(st.binary(max_size=400), st.text(alphabet="\"',{}:\n1.0abc\x00", max_size=200).map(str.encode))
+)
 def test_a_table_of_random_bytes_gives_a_clear_error(tmp_path, content):
     (tmp_path / "ptbxl_database.csv").write_bytes(content)
     with pytest.raises(ValueError, match="ptbxl_database.csv"):

@@ -30,7 +30,10 @@ def muse(ecg: ECG, path: Path, encoding: str = "iso-8859-1") -> Path:
         f"<LeadDataCRC32>{binascii.crc32(x.tobytes())}</LeadDataCRC32><WaveFormData>{b64encode(x.tobytes()).decode()}</WaveFormData></LeadData>"
         for name, x in rows
     )
-    said = "".join(f"<DiagnosisStatement><StmtFlag>ENDSLINE</StmtFlag><StmtText>{s}</StmtText></DiagnosisStatement>" for s in STATEMENTS)
+    said = "".join(
+        f"<DiagnosisStatement><StmtFlag>ENDSLINE</StmtFlag><StmtText>{s}</StmtText></DiagnosisStatement>"
+        for s in STATEMENTS
+    )
     path.write_text(
         f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE RestingECG SYSTEM "restecg.dtd"><RestingECG>'
         "<MuseInfo><MuseVersion>9.0</MuseVersion></MuseInfo><PatientDemographics><PatientID>4711</PatientID>"
@@ -48,7 +51,9 @@ def sierra(ecg: ECG, path: Path) -> Path:
     """Philips Sierra 1.04, in 16 bits a letter as PageWriters write it, without compression; 5 uV a step."""
     x = steps(ecg, 5.0)
     labels = " ".join(ecg.leads)
-    said = "".join(f"<statement><statementcode>X</statementcode><leftstatement>{s}</leftstatement></statement>" for s in STATEMENTS)
+    said = "".join(
+        f"<statement><statementcode>X</statementcode><leftstatement>{s}</leftstatement></statement>" for s in STATEMENTS
+    )
     path.write_text(
         '<?xml version="1.0" encoding="UTF-16"?><restingecgdata xmlns="http://www3.medical.philips.com">'
         "<documentinfo><documenttype>SierraECG</documenttype><documentversion>1.04</documentversion></documentinfo>"
@@ -59,7 +64,8 @@ def sierra(ecg: ECG, path: Path) -> Path:
         "<bitspersample>16</bitspersample><signalsigned>True</signalsigned></signalcharacteristics></dataacquisition>"
         f"<interpretations><interpretation>{said}</interpretation></interpretations><waveforms>"
         f'<parsedwaveforms dataencoding="Base64" compression="Uncompressed" leadlabels="{labels}" numberofleads="12"'
-        f' durationperchannel="{1000 * ecg.seconds:g}">{b64encode(x.tobytes()).decode()}</parsedwaveforms></waveforms></restingecgdata>',
+        " "
+        f'durationperchannel="{1000 * ecg.seconds:g}">{b64encode(x.tobytes()).decode()}</parsedwaveforms></waveforms></restingecgdata>',
         encoding="utf-16",
     )
     return path
@@ -68,24 +74,32 @@ def sierra(ecg: ECG, path: Path) -> Path:
 def aecg(ecg: ECG, path: Path) -> Path:
     """HL7 aECG (PORT_MT020001): digits in 2 uV steps."""
     rows = "".join(
-        f'<component><sequence><code code="MDC_ECG_LEAD_{name.upper()}" codeSystem="2.16.840.1.113883.6.24"/><value xsi:type="SLIST_PQ">'
-        f'<origin value="0" unit="uV"/><scale value="2" unit="uV"/><digits>{" ".join(map(str, x))}</digits></value></sequence></component>'
+        f'<component><sequence><code code="MDC_ECG_LEAD_{name.upper()}" '
+        'codeSystem="2.16.840.1.113883.6.24"/><value xsi:type="SLIST_PQ">'
+        '<origin value="0" unit="uV"/><scale value="2" '
+        f'unit="uV"/><digits>{" ".join(map(str, x))}</digits></value></sequence></component>'
         for name, x in zip(ecg.leads, steps(ecg, 2.0), strict=True)
     )
     said = "".join(
-        f'<component><annotation><code code="MDC_ECG_INTERPRETATION_STATEMENT"/><value xsi:type="ST">{s}</value></annotation></component>'
+        '<component><annotation><code code="MDC_ECG_INTERPRETATION_STATEMENT"/><value '
+        f'xsi:type="ST">{s}</value></annotation></component>'
         for s in STATEMENTS
     )
     path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?><AnnotatedECG xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+        '<?xml version="1.0" encoding="UTF-8"?><AnnotatedECG xmlns="urn:hl7-org:v3" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
         '<id root="1.2.3"/><effectiveTime><low value="20200203101112"/></effectiveTime>'
-        '<componentOf><timepointEvent><componentOf><subjectAssignment><subject><trialSubject><id root="1.2" extension="4711"/>'
-        '<subjectDemographicPerson><administrativeGenderCode code="F"/><birthTime value="19570101"/></subjectDemographicPerson>'
+        '<componentOf><timepointEvent><componentOf><subjectAssignment><subject><trialSubject><id root="1.2" '
+        'extension="4711"/>'
+        '<subjectDemographicPerson><administrativeGenderCode code="F"/><birthTime '
+        'value="19570101"/></subjectDemographicPerson>'
         "</trialSubject></subject></subjectAssignment></componentOf></timepointEvent></componentOf>"
-        '<component><series><code code="RHYTHM"/><component><sequenceSet><component><sequence><code code="TIME_ABSOLUTE"/>'
-        f'<value xsi:type="GLIST_TS"><head value="20200203101112"/><increment value="{1 / ecg.rate:.6f}" unit="s"/></value></sequence>'
+        '<component><series><code code="RHYTHM"/><component><sequenceSet><component><sequence><code '
+        'code="TIME_ABSOLUTE"/>'
+        f'<value xsi:type="GLIST_TS"><head value="20200203101112"/><increment value="{1 / ecg.rate:.6f}" '
+        'unit="s"/></value></sequence>'
         f"</component>{rows}</sequenceSet></component><subjectOf><annotationSet><component><annotation>"
-        f"<code code=\"MDC_ECG_INTERPRETATION\"/>{said}</annotation></component></annotationSet></subjectOf></series>"
+        f'<code code="MDC_ECG_INTERPRETATION"/>{said}</annotation></component></annotationSet></subjectOf></series>'
         "</component></AnnotatedECG>",
         encoding="utf-8",
     )
@@ -108,8 +122,14 @@ def scp(ecg: ECG, path: Path) -> Path:
 
     about = tag(2, b"4711\x00") + tag(4, struct.pack("<HB", 63, 1)) + tag(8, b"\x02")
     about += tag(25, struct.pack("<HBB", 2020, 2, 3)) + tag(26, bytes((10, 11, 12))) + tag(255, b"")
-    leads = struct.pack("<BB", len(x), 0x04 | len(x) << 3 & 0xFF) + b"".join(struct.pack("<IIB", 1, n, codes[lead]) for lead in ecg.leads)
-    data = struct.pack("<HHBB", 2500, round(1e6 / ecg.rate), 0, 0) + struct.pack(f"<{len(x)}H", *[2 * n] * len(x)) + x.tobytes()
+    leads = struct.pack("<BB", len(x), 0x04 | len(x) << 3 & 0xFF) + b"".join(
+        struct.pack("<IIB", 1, n, codes[lead]) for lead in ecg.leads
+    )
+    data = (
+        struct.pack("<HHBB", 2500, round(1e6 / ecg.rate), 0, 0)
+        + struct.pack(f"<{len(x)}H", *[2 * n] * len(x))
+        + x.tobytes()
+    )
     parts = {1: section(1, about), 3: section(3, leads), 6: section(6, data)}
     at = 7 + 16 + 10 * 4
     pointers = struct.pack("<HII", 0, 16 + 10 * 4, 7)
@@ -137,7 +157,9 @@ def ishne(ecg: ECG, path: Path) -> Path:
     struct.pack_into("<12h", head, 196, *[1000] * 12)
     struct.pack_into("<h", head, 220, 0)
     struct.pack_into("<h", head, 262, round(ecg.rate))
-    path.write_bytes(b"ISHNE1.0" + struct.pack("<H", binascii.crc_hqx(bytes(head), 0xFFFF)) + bytes(head) + x.T.tobytes())
+    path.write_bytes(
+        b"ISHNE1.0" + struct.pack("<H", binascii.crc_hqx(bytes(head), 0xFFFF)) + bytes(head) + x.T.tobytes()
+    )
     return path
 
 

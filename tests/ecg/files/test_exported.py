@@ -9,7 +9,9 @@ from ecgtwin.ecg.simulate import Person, simulate
 
 from . import machine_files
 
-pytest.importorskip("ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'")
+pytest.importorskip(
+    "ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'"
+)
 
 MACHINES = {  # ending, uV of a step, and whether the file holds age and statements
     "muse": ("xml", 4.88, True, True),
@@ -105,7 +107,11 @@ def test_dicom_says_what_does_not_fit(tmp_path, one):
 
 
 def test_anything_else_gets_a_sentence_with_the_formats(tmp_path):
-    for name, content in (("a.pdf", b"%PDF-1.7 ..."), ("b.xml", b"<html><body>no</body></html>"), ("c.doc", b"\xd0\xcf\x11\xe0")):
+    for name, content in (
+        ("a.pdf", b"%PDF-1.7 ..."),
+        ("b.xml", b"<html><body>no</body></html>"),
+        ("c.doc", b"\xd0\xcf\x11\xe0"),
+    ):
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(ValueError, match="dicom.*muse.*sierra.*aecg.*scp.*edf.*ishne.*export"):

@@ -35,7 +35,9 @@ def store(tmp_path_factory):
     spiky = ecg(31, patient="p1", name="spiky")
     signal = spiky.signal.copy()
     signal[6, 1000:1003] = 11
-    return collect([*people, short, replace(spiky, signal=signal)], tmp_path_factory.mktemp("audit") / "store", statements=WORDS)
+    return collect(
+        [*people, short, replace(spiky, signal=signal)], tmp_path_factory.mktemp("audit") / "store", statements=WORDS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,15 @@ def test_the_figures_are_those_that_were_put_in(store, report):
     assert report["patients"]["patients"] == 8 == report["patients"]["with_several"]
     assert report["patients"]["most"] == 3 and report["patients"]["ecgs_per_patient"] == {"2": 7, "3": 1}
     assert report["statements"] == {"ecgs_without": 1, "ecgs_with": {"alpha": 16, "beta": 8}}
-    assert report["heart_rate"]["given"]["known"] == 16 and abs(report["heart_rate"]["measured_minus_given"]["q50"] - 5) < 1
-    assert report["age"]["known"] == 16 and report["age"]["q50"] == 57.5 and report["sex"] == {"None": 1, "female": 0, "male": 16}
+    assert (
+        report["heart_rate"]["given"]["known"] == 16
+        and abs(report["heart_rate"]["measured_minus_given"]["q50"] - 5) < 1
+    )
+    assert (
+        report["age"]["known"] == 16
+        and report["age"]["q50"] == 57.5
+        and report["sex"] == {"None": 1, "female": 0, "male": 16}
+    )
     assert report["amplitude_mv"]["peak"]["V5"]["q50"] > 0.9 and report["amplitude_mv"]["peak"]["V1"]["q100"] > 5
     assert {name: row["ecgs"] for name, row in report["flags"].items()} == {"short": 1, "spike": 1}
     assert report["flags"]["short"]["unusable"] and not report["flags"]["spike"]["unusable"]
@@ -68,7 +77,9 @@ def test_gaps_between_the_ecgs_of_a_pair(store, tmp_path):
     np.save(copy / "columns" / "time.npy", days)
     gaps = audit(Store.open(copy))["pairs"]
     assert gaps["gap_days"]["known"] == 10 and gaps["gap_days"]["q50"] == 10
-    assert gaps["gap_within"]["1 week"] == 0 and gaps["gap_within"]["30 days"] == 8 and gaps["gap_within"]["1 year"] == 10
+    assert (
+        gaps["gap_within"]["1 week"] == 0 and gaps["gap_within"]["30 days"] == 8 and gaps["gap_within"]["1 year"] == 10
+    )
 
 
 def test_the_report_is_plain_json_and_text(report):
@@ -91,7 +102,9 @@ def test_an_identical_signal_in_two_splits_is_a_leak(tmp_path):
 
 def test_a_patient_in_two_splits_is_a_leak(tmp_path):
     name = someone("train")
-    stores = [collect([ecg(k, patient=name)], tmp_path / str(k), shares=s) for k, s in enumerate([(1, 0, 0), (0, 1, 0)])]
+    stores = [
+        collect([ecg(k, patient=name)], tmp_path / str(k), shares=s) for k, s in enumerate([(1, 0, 0), (0, 1, 0)])
+    ]
     found = leaks(stores)
     assert found["patients_across_splits"] == [name] and found["found"] == 1
     assert "LEAKS FOUND: 1" in summary(audit(stores[0], stores[1:]))
@@ -125,7 +138,9 @@ def test_near_identical_signals_of_stores_of_two_rates_are_found(tmp_path):
 
 
 def test_different_ecgs_are_not_alike():
-    signals = np.stack([np.stack([heart(k)[n] for n in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]) for k in range(60)])
+    signals = np.stack(
+        [np.stack([heart(k)[n] for n in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]) for k in range(60)]
+    )
     signals = (signals[..., ::5] * 1000).astype(np.int16)
     pairs, _ = near_identical(prints(signals), lambda rows: signals[rows])
     assert len(pairs) == 0

@@ -17,7 +17,13 @@ from .test_prepare import ecg
 def pairs(patients, times=None, states=None, **options) -> Pairs:
     n = len(patients)
     times = np.arange(n) if times is None else np.asarray(times)
-    return Pairs(np.arange(n) + 100, np.asarray(patients), times, np.arange(n) if states is None else np.asarray(states), **options)
+    return Pairs(
+        np.arange(n) + 100,
+        np.asarray(patients),
+        times,
+        np.arange(n) if states is None else np.asarray(states),
+        **options,
+    )
 
 
 def listed(p: Pairs, size=3) -> list[tuple[int, int]]:
@@ -31,7 +37,10 @@ def brute(patients, times, states, reverse) -> set[tuple[int, int]]:
         (i + 100, j + 100)
         for i in rows
         for j in rows
-        if i != j and patients[i] == patients[j] and states[i] != states[j] and (reverse or (times[i], i) < (times[j], j))
+        if i != j
+        and patients[i] == patients[j]
+        and states[i] != states[j]
+        and (reverse or (times[i], i) < (times[j], j))
     }
 
 
@@ -123,5 +132,7 @@ def test_equal_in_text_and_heart_rate_is_no_pair(tmp_path):
     visits = [visit(1, "same"), visit(2, "same"), visit(3, "other"), faster, visit(4, "same", "q"), ecg(6)]
     store = collect(visits, tmp_path / "store", shares=(1, 0, 0))
     assert abs(store.column("heart_rate")[3] - 2 * store.column("heart_rate")[0]) < 10
-    assert {frozenset(pair) for pair in listed(Pairs.of(store))} == {frozenset(s) for s in ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))}
+    assert {frozenset(pair) for pair in listed(Pairs.of(store))} == {
+        frozenset(s) for s in ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+    }
     assert Pairs.of(store, "test").total == 0

@@ -244,7 +244,9 @@ def test_leads_that_cannot_be_derived_are_an_error():
 
 
 def test_ecgs_from_memory_become_a_store(tmp_path):
-    people = [ecg(k, patient=f"p{k // 2}", sex="female", age=95.0 if k == 0 else 40.0, reports=("A", "B")) for k in range(6)]
+    people = [
+        ecg(k, patient=f"p{k // 2}", sex="female", age=95.0 if k == 0 else 40.0, reports=("A", "B")) for k in range(6)
+    ]
     people.append(ecg(9, synthetic=True))
     statements = Statements(lambda line: [{"A": "alpha", "B": "beta"}[line]], ["beta", "alpha"])
     numbers = [(x, {"heart_rate_given": 75.0, "qt_ms_given": 400.0 + k}) for k, x in enumerate(people)]

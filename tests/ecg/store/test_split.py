@@ -33,7 +33,14 @@ def test_adding_patients_moves_nobody(rows, more):
 
 def test_folds_are_kept_and_contradictions_stay_away_from_training():
     splits, contradicting = assign(["a", "b", "c", "c", "d", "d"], [1, 8, 9, 9, 3, 10])
-    assert [SPLITS[s] for s in splits] == ["train", "train", "validation", "validation", "test", "test"] and contradicting == 1
+    assert [SPLITS[s] for s in splits] == [
+        "train",
+        "train",
+        "validation",
+        "validation",
+        "test",
+        "test",
+    ] and contradicting == 1
     with pytest.raises(ValueError, match="fold 11"):
         split_of_fold(11)
 
