@@ -189,7 +189,8 @@ def main(
     kept *= rest.std(0) / np.linalg.norm(kept, axis=0)  # what the other components held is given back to each trait
     held = float(np.sum(size[:components] ** 2) / np.sum(size**2))
     content = {
-        "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); scripts/fit_population.py",
+        "source": f"{len(data)} normal ECGs at 500 Hz of PTB-XL 1.0.3, folds 1-8 (CC BY 4.0); "
+        "scripts/fit_population.py",
         "grid": {k: {"centres": np.round(c, 4).tolist(), "width": w} for k, (c, w) in GRID.items()},
         "mean": np.round(slopes[0], 4).tolist(),
         "female": np.round(slopes[1], 4).tolist(),

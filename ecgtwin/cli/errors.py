@@ -13,8 +13,8 @@ OPTIONS = {
     **{
         name: "--" + name.replace("_", "-").replace(" ", "-")
         for name in (
-            "units", "rate", "leads", "gain", "steps", "guidance", "base_guidance", "rescale", "strength", "seed", "age", "sex",
-            "heart rate", "device", "format",
+            "units", "rate", "leads", "gain", "steps", "guidance", "base_guidance", "rescale", "strength", "seed",
+            "age", "sex", "heart rate", "device", "format",
         )
     },
 }  # fmt: skip

@@ -108,9 +108,19 @@ def judged(
     if is_array or folder:
         rate, samples = 102.4, 1024  # what the judges read
         with opened(real, rate, samples) as recordings:
-            made = files.read_folder(what, wanted=rate, samples=samples) if folder else files.read_array(
-                what, rate=array.rate, leads=array.leads, unit=array.unit, table=array.table, wanted=rate, samples=samples
-            )  # fmt: skip
+            made = (
+                files.read_folder(what, wanted=rate, samples=samples)
+                if folder
+                else files.read_array(
+                    what,
+                    rate=array.rate,
+                    leads=array.leads,
+                    unit=array.unit,
+                    table=array.table,
+                    wanted=rate,
+                    samples=samples,
+                )
+            )
             return run.of_files(made, recordings, split=split, seed=seed, say=progress, name=what.stem)
     model = ECGTwin.from_pretrained(named(what), device=device)
     c = model.config.signal

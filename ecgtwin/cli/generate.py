@@ -101,9 +101,15 @@ def generate(
         if record is not None:
             reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
             deliver.run(
-                reference, wish, options, output, model=ECGTwin.from_pretrained(model, device=device), say=say, as_json=as_json,
+                reference,
+                wish,
+                options,
+                output,
+                model=ECGTwin.from_pretrained(model, device=device),
+                say=say,
+                as_json=as_json,
                 overwrite=overwrite,
-            )  # fmt: skip
+            )
             return
         if keep or overwrite or candidates or html:
             raise ValueError(

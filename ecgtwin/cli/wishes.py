@@ -6,9 +6,10 @@ from ..text.encoder import SentenceTransformerEncoder
 from ..text.nearest import nearest
 from ..twin.twin import ECGTwin
 
-RHYTHMS = ("atrial fibrillation", "atrial flutter", "paced rhythm", "supraventricular tachycardia", "supraventricular "
-                                                                                                    "arrhythmia",
-           "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "sinus rhythm")  # fmt: skip
+RHYTHMS = (
+    "atrial fibrillation", "atrial flutter", "paced rhythm", "supraventricular tachycardia",
+    "supraventricular arrhythmia", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "sinus rhythm",
+)  # fmt: skip
 """Statements that say which rhythm an ECG is in; of several the first leads."""
 
 

@@ -1,5 +1,5 @@
-"""Diffusion as pure mathematics on tensors: schedules, denoisers, samplers, guidance and losses for any number of
-axes."""
+"""Diffusion as pure mathematics on tensors: schedules, denoisers,
+samplers, guidance and losses for any number of axes."""
 
 from ecgtwin.diffusion.denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
 from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, two_ways, weigh, within

@@ -1,7 +1,7 @@
 """What a network predicts, and the one contract that solvers see: a Denoiser maps (x, level) to an estimate of x0.
 
-Every prediction is a mixture p * x0 + q * eps with p, q known from the level, so one linear solve turns any of them
-into x0:
+Every prediction is a mixture p * x0 + q * eps with p, q known
+from the level, so one linear solve turns any of them into x0:
 
     eps: (0, 1)    x0: (1, 0)    v: (-sigma, alpha)    score: (0, -1/sigma)    flow: (-1, 1)
 """
@@ -19,8 +19,8 @@ Network = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 class Denoised(NamedTuple):
-    """An estimate of the clean x0, shaped like x; `variance_mix` in [-1, 1] where the network also learned its
-    variance."""
+    """An estimate of the clean x0, shaped like x; `variance_mix`
+    in [-1, 1] where the network also learned its variance."""
 
     x0: Tensor
     variance_mix: Tensor | None = None

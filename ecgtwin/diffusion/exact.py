@@ -1,5 +1,5 @@
-"""Distributions whose perfect denoiser is known in closed form: to prove solvers, to teach, to try guidance without
-training."""
+"""Distributions whose perfect denoiser is known in closed form:
+to prove solvers, to teach, to try guidance without training."""
 
 import math
 from dataclasses import dataclass
@@ -45,8 +45,8 @@ class Gaussian:
 class Mixture:
     """x0 ~ sum_k weights_k N(means_k, variance I); the object itself is the perfect Denoiser.
 
-    means: (K, ...) one mean per component, shaped like a sample. variance: one number. weights: (K,), any positive
-    numbers.
+    means: (K, ...) one mean per component, shaped like a sample.
+    variance: one number. weights: (K,), any positive numbers.
     """
 
     means: Tensor

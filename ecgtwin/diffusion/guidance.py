@@ -17,8 +17,8 @@ def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.
     away has none. Autoguidance (Karras et al. 2024, arXiv 2406.02507): away is a smaller or less trained network with
     the same condition. scale 1 is `toward` itself and 0 is `away` itself, each at the price of one network; others call
     both.
-    rescale: 0 … 1, how far to bring the spread of each sample back to that of `toward` (arXiv 2305.08891, section 3.4,
-    on x0).
+    rescale: 0 … 1, how far to bring the spread of each sample back
+    to that of `toward` (arXiv 2305.08891, section 3.4, on x0).
     """
     check(rescale, scale)
     if scale == 1:
@@ -55,8 +55,8 @@ def rescaled(x0: Tensor, wanted: Tensor, share: float) -> Tensor:
 def guide_two_ways(
     nothing: Denoiser, first: Denoiser, both: Denoiser, first_scale: float, second_scale: float, *, rescale: float = 0.0
 ) -> Denoiser:
-    """x0 = nothing + first_scale * (first - nothing) + second_scale * (both - first): one scale for each of two
-    conditions.
+    """x0 = nothing + first_scale * (first - nothing) + second_scale
+    * (both - first): one scale for each of two conditions.
 
     `first` knows the first condition alone, `both` knows both (Brooks et al. 2023, arXiv 2211.09800, eq. 3). For a
     twin: the first condition is the identity, the second the state of the heart. A denoiser whose weight is 0 is not
@@ -111,8 +111,8 @@ def weigh(denoise: Denoiser, weights: Sequence[float], *, rescale: float = 0.0) 
 
 
 def within(guided: Denoiser, plain: Denoiser, low: float, high: float) -> Denoiser:
-    """`guided` where low <= log-SNR <= high and `plain` elsewhere, called alone there (Kynkäänniemi et al. 2024, arXiv
-    2404.07724)."""
+    """`guided` where low <= log-SNR <= high and `plain` elsewhere,
+    called alone there (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
     if not low < high:
         raise ValueError(f"interval {low} … {high}: the lower log-SNR (more noise) comes first")
 

@@ -60,8 +60,8 @@ def karras(
 def uniform_logsnr(
     schedule: Path, steps: int, noisiest: float | None = None, cleanest: float | None = None
 ) -> list[Level]:
-    """Even in log(alpha²/sigma²), the natural clock of the DPM solvers (Lu et al. 2022, arXiv 2206.00927, section
-    3.4)."""
+    """Even in log(alpha²/sigma²), the natural clock of the DPM
+    solvers (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
     top, bottom = _ends(schedule, noisiest, cleanest)
     _check(steps)
     return _from_logsnr(schedule, [top + part * (bottom - top) for part in _even(steps)])
@@ -78,8 +78,8 @@ def at_indices(schedule: Path, indices: Sequence[float]) -> list[Level]:
 def respace(schedule: Path, levels: Sequence[Level], steps: int) -> list[Level]:
     """The same shape of spacing with another number of steps: the log-SNR of the noisy levels is interpolated.
 
-    For lists found by optimisation at one count, as "Align your steps" does (Sabour et al. 2024, arXiv 2404.14507,
-    section 4).
+    For lists found by optimisation at one count, as "Align your
+    steps" does (Sabour et al. 2024, arXiv 2404.14507, section 4).
     """
     known = [level.logsnr for level in levels if level.sigma > 0]
     if not all(math.isfinite(value) for value in known):

@@ -1,5 +1,5 @@
-"""What a network is trained to minimise: one number per sample, so that the caller may weigh, log or average as it
-likes."""
+"""What a network is trained to minimise: one number per sample,
+so that the caller may weigh, log or average as it likes."""
 
 import math
 from collections.abc import Callable
@@ -56,8 +56,8 @@ def hybrid(
 
     network: answers with twice the channels on axis 1, the prediction and the variance mix. The bound does not reach
         the prediction: its gradient stops at the mean (section 3.1).
-    bound_weight: factor on the bound of one step, nats per entry; by default 0.001 T, the paper's 0.001 on the sum over
-    T.
+    bound_weight: factor on the bound of one step, nats per entry;
+    by default 0.001 T, the paper's 0.001 on the sum over T.
     """
     alpha, sigma = schedule.alpha_sigma(i)
     a, b = _like(alpha, x0), _like(sigma, x0)
@@ -74,10 +74,10 @@ def hybrid(
 def bound(guess: Tensor, mix: Tensor, x0: Tensor, i: Tensor, schedule: Schedule) -> Tensor:
     """The term of the variational bound that belongs to the step i -> i - 1, nats per entry, shaped like x0.
 
-    KL(q(x_{i-1} | x_i, x0) || p(x_{i-1} | x_i)) (arXiv 2006.11239, eq. 5-7), both Gaussian; the model's has the mean
-    that `guess` of x0 gives and the log-variance (1 - m) log small + m log large, m = (mix + 1)/2 (arXiv 2102.09672,
-    eq. 15). For i = 0, where q has no spread, it is -log p(x0 | x_0), and the small variance is that of i = 1, so as to
-    be finite.
+    KL(q(x_{i-1} | x_i, x0) || p(x_{i-1} | x_i)) (arXiv 2006.11239, eq. 5-7), both Gaussian;
+    the model's has the mean that `guess` of x0 gives and the log-variance (1 - m) log small +
+    m log large, m = (mix + 1)/2 (arXiv 2102.09672, eq. 15). For i = 0, where q has no spread,
+    it is -log p(x0 | x_0), and the small variance is that of i = 1, so as to be finite.
     """
     gain, log_small, log_large = (_like(column, x0) for column in _steps(schedule).to(i.device)[:, i])
     log_model = log_small + (mix + 1) / 2 * (log_large - log_small)
@@ -124,8 +124,8 @@ def p2(k: float = 1.0, gamma: float = 1.0) -> Weight:
 
 
 def snr(truncate: float = 0.0) -> Weight:
-    """max(SNR, truncate) on x0: 0 is the plain eps loss, 1 the truncated SNR of Salimans & Ho 2022 (arXiv 2202.00512,
-    section 4)."""
+    """max(SNR, truncate) on x0: 0 is the plain eps loss, 1 the truncated
+    SNR of Salimans & Ho 2022 (arXiv 2202.00512, section 4)."""
     return lambda ratio: ratio.clamp(min=truncate)
 
 

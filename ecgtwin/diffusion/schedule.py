@@ -34,8 +34,8 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A table of levels 0 … T-1, from nearly clean to nearly noise, with alpha = sqrt(alpha_bar), sigma = sqrt(1 -
-    alpha_bar).
+    """A table of levels 0 … T-1, from nearly clean to nearly noise,
+    with alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar).
 
     Index -1 is the clean end (alpha 1, sigma 0). Between indices the angle atan2(sigma, alpha) is interpolated: it
     keeps alpha² + sigma² = 1 and stays finite at both ends, also at zero terminal SNR.
@@ -138,8 +138,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Flow:
-    """The straight path of flow matching and rectified flow: sigma = i / length, alpha = 1 - sigma, for i from 0 to
-    length.
+    """The straight path of flow matching and rectified flow:
+    sigma = i / length, alpha = 1 - sigma, for i from 0 to length.
 
     `shift` > 1 spends more of the path on the noisy side: sigma -> shift sigma / (1 + (shift - 1) sigma)
     (Esser et al. 2024, arXiv 2403.03206, eq. 23). Index 0 is clean, index `length` is pure noise.
@@ -191,8 +191,8 @@ class Flow:
 
 
 def from_beta(beta: Tensor) -> Schedule:
-    """The schedule whose step i keeps 1 - beta_i of the variance: alpha_bar_i = prod_{j <= i} (1 - beta_j). beta:
-    (T,)."""
+    """The schedule whose step i keeps 1 - beta_i of the variance:
+    alpha_bar_i = prod_{j <= i} (1 - beta_j). beta: (T,)."""
     beta = torch.as_tensor(beta, dtype=torch.float64)
     if beta.ndim != 1 or not bool(((beta > 0) & (beta < 1)).all()):
         raise ValueError(
@@ -203,8 +203,8 @@ def from_beta(beta: Tensor) -> Schedule:
 
 
 def from_curve(curve: Callable[[Tensor], Tensor], length: int, max_beta: float = 0.999) -> Schedule:
-    """The schedule with alpha_bar_i = curve((i+1)/T) / curve(0), each beta held below `max_beta` (arXiv 2102.09672, eq.
-    17)."""
+    """The schedule with alpha_bar_i = curve((i+1)/T) / curve(0),
+    each beta held below `max_beta` (arXiv 2102.09672, eq. 17)."""
     values = curve(torch.linspace(0, 1, _positive(length) + 1, dtype=torch.float64))
     return from_beta((1 - values[1:] / values[:-1]).clamp(max=max_beta))
 
@@ -223,16 +223,16 @@ def scaled_linear(length: int = 1000, first: float = 0.00085, last: float = 0.01
 
 
 def cosine(length: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
-    """alpha_bar = cos²((u + offset)/(1 + offset) pi/2), u in [0, 1] (Nichol & Dhariwal 2021, arXiv 2102.09672, eq.
-    17)."""
+    """alpha_bar = cos²((u + offset)/(1 + offset) pi/2), u in [0,
+    1] (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17)."""
     return from_curve(lambda u: torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2, length, max_beta)
 
 
 def sigmoid(
     length: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999
 ) -> Schedule:
-    """alpha_bar falls as a stretch of the logistic curve from `start` to `end` (Chen 2023, arXiv 2301.10972, algorithm
-    1)."""
+    """alpha_bar falls as a stretch of the logistic curve from
+    `start` to `end` (Chen 2023, arXiv 2301.10972, algorithm 1)."""
 
     def curve(u: Tensor) -> Tensor:
         logistic = torch.sigmoid((start + u * (end - start)) / tau)

@@ -69,8 +69,8 @@ def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], di
 
 
 def heart_rates(task: Task, sets: Mapping[str, Reading]) -> list[Figure]:
-    """Error of the heart rate, in all and by the rhythm that was asked for; and the share of ECGs in which it cannot
-    be measured."""
+    """Error of the heart rate, in all and by the rhythm that was asked
+    for; and the share of ECGs in which it cannot be measured."""
     wanted = np.array([np.nan if c.heart_rate is None else c.heart_rate for c in task.wanted])
     errors = {name: np.abs(made.rhythm[:, 0] - wanted) for name, made in sets.items()}
     lost = {name: np.isnan(made.rhythm[:, 0]).mean() for name, made in sets.items()}
@@ -95,8 +95,8 @@ def heart_rates(task: Task, sets: Mapping[str, Reading]) -> list[Figure]:
 
 
 def rhythms(task: Task, sets: Mapping[str, Reading]) -> list[Figure]:
-    """RR variation and odd intervals where sinus rhythm or atrial fibrillation was asked for; the real ECGs' value
-    is the aim."""
+    """RR variation and odd intervals where sinus rhythm or atrial
+    fibrillation was asked for; the real ECGs' value is the aim."""
     figures = []
     for group, names in GROUPS.items():
         odd = {

@@ -41,14 +41,17 @@ SHEETS = 4
 """Twins whose whole sheet is in the page."""
 STYLE = """
 :root { color-scheme: light }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; margin: 0 auto; max-width: 72rem; padding: 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; margin: 0 auto; max-width: 72rem;
+  padding: 1rem }
 h1 { font-size: 1.6rem; margin: .4rem 0 } h2 { font-size: 1.2rem; margin: 1.6rem 0 .4rem }
 .notice { background: #fff4d6; border-left: .4rem solid #c98a00; padding: .5rem .8rem; font-weight: 600 }
 .warn { background: #fde8e8; border-left: .4rem solid #b3202c; padding: .5rem .8rem } .fine { color: #4a525c }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde1e6 } td.n, th.n { text-align: right; white-space: nowrap }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde1e6 }
+td.n, th.n { text-align: right; white-space: nowrap }
 tr.clear td { font-weight: 600; background: #fdf3f3 } caption { text-align: left; color: #4a525c; padding: .2rem 0 }
-img { max-width: 100%; height: auto; border: 1px solid #dde1e6 } details { margin: .6rem 0 } summary { cursor: pointer; font-weight: 600 }
+img { max-width: 100%; height: auto; border: 1px solid #dde1e6 }
+details { margin: .6rem 0 } summary { cursor: pointer; font-weight: 600 }
 @media print { details { display: block } }
 """
 
@@ -119,9 +122,8 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
         for k, ecg in enumerate((one.reference, *one.twins[:SHEETS])):
             name = f"Twin {k} of {len(one.twins)}" if k else "Reference"
             drawing = plot(ecg, Path(folder) / f"{k}.svg", title=name).read_text()
-            parts.append(
-                f"<details{' open' if k < 2 else ''}><summary>{name}</summary>{image(drawing, f'{name}, 12 leads on ECG paper')}</details>"
-            )
+            picture = image(drawing, f"{name}, 12 leads on ECG paper")
+            parts.append(f"<details{' open' if k < 2 else ''}><summary>{name}</summary>{picture}</details>")
     parts.append(
         "<h2>What to keep in mind</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in one.notes) + "</ul>"
     )

@@ -99,8 +99,8 @@ def read_folder(folder: Path, *, wanted: float, samples: int) -> Made:
 
 
 def fitted(ecg: ECG, rate: float, samples: int) -> np.ndarray:
-    """The 8 independent leads at the store's rate and length, as the store's recordings are: each lead's median at
-    zero."""
+    """The 8 independent leads at the store's rate and length, as
+    the store's recordings are: each lead's median at zero."""
     x = ecg.select(INDEPENDENT).resample(rate).signal
     if x.shape[1] < 0.95 * samples or not np.isfinite(x).all():
         raise ValueError(

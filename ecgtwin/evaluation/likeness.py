@@ -84,8 +84,8 @@ def who(
 
 
 def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: Reading) -> list[Figure]:
-    """Reference A, the same patient's real later ECG B: is what was made of A under B's state nearer to B than A
-    itself is?"""
+    """Reference A, the same patient's real later ECG B: is what
+    was made of A under B's state nearer to B than A itself is?"""
     far = {name: beat_distance(made.beats, truth.beats) for name, made in sets.items()}
     copied = beat_distance(reference.beats, truth.beats)
     findings = {name: np.abs(made.probabilities - truth.probabilities).sum(1) for name, made in sets.items()}

@@ -105,8 +105,8 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Stranger:
-    """A real ECG of another patient in a state as near to the wanted one as there is: does what was asked, in
-    another heart."""
+    """A real ECG of another patient in a state as near to the wanted
+    one as there is: does what was asked, in another heart."""
 
     pool: Held
     name: str = "another patient in that state"

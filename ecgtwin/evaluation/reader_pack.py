@@ -38,8 +38,8 @@ WORDS = {
 FORM = ("sheet", "real_or_synthetic", "sure_1_to_5", *FINDINGS, "remarks")
 GUIDE = """# Reading
 
-Each sheet is a 12-lead ECG of 10 s at 25 mm/s. Some were recorded, some were made by a model; how many is not told. All were brought
-to the same rate, so that sharpness gives nothing away.
+Each sheet is a 12-lead ECG of 10 s at 25 mm/s. Some were recorded, some were made by a model; how many is not told. All
+were brought to the same rate, so that sharpness gives nothing away.
 
 1. Copy form.csv to form_YOURNAME.csv. Read alone and in the order of the form; do not go back.
 2. real_or_synthetic: r or s, for every sheet. sure_1_to_5: 1 = a guess, 5 = certain.

@@ -105,8 +105,8 @@ def spread(values: list[float]) -> Estimate:
 
 
 def told_apart(real: Reading, sets: Mapping[str, Reading], first: Callable) -> Figure:
-    """The two-sample test on hand-made features; ECGs of all patients, each judged by a classifier that has not seen
-    its patient."""
+    """The two-sample test on hand-made features; ECGs of all patients,
+    each judged by a classifier that has not seen its patient."""
     rows = {}
     for name, made in sets.items():
         a, b = unpaired(real, made, first)
@@ -117,8 +117,8 @@ def told_apart(real: Reading, sets: Mapping[str, Reading], first: Callable) -> F
 
 
 def unpaired(real: Reading, made: Reading, first: Callable) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of real and of made ECGs such that no patient is in both: of real ones those whose patient made nothing,
-    and so on."""
+    """Rows of real and of made ECGs such that no patient is in both:
+    of real ones those whose patient made nothing, and so on."""
     a = ~np.isin(real.patients, made.patients)
     if a.sum() >= 40:
         return np.flatnonzero(a), np.arange(len(made))

@@ -54,8 +54,8 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """Real ECGs of the patients asked about, with what is known of each; `statements` includes what the model does
-    not know."""
+    """Real ECGs of the patients asked about, with what is known of
+    each; `statements` includes what the model does not know."""
 
     signals: np.ndarray
     conditions: tuple[Condition, ...]
@@ -166,8 +166,8 @@ def doses(held: Held, n: int, rates: Sequence[float], seed: int) -> Task:
 
 
 def ages(held: Held, n: int, years: Sequence[float], seed: int) -> Task:
-    """n references of `held`, each in its own state at every age of `years`, from one seed. Ordered by reference,
-    then by age."""
+    """n references of `held`, each in its own state at every age of
+    `years`, from one seed. Ordered by reference, then by age."""
     rows = np.sort(np.random.default_rng([seed, 4]).permutation(len(held))[:n])
     chosen, repeated = held.some(rows), np.repeat(np.arange(len(rows)), len(years))
     own = tuple(chosen.conditions[k] for k in repeated)

@@ -268,9 +268,16 @@ class ImageStage:
     blocks = BLOCKS
 
     def __init__(
-        self, name: str, network: nn.Module, plan: TrainConfig, objective: Reconstruct, config: Config, inputs: dict[str, str],
-        facts: dict[str, Any], validate: Callable[[nn.Module], Figures],
-    ):  # fmt: skip
+        self,
+        name: str,
+        network: nn.Module,
+        plan: TrainConfig,
+        objective: Reconstruct,
+        config: Config,
+        inputs: dict[str, str],
+        facts: dict[str, Any],
+        validate: Callable[[nn.Module], Figures],
+    ):
         self.name, self.network, self.plan, self.validate = name, network, plan, validate
         self.config, self.inputs, self.facts, self.epoch = config.model_dump(), inputs, facts, len(objective.pictures)
         self.draw, self.load, self.backward, self.names = (

@@ -34,9 +34,12 @@ class Block(nn.Module):
     def __init__(self, now: int, width: int, stride: int):
         super().__init__()
         self.inside = nn.Sequential(
-            nn.Conv1d(now, width, 5, stride, 2, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-            nn.Conv1d(width, width, 5, 1, 2, bias=False), nn.BatchNorm1d(width),
-        )  # fmt: skip
+            nn.Conv1d(now, width, 5, stride, 2, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, 1, 2, bias=False),
+            nn.BatchNorm1d(width),
+        )
         around: list[nn.Module] = [nn.AvgPool1d(2, ceil_mode=True)] if stride == 2 else []
         if now != width:
             around += [nn.Conv1d(now, width, 1, bias=False), nn.BatchNorm1d(width)]
@@ -82,14 +85,23 @@ class BeatEncoder(nn.Module):
     def __init__(self, out: int = 128, width: int = 64, hidden: int = 256):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv1d(LEADS, width, 7, 1, 3, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-            Block(width, width, 2), Block(width, width, 1), Block(width, width, 2),
-        )  # fmt: skip
+            nn.Conv1d(LEADS, width, 7, 1, 3, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            Block(width, width, 2),
+            Block(width, width, 1),
+            Block(width, width, 2),
+        )
         flat = width * (-(-POINTS // 4)) + LEADS
         self.head = nn.Sequential(
-            nn.BatchNorm1d(flat), nn.Dropout(0.1), nn.Linear(flat, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),
-            nn.Dropout(0.1), nn.Linear(hidden, out),
-        )  # fmt: skip
+            nn.BatchNorm1d(flat),
+            nn.Dropout(0.1),
+            nn.Linear(flat, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(hidden, out),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.square().mean((1, 2), keepdim=True).sqrt().clamp(min=0.01)

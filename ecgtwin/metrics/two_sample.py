@@ -15,9 +15,16 @@ Kind = Literal["linear", "trees"]
 
 
 def two_sample(
-    real: np.ndarray, made: np.ndarray, patients_real: np.ndarray, patients_made: np.ndarray, *,
-    kind: Kind = "linear", folds: int = 5, seed: int = 0, times: int = 300,
-) -> Estimate:  # fmt: skip
+    real: np.ndarray,
+    made: np.ndarray,
+    patients_real: np.ndarray,
+    patients_made: np.ndarray,
+    *,
+    kind: Kind = "linear",
+    folds: int = 5,
+    seed: int = 0,
+    times: int = 300,
+) -> Estimate:
     """AUROC of features (N, D) against (M, D), cross-validated over patients, with its interval over patients.
 
     patients: whose each ECG is, or, of a generated one, whose reference; all of a patient's ECGs, real and generated,
@@ -33,9 +40,13 @@ def two_sample(
 
 
 def giveaway(
-    parts: Mapping[str, tuple[np.ndarray, np.ndarray]], patients_real: np.ndarray, patients_made: np.ndarray, *,
-    kind: Kind = "linear", seed: int = 0,
-) -> dict[str, Estimate]:  # fmt: skip
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    patients_real: np.ndarray,
+    patients_made: np.ndarray,
+    *,
+    kind: Kind = "linear",
+    seed: int = 0,
+) -> dict[str, Estimate]:
     """`two_sample` of each group of features alone, the most telling first: what gives generated ECGs away."""
     found = {
         name: two_sample(a, b, patients_real, patients_made, kind=kind, seed=seed) for name, (a, b) in parts.items()

@@ -55,8 +55,8 @@ class Block(nn.Module):
 class DiT(nn.Module):
     """(B, C, ...) -> (B, out, ...), conditioned on a vector r (B, D) and, if `cross`, on tokens (B, K, D).
 
-    `axes`: number of spatial axes; each must be divisible by `patch`. The head starts at zero, so an untrained network
-    returns zeros.
+    `axes`: number of spatial axes; each must be divisible by `patch`.
+    The head starts at zero, so an untrained network returns zeros.
     """
 
     def __init__(

@@ -78,9 +78,15 @@ class BaseStage:
     name, blocks = "base", (Layer,)
 
     def __init__(
-        self, settings: Config, recordings: Recordings, bank: Bank, table: StatementTable, vae: str, device: torch.device,
+        self,
+        settings: Config,
+        recordings: Recordings,
+        bank: Bank,
+        table: StatementTable,
+        vae: str,
+        device: torch.device,
         start: Path | None = None,
-    ):  # fmt: skip
+    ):
         """vae: fingerprint of the auto-encoder that the bank's latents are of. start: weights to
         begin from, for fine-tuning."""
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
@@ -104,9 +110,14 @@ class BaseStage:
 
     @staticmethod
     def of(
-        settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+        settings: Config,
+        recordings: Recordings,
+        vae: Path,
+        table: StatementTable,
+        output: Path,
+        accelerator: "Accelerator",
         start: Path | None = None,
-    ) -> "BaseStage":  # fmt: skip
+    ) -> "BaseStage":
         """On the latents of the auto-encoder in `vae`, which are made first where they are not
         there yet. output: of the run."""
         codec, key = load_vae(vae)

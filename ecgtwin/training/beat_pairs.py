@@ -84,10 +84,11 @@ class BeatPairs:
         return [
             (
                 rarest(said[i.row]) if i.constructed < 0 else names[int(about[i.row, i.constructed])].reports[0],
-                int(self.recordings.sex[i.row]), int(np.clip(age[i.row] // 15, 1, 6)),
+                int(self.recordings.sex[i.row]),
+                int(np.clip(age[i.row] // 15, 1, 6)),
             )
             for i in self.items
-        ]  # fmt: skip
+        ]
 
     def draw(self, generator: torch.Generator) -> BeatPair:
         n, stage = self.stage.batch, self.stage

@@ -38,9 +38,15 @@ class BeatStage:
     name, blocks = "base", (Layer,)
 
     def __init__(
-        self, settings: Config, recordings: Recordings, bank: Bank, table: StatementTable, vae: str, device: torch.device,
+        self,
+        settings: Config,
+        recordings: Recordings,
+        bank: Bank,
+        table: StatementTable,
+        vae: str,
+        device: torch.device,
         start: Path | None = None,
-    ):  # fmt: skip
+    ):
         """bank: of `beat_views`. vae: fingerprint of the auto-encoder that its latents are of.
         start: weights to begin from."""
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
@@ -60,9 +66,14 @@ class BeatStage:
 
     @staticmethod
     def of(
-        settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+        settings: Config,
+        recordings: Recordings,
+        vae: Path,
+        table: StatementTable,
+        output: Path,
+        accelerator: "Accelerator",
         start: Path | None = None,
-    ) -> "BeatStage":  # fmt: skip
+    ) -> "BeatStage":
         """On beats as the auto-encoder in `vae` sees them, which are made first where they are not
         there yet. output: of the run."""
         codec, key = load_vae(vae)
@@ -114,9 +125,14 @@ class BeatStage:
 
 
 def base_stage(
-    settings: Config, recordings: Recordings, vae: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+    settings: Config,
+    recordings: Recordings,
+    vae: Path,
+    table: StatementTable,
+    output: Path,
+    accelerator: "Accelerator",
     start: Path | None = None,
-) -> BaseStage | BeatStage:  # fmt: skip
+) -> BaseStage | BeatStage:
     """Stage 1 of the extractor that the configuration describes: one that sees recordings, or beats."""
     kind = BeatStage if settings.model.base.sees == "beat" else BaseStage
     return kind.of(settings, recordings, vae, table, output, accelerator, start)

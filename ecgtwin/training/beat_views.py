@@ -41,49 +41,10 @@ BLOCKED = {
 state is constructed of these."""
 NO_P = {"atrial fibrillation", "atrial flutter"}
 COMMON = (
-    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular "
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      "hypertrophy",
-    "left anterior fascicular block", "anterior myocardial infarction", "inferior myocardial infarction",
-    "normal functioning artificial pacemaker", "first degree AV block", "long QT-interval", "sinus rhythm",
+    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block",
+    "left ventricular hypertrophy", "left anterior fascicular block", "anterior myocardial infarction",
+    "inferior myocardial infarction", "normal functioning artificial pacemaker", "first degree AV block",
+    "long QT-interval", "sinus rhythm",
 )  # fmt: skip
 """States that are drawn twice as often as all others together."""
 

@@ -74,9 +74,17 @@ class DenoiserStage:
     name, blocks = "denoiser", (Block, UNetStage)
 
     def __init__(
-        self, settings: Config, recordings: Recordings, bank: Bank | Drafts, vae: Codec, base: BaseExtractor, table: StatementTable,
-        device: torch.device, start: Path | None = None, beats: OwnBeats | None = None,
-    ):  # fmt: skip
+        self,
+        settings: Config,
+        recordings: Recordings,
+        bank: Bank | Drafts,
+        vae: Codec,
+        base: BaseExtractor,
+        table: StatementTable,
+        device: torch.device,
+        start: Path | None = None,
+        beats: OwnBeats | None = None,
+    ):
         """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where
         the extractor sees those."""
         self.beats = beats
@@ -113,9 +121,15 @@ class DenoiserStage:
 
     @staticmethod
     def of(
-        settings: Config, recordings: Recordings, vae: Path, base: Path, table: StatementTable, output: Path, accelerator: "Accelerator",
+        settings: Config,
+        recordings: Recordings,
+        vae: Path,
+        base: Path,
+        table: StatementTable,
+        output: Path,
+        accelerator: "Accelerator",
         start: Path | None = None,
-    ) -> "DenoiserStage":  # fmt: skip
+    ) -> "DenoiserStage":
         """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and
         the bases of that in `base`."""
         codec, key = load_vae(vae)

@@ -109,9 +109,15 @@ class DraftPairer:
     """
 
     def __init__(
-        self, drafts: Drafts, recordings: Recordings, split: str, fractions: DraftPairs, weight: Tensor | None = None, *,
+        self,
+        drafts: Drafts,
+        recordings: Recordings,
+        split: str,
+        fractions: DraftPairs,
+        weight: Tensor | None = None,
+        *,
         available: bool = False,
-    ):  # fmt: skip
+    ):
         inside = recordings.split[drafts.place[drafts.target]] == SPLITS.index(split)
         self.pairs: list[Tensor] = []
         self.sums: list[Tensor] = []
@@ -165,15 +171,32 @@ def drafts_of(
         return vae.encode(signals.to(device)).float()
 
     return fill(
-        folder, key, recordings, encode, config, kinds, part=accelerator.process_index, parts=accelerator.num_processes,
-        workers=max(1, cores() // accelerator.num_processes - 1), ready=accelerator.wait_for_everyone,
-    )  # fmt: skip
+        folder,
+        key,
+        recordings,
+        encode,
+        config,
+        kinds,
+        part=accelerator.process_index,
+        parts=accelerator.num_processes,
+        workers=max(1, cores() // accelerator.num_processes - 1),
+        ready=accelerator.wait_for_everyone,
+    )
 
 
 def fill(
-    folder: Path, key: str, recordings: Recordings, encode: Encode, config: DraftsConfig, kinds: tuple[str, ...] = KINDS, *,
-    part: int = 0, parts: int = 1, workers: int = 0, ready: Callable[[], None] = lambda: None,
-) -> Drafts:  # fmt: skip
+    folder: Path,
+    key: str,
+    recordings: Recordings,
+    encode: Encode,
+    config: DraftsConfig,
+    kinds: tuple[str, ...] = KINDS,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    workers: int = 0,
+    ready: Callable[[], None] = lambda: None,
+) -> Drafts:
     """Make the bank, or finish one that was begun with the same key; the arguments are those of `latents.fill`.
 
     kinds: of pairs that are wanted."""

@@ -12,9 +12,16 @@ from .weights import Weights, fingerprint, load_base, load_vae, read
 
 
 def export(
-    recordings: Recordings, table: StatementTable, vae: Path, base: Path, denoiser: Path, output: Path, *, least: int = 5,
+    recordings: Recordings,
+    table: StatementTable,
+    vae: Path,
+    base: Path,
+    denoiser: Path,
+    output: Path,
+    *,
+    least: int = 5,
     half: bool = False,
-) -> models.Parts:  # fmt: skip
+) -> models.Parts:
     """Put the three stages together into a folder that `ECGTwin.from_pretrained` loads.
 
     vae, base: of their stages, or of a model. Statements that such a model knew stay known where the denoiser began

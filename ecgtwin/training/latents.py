@@ -281,6 +281,15 @@ def kept(
     workers = max(1, cores() // accelerator.num_processes - 1)
     with torch.no_grad():
         return fill(
-            folder, key, recordings, lambda x: encode(x.to(device)).float(), make, shape, targets=targets,
-            part=accelerator.process_index, parts=accelerator.num_processes, workers=workers, ready=accelerator.wait_for_everyone,
-        )  # fmt: skip
+            folder,
+            key,
+            recordings,
+            lambda x: encode(x.to(device)).float(),
+            make,
+            shape,
+            targets=targets,
+            part=accelerator.process_index,
+            parts=accelerator.num_processes,
+            workers=workers,
+            ready=accelerator.wait_for_everyone,
+        )

@@ -30,58 +30,21 @@ KINDS = ("same", "rate", "real", "simulated", "constructed", "back")
 BEATS, STATEMENTS = 64, 24
 """Most of one strip that are kept."""
 COMMON = (
-    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block", "left ventricular "
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      ""
-                                                                                                      "hypertrophy",
-    "left anterior fascicular block", "anterior myocardial infarction", "inferior myocardial infarction",
-    "normal functioning artificial pacemaker", "first degree AV block", "long QT-interval", "sinus rhythm", "sinus rhythm",
+    "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block",
+    "left ventricular hypertrophy", "left anterior fascicular block", "anterior myocardial infarction",
+    "inferior myocardial infarction", "normal functioning artificial pacemaker", "first degree AV block",
+    "long QT-interval", "sinus rhythm", "sinus rhythm",
 )  # fmt: skip
 """The states that matter most; sinus rhythm, twice as often, is the way back to normal."""
 RHYTHMS = {
-    "normal ECG", "sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "atrial fibrillation", "atrial flutter",
-    "paced rhythm", "supraventricular arrhythmia", "ventricular premature complex", "atrial premature complex", "bigeminy", "trigeminy",
+    "normal ECG", "sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "atrial fibrillation",
+    "atrial flutter", "paced rhythm", "supraventricular arrhythmia", "ventricular premature complex",
+    "atrial premature complex", "bigeminy", "trigeminy",
 }  # fmt: skip
 """Statements that another rhythm puts an end to; the others stay true where only the rhythm is another."""
 UNFITTABLE = {
-    "paced rhythm", "complete left bundle branch block", "complete right bundle branch block", "Wolff-Parkinson-White syndrome",
+    "paced rhythm", "complete left bundle branch block", "complete right bundle branch block",
+    "Wolff-Parkinson-White syndrome",
 }  # fmt: skip
 """In these a recording does not show how the heart would conduct normally."""
 WITHOUT_P = {"atrial fibrillation", "atrial flutter"}
@@ -166,9 +129,15 @@ class Album:
         pairs = np.array(self.pairs, np.int64).reshape(-1, 3).T
         empty = np.zeros((0, *shape), np.int16)
         return Made(
-            np.stack(signals) if signals else empty, times, kinds, said, rates, np.array([s.place for s in self.strips], np.int64),
-            np.stack(self.drafts) if self.drafts else empty, *pairs,
-        )  # fmt: skip
+            np.stack(signals) if signals else empty,
+            times,
+            kinds,
+            said,
+            rates,
+            np.array([s.place for s in self.strips], np.int64),
+            np.stack(self.drafts) if self.drafts else empty,
+            *pairs,
+        )
 
 
 def microvolts(signal: np.ndarray) -> np.ndarray:

@@ -28,9 +28,16 @@ Report = Callable[[str], None]
 
 
 def train_all(
-    settings: Config, recordings: Recordings, table: StatementTable, output: Path, *, least: int = 5, half: bool = False,
-    accelerator: "Accelerator | None" = None, report: Report = lambda _: None,
-) -> dict[str, Any]:  # fmt: skip
+    settings: Config,
+    recordings: Recordings,
+    table: StatementTable,
+    output: Path,
+    *,
+    least: int = 5,
+    half: bool = False,
+    accelerator: "Accelerator | None" = None,
+    report: Report = lambda _: None,
+) -> dict[str, Any]:
     """Train what is missing under `output`: vae/, base/, denoiser/, and write model/. Returns what was
     done and each stage's figures.
 

@@ -12,48 +12,9 @@ class Contradiction(UserWarning):
 SINUS = ("sinus rhythm", "sinus arrhythmia", "sinus bradycardia", "sinus tachycardia")
 ELSEWHERE = (
     "atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "paroxysmal supraventricular tachycardia",
-    "atrial tachycardia", "junctional rhythm", "junctional tachycardia", "accelerated junctional rhythm", "idioventricular "
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          ""
-                                                                                                          "rhythm",
-    "accelerated idioventricular rhythm", "ventricular tachycardia", "ventricular fibrillation",
+    "atrial tachycardia", "junctional rhythm", "junctional tachycardia", "accelerated junctional rhythm",
+    "idioventricular rhythm", "accelerated idioventricular rhythm", "ventricular tachycardia",
+    "ventricular fibrillation",
 )  # fmt: skip
 """Rhythms that do not come from the sinus node."""
 RATES = {
@@ -106,7 +67,8 @@ def contradictions(reports: Sequence[str], heart_rate: float | None = None) -> t
         found.append(f"{name!r} at {heart_rate:g}/min: it means {limit}/min")
     if not USUAL[0] <= heart_rate <= USUAL[1]:
         found.append(
-            f"{heart_rate:g}/min: nearly all recorded hearts beat at {USUAL[0]:g} to {USUAL[1]:g}/min, so a model has seen none"
+            f"{heart_rate:g}/min: nearly all recorded hearts beat at {USUAL[0]:g} to {USUAL[1]:g}/min, "
+            "so a model has seen none"
         )
     return tuple(found)
 

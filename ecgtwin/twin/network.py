@@ -73,9 +73,17 @@ class TwinNetwork(nn.Module):
             self.dit = DiT(seen, width, depth, heads, out=latent, patch=patch, ratio=ratio, cross=cross)
             return
         self.unet = UNet(
-            seen, width, unet.widths, heads, out=latent, attention=unet.attention, blocks=unet.blocks, groups=unet.groups,
-            dropout=unet.dropout, cross=cross,
-        )  # fmt: skip
+            seen,
+            width,
+            unet.widths,
+            heads,
+            out=latent,
+            attention=unet.attention,
+            blocks=unet.blocks,
+            groups=unet.groups,
+            dropout=unet.dropout,
+            cross=cross,
+        )
 
     @property
     def body(self) -> DiT | UNet:

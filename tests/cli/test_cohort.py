@@ -92,8 +92,10 @@ def test_rows_are_answered_as_one_by_one(people, folder, tmp_path, monkeypatch):
     assert (done["rows"], done["written"], done["refused"], done["twins"]) == (3, 3, 0, 9)
     index = index_of(tmp_path / "out")
     assert [(row["row"], row["status"], len(row["files"].split("|"))) for row in index] == [
-        ("1", "written", 2), ("2", "written", 1), ("3", "written", 6)
-    ]  # fmt: skip
+        ("1", "written", 2),
+        ("2", "written", 1),
+        ("3", "written", 6),
+    ]
     first = index[0]["files"].split("|")
     tiny = ECGTwin.from_pretrained(folder, device="cpu")
     used = ECG.read(people / "p1.hea")

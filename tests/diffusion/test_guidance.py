@@ -25,8 +25,8 @@ def two(shape):
 @pytest.mark.parametrize("scale", [-0.5, 0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_classifier_free_guidance_is_the_tilted_gaussian(shape, scale):
-    """Its score is that of p_away^(1-w) p_toward^w at every level: a Gaussian of precision (1-w)/V_away +
-    w/V_toward."""
+    """Its score is that of p_away^(1-w) p_toward^w at every
+    level: a Gaussian of precision (1-w)/V_away + w/V_toward."""
     toward, away, x = two(shape)
     for at in LEVELS:
         a, b = away.at(at), toward.at(at)

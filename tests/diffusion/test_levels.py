@@ -65,8 +65,8 @@ def test_trailing_meets_zero_terminal_snr_and_log_snr_cannot():
 
 
 def test_hand_picked_levels():
-    """Ten steps that were optimised for Stable Diffusion 1.5 (arXiv 2404.14507), here for eleven levels of its
-    schedule."""
+    """Ten steps that were optimised for Stable Diffusion 1.5
+    (arXiv 2404.14507), here for eleven levels of its schedule."""
     schedule = scaled_linear()
     picked = at_indices(schedule, [999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0])
     assert indices(picked) == [999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0, -1]

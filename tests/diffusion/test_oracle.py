@@ -1,7 +1,7 @@
 """Whole trajectories against diffusers: same table, same levels, same noise, same network.
 
-Where the libraries differ, the difference is named, and what diffusers computes is shown to be a converted form of
-ours.
+Where the libraries differ, the difference is named, and what
+diffusers computes is shown to be a converted form of ours.
 """
 
 import importlib
@@ -125,8 +125,8 @@ def test_ddim(table, prediction, shape, eta, way, monkeypatch):
 )
 @for_every_case
 def test_ddpm(table, prediction, shape, ours, theirs, monkeypatch):
-    """With the leading spacing, which ends at index 0. Elsewhere diffusers adds noise in its last step too: see
-    below."""
+    """With the leading spacing, which ends at index 0. Elsewhere
+    diffusers adds noise in its last step too: see below."""
     pair = Pair("DDPMScheduler", table, prediction, shape, clip_sample=False, variance_type=theirs)
     learned = ours == "learned"
     agree(pair.ours(DDPM(ours), learned_variance=learned), pair.reached(monkeypatch, learned_variance=learned))
@@ -201,8 +201,8 @@ def between(levels):
 
 @for_every_case
 def test_dpm_pp_2s(table, prediction, shape, monkeypatch):
-    """diffusers counts each call as a step: its 21 are ten of our steps of two calls, with the odd levels inside, and
-    one."""
+    """diffusers counts each call as a step: its 21 are ten of our
+    steps of two calls, with the odd levels inside, and one."""
     pair = Pair("DPMSolverSinglestepScheduler", table, prediction, shape, steps=21, lower_order_final=True)
     if table == "cosine":  # from where alpha is not tiny; see `spacing`
         pair.theirs.set_timesteps(timesteps=[950 - 45 * k for k in range(21)])

@@ -15,9 +15,10 @@ NORMAL = ("Sinus rhythm", "Normal ECG")
 
 # subject, study, time, heart rate, report lines by column, measurements
 STUDIES = [
-    (10000032, 40689238, "2180-07-23 08:44:00", 75, {0: "Sinus rhythm", 2: "Left atrial abnormality", 5: "Borderline "
-                                                                                                         "ECG"}, USUAL),
-    (10000032, 44458630, "2180-07-23 09:54:00", 120, {0: "Sinus tachycardia.", 1: "Normal ECG except for rate"}, (500, *USUAL[1:])),
+    (10000032, 40689238, "2180-07-23 08:44:00", 75,
+     {0: "Sinus rhythm", 2: "Left atrial abnormality", 5: "Borderline ECG"}, USUAL),
+    (10000032, 44458630, "2180-07-23 09:54:00", 120,
+     {0: "Sinus tachycardia.", 1: "Normal ECG except for rate"}, (500, *USUAL[1:])),
     (10000032, 49036311, "2182-08-06 09:07:00", 75, {0: "Sinus rhythm", 1: "Normal ECG"}, (1200, *USUAL[1:])),
     (10001217, 41000001, "2157-11-18 14:08:00", 60, {0: "Atrial fibrillation with rapid ventricular response"},
      (29999, 29999, 32767, *USUAL[3:])),
@@ -28,7 +29,8 @@ STUDIES = [
     (10002013, 43000002, "2160-02-01 00:00:00", 80, {0: "Sinus rhythm"}, USUAL),
     (10002013, 43000003, "2160-03-01 00:00:00", 80, {0: "Sinus rhythm"}, USUAL),
     (10002155, 44000001, "not a time", 90, {}, USUAL),
-    (10002155, 44000002, "2129-08-05 11:00:00", 90, {0: "R\ufffdck | sinus  rhythm", 3: "Some unheard-of finding"}, USUAL),
+    (10002155, 44000002, "2129-08-05 11:00:00", 90,
+     {0: "R\ufffdck | sinus  rhythm", 3: "Some unheard-of finding"}, USUAL),
     (10002155, 44000003, "2129-08-06 11:00:00", 90, {0: "Sinus rhythm"}, USUAL),
 ]  # fmt: skip
 ABSENT, TRUNCATED, ZERO, GAP, LONG_GAP, SWAPPED, MICROVOLTS = (
@@ -57,8 +59,13 @@ def make(folder: Path) -> Path:
             )
         )
         if study != ABSENT:
-            write(root / stem(subject, study), spoiled(study, bpm), gain=1.0 if study == MICROVOLTS else 200.0, order=MIMIC,
-                  names={"aVF": "aVL", "aVL": "aVF"} if study == SWAPPED else None)  # fmt: skip
+            write(
+                root / stem(subject, study),
+                spoiled(study, bpm),
+                gain=1.0 if study == MICROVOLTS else 200.0,
+                order=MIMIC,
+                names={"aVF": "aVL", "aVL": "aVF"} if study == SWAPPED else None,
+            )
     data = root / f"{stem(10002013, TRUNCATED)}.dat"
     data.write_bytes(data.read_bytes()[:50_000])
     listed.append(listed[1])  # a study that is listed twice

@@ -25,10 +25,17 @@ def report(shift: float = 0.0, digest: str = "d") -> dict:
     data = {"split": "validation", "training": 9, "held_out": 40, "patients": 40, "digest": digest}
     quality = {"statement_auroc_validation": 0.9, "identity": {"rank1": 0.5, "eer": 0.1, "gallery": 40}, "text": {}}
     return {
-        "format": 1, "name": "my <model>", "maker": "twin", "suite": "quick", "seconds": 1.0, "overlays": [overlay],
+        "format": 1,
+        "name": "my <model>",
+        "maker": "twin",
+        "suite": "quick",
+        "seconds": 1.0,
+        "overlays": [overlay],
         "facts": {"data": data, "judges": {}, "judge_quality": quality, "seed": 0},
-        "sections": [{"title": "All", "figures": [f.plain() for f in found], "telltales": {"beat": [0.6, 0.5, 0.7, 0.5]}}],
-    }  # fmt: skip
+        "sections": [
+            {"title": "All", "figures": [f.plain() for f in found], "telltales": {"beat": [0.6, 0.5, 0.7, 0.5]}}
+        ],
+    }
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows():

@@ -44,8 +44,12 @@ def test_real_ecgs_are_read_as_well_as_the_card_says(held):
     judge, rows = Statements.load(), held.rows("validation")
     p = judge(held.millivolts(rows))
     said = [set(held.statements(int(r))) for r in rows]
-    for name, least in (("atrial fibrillation", 0.97), ("complete left bundle branch block", 0.95),
-                        ("complete right bundle branch block", 0.95), ("left ventricular hypertrophy", 0.85)):  # fmt: skip
+    for name, least in (
+        ("atrial fibrillation", 0.97),
+        ("complete left bundle branch block", 0.95),
+        ("complete right bundle branch block", 0.95),
+        ("left ventricular hypertrophy", 0.85),
+    ):
         found = roc_auc_score([name in s for s in said], p[:, judge.names.index(name)])
         assert found >= least and found == pytest.approx(judge.auroc[name], abs=0.005)
     known = [v for v in judge.auroc.values() if v is not None]

@@ -35,7 +35,7 @@ def test_labels_equal_conditions_stacked_one_by_one():
         ],
         lambda reports: EMBEDDINGS[[NAMES.index(r) for r in reports]].numpy(),
         ModelConfig(text=TextConfig(width=5, statements=5)),
-    )  # fmt: skip
+    )
     found = batch(made)
     torch.testing.assert_close(found.tokens * found.mask[..., None], expected.tokens * expected.mask[..., None])
     assert torch.equal(found.mask, expected.mask) and torch.equal(found.known, expected.known)

@@ -15,9 +15,16 @@ from .tiny import model
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([10**9, 2**70, -1, 0.5, float("nan"), float("inf"), 1e300]),
-    st.text(max_size=5), st.lists(st.integers(), max_size=3), st.just({"x": 1}), st.just("y" * 5000), st.just(list(range(3000))),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**9, 2**70, -1, 0.5, float("nan"), float("inf"), 1e300]),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=3),
+    st.just({"x": 1}),
+    st.just("y" * 5000),
+    st.just(list(range(3000))),
+)
 
 
 @pytest.fixture(scope="module")

@@ -242,8 +242,9 @@ def test_leaving_a_state_takes_firmer_scales_and_narrows_the_qrs(model):
     staying = model.requests(blocked, was, [2], reference_condition=was)
     tuned = model.config.sampling
     assert [model.scales(r, None, None) for r in (leaving[0], staying[0])] == [
-        (tuned.leaving_guidance, tuned.leaving_base_guidance), (tuned.guidance, tuned.base_guidance)
-    ]  # fmt: skip
+        (tuned.leaving_guidance, tuned.leaving_base_guidance),
+        (tuned.guidance, tuned.base_guidance),
+    ]
     assert model.scales(leaving[0], 2.0, None) == (2.0, tuned.leaving_base_guidance)
     together = model.sample([leaving[0], staying[0], leaving[1]], steps=8)
     np.testing.assert_allclose(together[1:2], model.sample(staying, steps=8), atol=1e-4)

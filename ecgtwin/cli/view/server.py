@@ -19,8 +19,14 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-TYPES = {"html": "text/html; charset=utf-8", "json": "application/json", "pdf": "application/pdf", "zip": "application/zip",
-         "csv": "text/csv", "dcm": "application/dicom"}  # fmt: skip
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "pdf": "application/pdf",
+    "zip": "application/zip",
+    "csv": "text/csv",
+    "dcm": "application/dicom",
+}
 
 
 def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
@@ -92,8 +98,14 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
 
         def send(self, status: HTTPStatus, kind: str, content: bytes, more: dict[str, str] | None = None) -> None:
             self.send_response(status)
-            headers = {"Content-Type": kind, "Content-Length": str(len(content)), "Content-Security-Policy": POLICY,
-                       "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}  # fmt: skip
+            headers = {
+                "Content-Type": kind,
+                "Content-Length": str(len(content)),
+                "Content-Security-Policy": POLICY,
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "no-store",
+                "Referrer-Policy": "no-referrer",
+            }
             for key, value in (headers | (more or {})).items():
                 self.send_header(key, value)
             self.end_headers()

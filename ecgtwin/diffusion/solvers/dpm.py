@@ -14,8 +14,8 @@ from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, clock_i
 
 @dataclass(frozen=True)
 class DpmSolver:
-    """DPM-Solver-1/2/3 on eps (Lu et al. 2022, arXiv 2206.00927, algorithms 1 and 2): as many calls per step as its
-    order.
+    """DPM-Solver-1/2/3 on eps (Lu et al. 2022, arXiv 2206.00927,
+    algorithms 1 and 2): as many calls per step as its order.
 
     level_at: log-SNR -> Level, the schedule's own; it names the levels inside the step. One that answers with a level
         nearby is fine (a network that knows whole indices only): the formulas use the level that it answers.
@@ -65,8 +65,8 @@ def _second_phi(h: float) -> float:
 class DpmPPSingle:
     """DPM-Solver++ 2S on x0 (Lu et al. 2022, arXiv 2211.01095, algorithm 1): second order, two calls, no memory.
 
-    level_at: as in DpmSolver. A step from alpha = 0 or to sigma = 0, where there is no middle in log-SNR, is
-    first-order.
+    level_at: as in DpmSolver. A step from alpha = 0 or to sigma
+    = 0, where there is no middle in log-SNR, is first-order.
     """
 
     level_at: Callable[[float], Level]

@@ -27,8 +27,8 @@ class DpmPP:
     eta: 0 follows the ODE; 1 is SDE-DPM-Solver++ (2M; memory <= 2).
     start: a single-step solver for the first step. Without it that step is first-order, which is no loss for memory 2
         but holds memory 3 at second order.
-    The step to sigma = 0 is first-order (its log-SNR is infinite); where alpha was 0 one step before, memory has no say
-    either.
+    The step to sigma = 0 is first-order (its log-SNR is infinite);
+    where alpha was 0 one step before, memory has no say either.
     """
 
     memory: int = 2

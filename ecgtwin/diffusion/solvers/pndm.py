@@ -16,8 +16,8 @@ ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 2
 
 @dataclass(frozen=True)
 class PNDM:
-    """Pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778, eq. 9 and 12): DDIM with up to four past noise
-    estimates.
+    """Pseudo linear multistep (Liu et al. 2022, arXiv 2202.09778,
+    eq. 9 and 12): DDIM with up to four past noise estimates.
 
     The Adams-Bashforth weights belong to steps of equal length in the index: use `leading`, `trailing` or `linspace`.
     Second order, at one call per step and small constants.

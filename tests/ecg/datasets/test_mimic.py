@@ -160,8 +160,11 @@ def test_measurements_are_read_in_chunks(place, source, monkeypatch):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(which=st.sampled_from(["record_list.csv", "machine_measurements.csv", "patients.csv.gz"]), content=st.binary(max_size=300),
-       packed=st.booleans())  # fmt: skip
+@given(
+    which=st.sampled_from(["record_list.csv", "machine_measurements.csv", "patients.csv.gz"]),
+    content=st.binary(max_size=300),
+    packed=st.booleans(),
+)
 def test_tables_of_random_bytes_give_a_clear_error(tmp_path, which, content, packed):
     (tmp_path / "record_list.csv").write_text("subject_id,study_id,ecg_time,path\n1,2,2180-01-01,files/p1/2\n")
     (tmp_path / "machine_measurements.csv").write_text("study_id,report_0,rr_interval\n2,Sinus rhythm,800\n")

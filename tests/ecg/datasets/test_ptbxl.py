@@ -42,9 +42,13 @@ def test_the_table_in_clean_types(folder):
         and not table.loc[10, "pacemaker"]
     )
     assert table.attrs["problems"] == {
-        "age over 89 (300 or 90)": 2, "age not given": 1, "scp_codes that cannot be read": 1, "blank report": 1,
-        "report with lost characters": 1, "report with capital umlauts inside words, repaired": 2,
-    }  # fmt: skip
+        "age over 89 (300 or 90)": 2,
+        "age not given": 1,
+        "scp_codes that cannot be read": 1,
+        "blank report": 1,
+        "report with lost characters": 1,
+        "report with capital umlauts inside words, repaired": 2,
+    }
 
 
 def test_records_are_taken_at_the_frequency_that_is_there(folder):
@@ -137,8 +141,13 @@ def test_real_records(ptbxl, tmp_path):
     source = scan(ptbxl, SCP, frequency=500)
     some = source.table[source.table["name"].str.startswith("records500")].index[:12].tolist()
     spikes = source.table.index[-4:].tolist()
-    part = source.__class__(source.name, source.folder, source.table.iloc[some + spikes].reset_index(drop=True), source.read,
-                            source.vocabulary)  # fmt: skip
+    part = source.__class__(
+        source.name,
+        source.folder,
+        source.table.iloc[some + spikes].reset_index(drop=True),
+        source.read,
+        source.vocabulary,
+    )
     store = prepare(part, tmp_path / "store", workers=1)
     assert store.usable.all() and all("tail_cropped" in store.flags(k) for k in range(12))
     assert not store.flagged("limb_mismatch", "checksum", "microvolts").any()

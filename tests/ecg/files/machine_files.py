@@ -27,7 +27,8 @@ def muse(ecg: ECG, path: Path, encoding: str = "iso-8859-1") -> Path:
         f"<LeadData><LeadByteCountTotal>{2 * len(x)}</LeadByteCountTotal><LeadTimeOffset>0</LeadTimeOffset>"
         f"<LeadSampleCountTotal>{len(x)}</LeadSampleCountTotal><LeadAmplitudeUnitsPerBit>4.88</LeadAmplitudeUnitsPerBit>"
         f"<LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits><LeadID>{name}</LeadID><LeadSampleSize>2</LeadSampleSize>"
-        f"<LeadDataCRC32>{binascii.crc32(x.tobytes())}</LeadDataCRC32><WaveFormData>{b64encode(x.tobytes()).decode()}</WaveFormData></LeadData>"
+        f"<LeadDataCRC32>{binascii.crc32(x.tobytes())}</LeadDataCRC32><WaveFormData>{b64encode(x.tobytes()).decode()}</WaveFormData>"
+        "</LeadData>"
         for name, x in rows
     )
     said = "".join(
@@ -57,15 +58,16 @@ def sierra(ecg: ECG, path: Path) -> Path:
     path.write_text(
         '<?xml version="1.0" encoding="UTF-16"?><restingecgdata xmlns="http://www3.medical.philips.com">'
         "<documentinfo><documenttype>SierraECG</documenttype><documentversion>1.04</documentversion></documentinfo>"
-        "<patient><generalpatientdata><patientid>4711</patientid><age><years>63</years></age><sex>Female</sex></generalpatientdata></patient>"
+        "<patient><generalpatientdata><patientid>4711</patientid><age><years>63</years></age><sex>Female</sex>"
+        "</generalpatientdata></patient>"
         '<dataacquisition date="2020-02-03" time="10:11:12"><signalcharacteristics>'
         f"<samplingrate>{ecg.rate:g}</samplingrate><resolution>5</resolution><acquisitiontype>STD-12</acquisitiontype>"
         "<numberchannelsvalid>12</numberchannelsvalid><numberchannelsallocated>12</numberchannelsallocated>"
         "<bitspersample>16</bitspersample><signalsigned>True</signalsigned></signalcharacteristics></dataacquisition>"
         f"<interpretations><interpretation>{said}</interpretation></interpretations><waveforms>"
-        f'<parsedwaveforms dataencoding="Base64" compression="Uncompressed" leadlabels="{labels}" numberofleads="12"'
-        " "
-        f'durationperchannel="{1000 * ecg.seconds:g}">{b64encode(x.tobytes()).decode()}</parsedwaveforms></waveforms></restingecgdata>',
+        f'<parsedwaveforms dataencoding="Base64" compression="Uncompressed" leadlabels="{labels}" numberofleads="12" '
+        f'durationperchannel="{1000 * ecg.seconds:g}">{b64encode(x.tobytes()).decode()}</parsedwaveforms>'
+        "</waveforms></restingecgdata>",
         encoding="utf-16",
     )
     return path
@@ -171,8 +173,19 @@ def edf(ecg: ECG, path: Path) -> Path:
         writer.setSex("Female")
         writer.setPatientCode("4711")
         for k, lead in enumerate(ecg.leads):
-            writer.setSignalHeader(k, {"label": f"ECG {lead}", "dimension": "uV", "sample_frequency": ecg.rate,
-                                       "physical_max": 8000, "physical_min": -8000, "digital_max": 32767, "digital_min": -32768,
-                                       "transducer": "", "prefilter": ""})  # fmt: skip
+            writer.setSignalHeader(
+                k,
+                {
+                    "label": f"ECG {lead}",
+                    "dimension": "uV",
+                    "sample_frequency": ecg.rate,
+                    "physical_max": 8000,
+                    "physical_min": -8000,
+                    "digital_max": 32767,
+                    "digital_min": -32768,
+                    "transducer": "",
+                    "prefilter": "",
+                },
+            )
         writer.writeSamples([1000 * row.astype(np.float64) for row in ecg.signal])
     return path

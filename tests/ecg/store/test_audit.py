@@ -29,8 +29,13 @@ def someone(split: str, after: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    people = [(ecg(k, patient=f"p{k // 2}", sex="male", age=50.0 + k, reports=("alpha",) if k % 2 else ("beta", "alpha")),
-               {"heart_rate_given": 70.0}) for k in range(16)]  # fmt: skip
+    people = [
+        (
+            ecg(k, patient=f"p{k // 2}", sex="male", age=50.0 + k, reports=("alpha",) if k % 2 else ("beta", "alpha")),
+            {"heart_rate_given": 70.0},
+        )
+        for k in range(16)
+    ]
     short = ecg(30, seconds=5.0, patient="p0", name="<b>short</b>")
     spiky = ecg(31, patient="p1", name="spiky")
     signal = spiky.signal.copy()

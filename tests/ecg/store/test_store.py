@@ -30,9 +30,16 @@ WORDS = Statements(lambda line: [line], ["beta", "alpha", "gamma"])
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     people = [
-        ecg(k, patient=f"p{k // 2}", sex=("female", "male", None)[k % 3], age=float(30 + k), name=f"r{k}",
-            reports=(("alpha", "beta"), ("gamma",), ())[k % 3]) for k in range(20)
-    ]  # fmt: skip
+        ecg(
+            k,
+            patient=f"p{k // 2}",
+            sex=("female", "male", None)[k % 3],
+            age=float(30 + k),
+            name=f"r{k}",
+            reports=(("alpha", "beta"), ("gamma",), ())[k % 3],
+        )
+        for k in range(20)
+    ]
     return collect(people, tmp_path_factory.mktemp("store") / "store", statements=WORDS)
 
 
