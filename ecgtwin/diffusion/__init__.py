@@ -1,10 +1,10 @@
 """Diffusion as pure mathematics on tensors: schedules, denoisers,
 samplers, guidance and losses for any number of axes."""
 
-from ecgtwin.diffusion.denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
-from ecgtwin.diffusion.guidance import classify, guide, guide_two_ways, two_ways, weigh, within
-from ecgtwin.diffusion.sample import Moment, edit, invert, sample, seeded_noise, trajectory
-from ecgtwin.diffusion.schedule import Flow, Level, Schedule, cosine, linear, scaled_linear, sigmoid, zero_terminal_snr
+from .denoiser import Denoised, Denoiser, Prediction, bind, clamp_x0
+from .guidance import classify, guide, guide_two_ways, two_ways, weigh, within
+from .sample import Moment, edit, invert, sample, seeded_noise, trajectory
+from .schedule import Flow, Level, Schedule, cosine, linear, scaled_linear, sigmoid, zero_terminal_snr
 
 __all__ = [
     "Denoised",

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.schedule import Level
+from .schedule import Level
 
 Prediction = Literal["eps", "x0", "v", "score", "flow"]
 Network = Callable[[Tensor, Tensor, Any], Tensor]

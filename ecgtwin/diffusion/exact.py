@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoised
-from ecgtwin.diffusion.schedule import Level
+from .denoiser import Denoised
+from .schedule import Level
 
 
 @dataclass(frozen=True, eq=False)

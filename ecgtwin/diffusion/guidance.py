@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoised, Denoiser
-from ecgtwin.diffusion.schedule import Level
+from .denoiser import Denoised, Denoiser
+from .schedule import Level
 
 
 def guide(toward: Denoiser, away: Denoiser, scale: float, *, rescale: float = 0.0) -> Denoiser:

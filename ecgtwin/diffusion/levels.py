@@ -7,7 +7,7 @@ list may be cut or written by hand: solvers ask only that the noise falls from e
 import math
 from collections.abc import Sequence
 
-from ecgtwin.diffusion.schedule import Flow, Level, Schedule
+from .schedule import Flow, Level, Schedule
 
 Path = Schedule | Flow
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Network, Prediction, mixture, split_variance, target, to_x0
-from ecgtwin.diffusion.schedule import Flow, Schedule
-from ecgtwin.diffusion.solvers.solver import kept, posterior_spread, transition_spread
+from .denoiser import Network, Prediction, mixture, split_variance, target, to_x0
+from .schedule import Flow, Schedule
+from .solvers.solver import kept, posterior_spread, transition_spread
 
 Weight = Callable[[Tensor], Tensor]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoised, Denoiser
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver
+from .denoiser import Denoised, Denoiser
+from .schedule import Level
+from .solvers.solver import Evaluation, History, Noise, Solver
 
 
 class Moment(NamedTuple):

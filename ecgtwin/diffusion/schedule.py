@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -241,21 +241,39 @@ def sigmoid(
     return from_curve(curve, length, max_beta)
 
 
-def of_kind(
-    kind: str, length: int, *, first: float | None = None, last: float | None = None, zero_terminal: bool = False
-) -> "Schedule | Flow":
-    """The schedule of this name: linear, scaled_linear, cosine, sigmoid or flow.
-    ValueError: there is none of that name.
+class Chosen(Protocol):
+    """A schedule as a configuration names it."""
 
-    first, last: betas of the linear ones, their own unless given. zero_terminal: see `zero_terminal_snr`.
+    @property
+    def schedule(self) -> Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"]: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def start(self) -> float | None: ...
+    @property
+    def end(self) -> float | None: ...
+    @property
+    def zero_terminal(self) -> bool: ...
+
+
+def build_schedule(chosen: Chosen) -> Schedule | Flow:
+    """The schedule that a configuration names. start, end: betas of the linear ones, None for their own.
+
+    ValueError: there is none of that name, or it has no betas (start, end) or no end to move (zero_terminal).
     """
-    if kind == "flow":
-        return Flow(length)
-    if kind not in (kinds := {"linear": linear, "scaled_linear": scaled_linear, "cosine": cosine, "sigmoid": sigmoid}):
+    kinds = {"linear": linear, "scaled_linear": scaled_linear, "cosine": cosine, "sigmoid": sigmoid}
+    betas = {k: v for k, v in (("first", chosen.start), ("last", chosen.end)) if v is not None}
+    kind = chosen.schedule
+    if kind not in (*kinds, "flow"):
         raise ValueError(f"schedule {kind!r}: give one of {', '.join(kinds)} or flow")
-    betas = {"first": first, "last": last} if "linear" in kind else {}
-    schedule = kinds[kind](length, **{name: beta for name, beta in betas.items() if beta is not None})
-    return zero_terminal_snr(schedule) if zero_terminal else schedule
+    if betas and "linear" not in kind:
+        raise ValueError(f"schedule {kind} has no betas to choose: leave start and end out")
+    if kind == "flow":
+        if chosen.zero_terminal:
+            raise ValueError("a flow begins at pure noise already: leave zero_terminal out")
+        return Flow(chosen.steps)
+    schedule = kinds[kind](chosen.steps, **betas)
+    return zero_terminal_snr(schedule) if chosen.zero_terminal else schedule
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:

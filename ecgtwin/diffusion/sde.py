@@ -15,10 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser, to_score
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.ancestral import DDIM
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, clock_is_sound, first_order
+from .denoiser import Denoiser, to_score
+from .schedule import Level
+from .solvers.ancestral import DDIM
+from .solvers.solver import Evaluation, History, Noise, clock_is_sound, first_order
 
 LevelAt = Callable[[float], Level]
 

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..atomic import write_text
-from ..diffusion.schedule import Flow, Schedule, of_kind
 from ..nets.dit import DiT
 from ..nets.latents import Latents
 from ..nets.unet import UNet
@@ -121,12 +120,6 @@ def load_text(config: ModelConfig, folder: Path) -> TextModel:
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: the model folder is incomplete")
     return Vocabulary(json.loads(path.read_text(encoding="utf-8")), c.tokens, whole=c.kind == "labels")
-
-
-def build_schedule(config: ModelConfig) -> Schedule | Flow:
-    """The noise levels."""
-    c = config.diffusion
-    return of_kind(c.schedule, c.steps, first=c.start, last=c.end, zero_terminal=c.zero_terminal)
 
 
 def save(parts: Parts, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from ..diffusion.denoiser import Denoiser, bind, clamp_x0
 from ..diffusion.guidance import guide, within
 from ..diffusion.levels import trailing
 from ..diffusion.sample import seeded_noise, trajectory
-from ..diffusion.schedule import Flow, Schedule
+from ..diffusion.schedule import Flow, Schedule, build_schedule
 from ..diffusion.solvers import DpmPP, Solver
 from ..train.device import pick_device
 from . import model
@@ -43,7 +43,7 @@ class ImagePipeline:
         for module in parts.modules().values():
             module.eval().requires_grad_(False).to(self.device)
         self.text, self.codec, self.network, self.refiner = parts.text, parts.codec, parts.network, parts.refiner
-        self.schedule = model.build_schedule(parts.config)
+        self.schedule = build_schedule(parts.config.diffusion)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "auto") -> "ImagePipeline":

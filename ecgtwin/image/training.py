@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..diffusion import loss as losses
-from ..diffusion.schedule import Flow, Schedule
+from ..diffusion.schedule import Flow, Schedule, build_schedule
 from ..nets.dit import Block
 from ..nets.latents import Latents
 from ..nets.layers import Residual
@@ -26,7 +26,7 @@ from ..train.run import Run, complete
 from ..train.stage import Backward, Figures
 from .config import Config, TrainConfig
 from .dataset import Batch, Pictures
-from .model import Parts, Pixels, build, build_schedule, build_text, load
+from .model import Parts, Pixels, build, build_text, load
 from .network import Conditions, ImageNetwork
 from .pipeline import ImagePipeline
 
@@ -68,7 +68,7 @@ def train(
     for name, network in (("denoiser", parts.network), ("refiner", parts.refiner)):
         if network is not None:
             share = config.model.refiner.share if name == "refiner" else 1.0
-            ends = Ends(parts.codec, labels, build_schedule(config.model), share)
+            ends = Ends(parts.codec, labels, build_schedule(config.model.diffusion), share)
             stages[name] = train_denoiser(
                 network, ends, config, name, seen, held, output / name, resume, accelerator, started
             )

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import loss as losses
+from ..diffusion.loss import Weight, min_snr, simple
+from ..diffusion.schedule import build_schedule
 from ..ecg.store.recordings import Recordings
 from ..nets.dit import Block
 from ..nets.unet import Stage as UNetStage
@@ -22,7 +23,7 @@ from ..train.stage import Backward, Figures
 from ..twin.base import BaseExtractor
 from ..twin.codec import Codec
 from ..twin.condition import Conditions
-from ..twin.model import build_denoiser, build_schedule
+from ..twin.model import build_denoiser
 from ..twin.rhythm import beat_track
 from . import pictures
 from .beat_views import OwnBeats, beat_views
@@ -101,11 +102,9 @@ class DenoiserStage:
         weight = torch.zeros(len(self.targets.statements))
         weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
         torch.manual_seed(self.plan.seed)
-        self.schedule, self.prediction, self.network = (
-            build_schedule(model),
-            model.diffusion.prediction,
-            build_denoiser(model),
-        )
+        self.schedule, self.prediction = build_schedule(model.diffusion), model.diffusion.prediction
+        self.weight = None if model.diffusion.min_snr is None else min_snr(model.diffusion.min_snr)
+        self.network = build_denoiser(model)
         self.config, self.signal, self.latent = settings.model_dump(), model.signal, bank.latents.shape[-2:]
         self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, **keys)
         self.inputs |= begin_from(self.network, start, self.name)
@@ -184,7 +183,7 @@ class DenoiserStage:
             drop=Drop.draw(
                 n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field
             ),
-            level=torch.randint(self.schedule.length, (n,), generator=generator),
+            level=self.schedule.draw(n, generator),
             noise=torch.randn(n, *self.latent, generator=generator),
             pair=chosen,
         )
@@ -199,7 +198,8 @@ class DenoiserStage:
         batch = self.drawn(self.pairer_of("validation"), CHECKED, stream(1, 2, 3))
         drop = Drop(*(torch.ones_like(kept) for kept in batch.drop))
         shown = None if batch.shown is None else torch.ones_like(batch.shown)
-        return batch._replace(drop=drop, shown=shown, level=torch.linspace(0, self.schedule.length - 1, CHECKED).long())
+        level = torch.linspace(0, self.schedule.noisiest, CHECKED).to(batch.level.dtype)
+        return batch._replace(drop=drop, shown=shown, level=level)
 
     def load(self, batch: Twins) -> Twins:
         if isinstance(self.bank, Drafts):
@@ -232,13 +232,17 @@ class DenoiserStage:
         return by_sample(training, self.losses, batch)
 
     def losses(self, network: nn.Module, batch: Twins) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B,) squared error of the network's prediction from the noised target."""
+        return self.errors(network, batch, self.weight), {}
+
+    def errors(self, network: nn.Module, batch: Twins, weight: Weight | None = None) -> Tensor:
+        """(B,) squared error of the network's prediction from the noised target; weight: of noise levels."""
         assert batch.latents is not None and batch.conditions is not None
         (z, reference), (c, own) = batch.latents, batch.conditions
         with torch.no_grad():
             base = self.base(reference.float(), own).float()  # (B, E)
         c = c._replace(base=base)
-        return losses.simple(network, c, z.float(), batch.level, batch.noise, self.schedule, self.prediction), {}
+        z, eps = z.float(), batch.noise
+        return simple(network, c, z, batch.level, eps, self.schedule, self.prediction, weight)
 
     def names(self, batch: Twins) -> list[str]:
         pairs = zip(batch.reference.tolist(), batch.target.tolist(), strict=True)
@@ -257,7 +261,7 @@ class DenoiserStage:
             c, own = self.held.conditions
             c = c._replace(**{key: torch.zeros_like(c.keep_base)}) if key else c
             batch = self.held._replace(conditions=(c, own))
-            figures[name] = float(torch.cat([self.losses(network, cut(batch, k, 4))[0] for k in range(4)]).mean())
+            figures[name] = float(torch.cat([self.errors(network, cut(batch, k, 4)) for k in range(4)]).mean())
         return figures
 
     def score(self, figures: Figures) -> None:

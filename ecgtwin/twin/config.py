@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ..train.diffusion import DiffusionConfig
 from ..train.strict import Strict
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
@@ -84,14 +85,6 @@ class DenoiserConfig(Strict):
     draft: bool = False
     """Whether it is told when the beats come and shown the reference's own median beats laid there, as
     a latent beside its input."""
-
-
-class DiffusionConfig(Strict):
-    schedule: Literal["linear", "scaled_linear", "cosine"] = "linear"
-    steps: Steps = 1000
-    start: float = 0.00085
-    end: float = 0.012
-    prediction: Literal["eps", "v", "x0"] = "eps"
 
 
 class TextConfig(Strict):

@@ -17,8 +17,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..atomic import write_file, write_text
-from ..diffusion import schedule as schedules
-from ..diffusion.schedule import Schedule
+from ..diffusion.schedule import Flow, Schedule, build_schedule
 from ..nets.vae import VAE
 from ..text.table import StatementTable
 from ..train.checkpoint import load_tensors, part, save_tensors
@@ -86,13 +85,6 @@ def build_codec(config: ModelConfig) -> Codec:
     return Codec(build_vae(config), config.signal.scale)
 
 
-def build_schedule(config: ModelConfig) -> Schedule:
-    c = config.diffusion
-    if c.schedule == "cosine":
-        return schedules.cosine(c.steps)
-    return {"linear": schedules.linear, "scaled_linear": schedules.scaled_linear}[c.schedule](c.steps, c.start, c.end)
-
-
 @dataclass(frozen=True)
 class Parts:
     """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""
@@ -106,8 +98,8 @@ class Parts:
     weights_hash: str = ""
 
     @property
-    def schedule(self) -> Schedule:
-        return build_schedule(self.config)
+    def schedule(self) -> Schedule | Flow:
+        return build_schedule(self.config.diffusion)
 
     def tensors(self) -> dict[str, Tensor]:
         return {f"{name}.{k}": v for name in PARTS for k, v in getattr(self, name).state_dict().items()}
@@ -157,7 +149,8 @@ def load(folder: Path) -> Parts:
         }
     weights = folder / "weights.safetensors"
     tensors = renamed(load_tensors(weights)[0])
-    config, table = parse(ModelConfig, tree["model"], str(path)), StatementTable.load(folder / "statements")
+    config = parse(ModelConfig, without_unused_betas(tree["model"]), str(path))
+    table = StatementTable.load(folder / "statements")
     try:
         with torch.device("meta"):  # takes no memory and no time, whatever sizes a damaged configuration asks for
             expected = {name: tuple(tensor.shape) for name, tensor in build(config, table).tensors().items()}
@@ -181,6 +174,15 @@ def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
             raise ValueError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {expected[name]}")
         if tensors[name].is_complex() or not torch.isfinite(tensors[name].float()).all():
             raise ValueError(f"{what}: {name} holds numbers that are not finite: the file is damaged")
+
+
+def without_unused_betas(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's section without the betas of `linear` that earlier versions wrote beside every schedule."""
+    diffusion = model.get("diffusion")
+    if not isinstance(diffusion, dict) or diffusion.get("schedule") != "cosine":
+        return model
+    written = {"start": 0.00085, "end": 0.012}
+    return model | {"diffusion": {k: v for k, v in diffusion.items() if k not in written or v != written[k]}}
 
 
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

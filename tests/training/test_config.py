@@ -1,10 +1,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from ecgtwin.diffusion.schedule import Flow, build_schedule, linear
 from ecgtwin.nets.vae import parameters
+from ecgtwin.train.diffusion import DiffusionConfig
+from ecgtwin.train.strict import parse
 from ecgtwin.training.config import read_config
-from ecgtwin.twin.model import build_base, build_codec, build_denoiser, build_schedule, build_vae
+from ecgtwin.twin.model import build_base, build_codec, build_denoiser, build_vae
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -20,8 +24,9 @@ def test_paper_has_the_published_sizes():
 )
 def test_every_configuration_builds(path):
     config = read_config(path).model
-    for build in (build_codec, build_base, build_denoiser, build_schedule):
+    for build in (build_codec, build_base, build_denoiser):
         assert build(config) is not None
+    assert build_schedule(config.diffusion).noisiest == config.diffusion.steps - 1
 
 
 def test_overrides():
@@ -48,3 +53,29 @@ def test_mistakes_are_named(override, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.yaml"):
         read_config(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "message"),
+    [
+        ({"schedule": "cosine", "start": 0.001}, "start with schedule cosine"),
+        ({"schedule": "flow", "end": 0.01}, "end with schedule flow"),
+        ({"zero_terminal": True, "prediction": "eps"}, "pure noise"),
+        ({"schedule": "flow", "zero_terminal": True, "prediction": "flow"}, "leave it out"),
+        ({"schedule": "flow", "prediction": "eps"}, "predict flow, v or x0"),
+        ({"steps": 10**9}, "steps"),
+        ({"schedule": "linear", "start": 1.5}, "start"),
+        ({"min_snr": -1.0}, "min_snr"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(diffusion, message):
+    with pytest.raises(ValueError, match=message):
+        parse(DiffusionConfig, diffusion, "test")
+
+
+def test_what_a_schedule_is_told_is_followed():
+    paper = read_config(CONFIGS / "paper.yaml").model.diffusion
+    assert torch.equal(build_schedule(paper).alpha_bar, linear(1000, 0.00085, 0.012).alpha_bar)
+    assert torch.equal(build_schedule(parse(DiffusionConfig, {"schedule": "linear"}, "")).alpha_bar, linear().alpha_bar)
+    assert build_schedule(parse(DiffusionConfig, {"zero_terminal": True}, "")).level(999).alpha == 0
+    assert build_schedule(parse(DiffusionConfig, {"schedule": "flow", "prediction": "flow"}, "")) == Flow(1000)

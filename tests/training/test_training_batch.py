@@ -31,6 +31,7 @@ from ..twin.tiny import CONFIG, STATEMENTS, Letters
 
 FOLD, RATE, N = 8, 102.4, 48
 QUIET = {"angle": 0.0, "shift": 0.0, "gain": 0.0}
+DIFFUSION = CONFIG["diffusion"] | {"min_snr": 2.0}
 TOLD = {"drop_condition": 0.0, "drop_base": 0.0, "drop_field": 0.0, "drop_own": 0.0}
 
 
@@ -46,7 +47,7 @@ def decoded(latent):
 def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("batch")
     tree = tiny_store.tree(denoiser=TOLD | {"pairs": {"real": 0.5, "same": 0.5, "simulated": 0.0}})
-    tree["model"] = CONFIG | {"vae": CONFIG["vae"] | {"latent": 8 * FOLD}}
+    tree["model"] = CONFIG | {"vae": CONFIG["vae"] | {"latent": 8 * FOLD}, "diffusion": DIFFUSION}
     tree["train"]["bank"] |= {"electrodes": QUIET, "wander": 0.0, "noise": 0.0, "targets": 3}
     settings = parse(Config, tree, "tiny")
     rates = ((66.0, STATEMENTS[1]), (84.0, STATEMENTS[0]))
@@ -80,6 +81,14 @@ def given(stage, batch):
     network = Seen()
     stage.losses(network, batch)
     return network.condition
+
+
+def test_the_weights_of_noise_levels_act_in_training_and_not_in_validation(stage, batch):
+    """min-SNR on v: min(SNR, gamma) / (SNR + 1)."""
+    plain = stage.errors(Seen(), batch)
+    alpha, sigma = stage.schedule.alpha_sigma(batch.level)
+    ratio = (alpha / sigma) ** 2
+    assert torch.allclose(stage.losses(Seen(), batch)[0], plain * ratio.clamp(max=2) / (ratio + 1), rtol=1e-4)
 
 
 def person(stage, place):

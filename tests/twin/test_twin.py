@@ -154,6 +154,23 @@ def test_the_same_condition_gives_the_reference_back(either, patient):
     assert difference(either, patient, Condition("sinus rhythm"), reference_condition=AF, steps=3) > 2e-4
 
 
+@pytest.mark.parametrize(
+    "diffusion",
+    [
+        {"schedule": "flow", "steps": 50, "prediction": "flow"},
+        {"schedule": "sigmoid", "steps": 50, "zero_terminal": True, "prediction": "v"},
+        {"schedule": "scaled_linear", "steps": 50, "start": 0.001, "end": 0.02, "prediction": "x0"},
+    ],
+    ids=lambda d: d["schedule"],
+)
+def test_every_schedule_generates_and_gives_the_reference_back(diffusion, patient):
+    """Also from pure noise (alpha = 0), where a way up from the reference would forget it."""
+    other = model(CONFIG | {"diffusion": diffusion})
+    assert np.isfinite(other.generate(patient, AF, steps=3)[0].signal).all()
+    assert difference(other, patient, AF, reference_condition=AF, steps=4) < 1e-3
+    assert difference(other, patient, Condition("sinus rhythm"), reference_condition=AF, steps=4) > 1e-3
+
+
 def test_strength_goes_from_the_reconstruction_to_the_whole_change(tiny, patient):
     ask = Condition("complete left bundle branch block"), {"reference_condition": AF, "steps": 4}
     nothing, half, whole = (difference(tiny, patient, ask[0], strength=s, **ask[1]) for s in (0, 0.5, 1.0))
@@ -313,6 +330,9 @@ def test_a_model_folder_of_the_earlier_format_still_loads(tiny, patient, tmp_pat
     tree = json.loads((tmp_path / "config.json").read_text())
     tree |= {"format": 1, "facts": {"validation": {"twin": {"held": 0.4}}}}
     del tree["model"]["sampling"], tree["model"]["condition"]
+    for name in ("zero_terminal", "min_snr"):
+        del tree["model"]["diffusion"][name]
+    tree["model"]["diffusion"] |= {"start": 0.00085, "end": 0.012}  # written beside a cosine, which has no betas
     (tmp_path / "config.json").write_text(json.dumps(tree))
     again = ECGTwin.from_pretrained(tmp_path, device="cpu")
     assert again.parts.facts["validation"] == {"denoiser": {"held": 0.4}}

@@ -1,11 +1,11 @@
 """Samplers: each one frozen dataclass that knows how to step from a noisier level to a cleaner one."""
 
-from ecgtwin.diffusion.solvers.ancestral import DDIM, DDPM, Euler, EulerAncestral
-from ecgtwin.diffusion.solvers.dpm import DpmPPSingle, DpmSolver
-from ecgtwin.diffusion.solvers.dpm_pp import DpmPP
-from ecgtwin.diffusion.solvers.heun import Heun
-from ecgtwin.diffusion.solvers.pndm import PNDM, PseudoRungeKutta
-from ecgtwin.diffusion.solvers.solver import (
+from .ancestral import DDIM, DDPM, Euler, EulerAncestral
+from .dpm import DpmPPSingle, DpmSolver
+from .dpm_pp import DpmPP
+from .heun import Heun
+from .pndm import PNDM, PseudoRungeKutta
+from .solver import (
     Evaluation,
     History,
     Noise,
@@ -14,7 +14,7 @@ from ecgtwin.diffusion.solvers.solver import (
     posterior_spread,
     transition_spread,
 )
-from ecgtwin.diffusion.solvers.unipc import UniPC
+from .unipc import UniPC
 
 __all__ = [
     "DDIM",

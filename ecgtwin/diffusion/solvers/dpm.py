@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser, to_eps
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, clock_is_sound, first_order, half_logsnr
+from ..denoiser import Denoiser, to_eps
+from ..schedule import Level
+from .solver import Evaluation, History, Noise, clock_is_sound, first_order, half_logsnr
 
 
 @dataclass(frozen=True)

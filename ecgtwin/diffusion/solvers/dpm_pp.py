@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import (
+from ..denoiser import Denoiser
+from ..schedule import Level
+from .solver import (
     Evaluation,
     History,
     Noise,

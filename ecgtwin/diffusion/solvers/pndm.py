@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser, to_eps
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, Solver, clock_is_sound, first_order
+from ..denoiser import Denoiser, to_eps
+from ..schedule import Level
+from .solver import Evaluation, History, Noise, Solver, clock_is_sound, first_order
 
 ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 

@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser
-from ecgtwin.diffusion.schedule import Level
+from ..denoiser import Denoiser
+from ..schedule import Level
 
 
 class Evaluation(NamedTuple):

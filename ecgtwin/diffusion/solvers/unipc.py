@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import Evaluation, History, Noise, first_order, half_logsnr
+from ..denoiser import Denoiser
+from ..schedule import Level
+from .solver import Evaluation, History, Noise, first_order, half_logsnr
 
 
 @dataclass(frozen=True)
