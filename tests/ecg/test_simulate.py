@@ -301,13 +301,15 @@ def test_right_bundle_branch_block():
     for person in PEOPLE:
         truth, x, qrs = shape(person, RBBB)
         second = slice(400 + round(0.45 * truth.qrs_ms), qrs.stop)
-        first = slice(400, 400 + round(0.45 * truth.qrs_ms))
+        first = slice(400, 400 + round(0.35 * truth.qrs_ms))
         assert truth.qrs_ms >= 120
         assert x["V1"][second].max() > max(0.25, x["V1"][first].max())  # R'
         assert -x["I"][second].min() > 0.1 and -x["V6"][second].min() > 0.15  # slurred S
         plain, y, _ = shape(person, "sinus rhythm")
         start = slice(400, 400 + round(0.25 * plain.qrs_ms))
-        assert np.abs(x["V5"][start] - y["V5"][start]).max() < 0.12  # the left ventricle begins as ever
+        ours, own = x["V5"][start], y["V5"][start]
+        size = (ours @ own) / (own @ own)  # the left ventricle begins as ever, a little smaller
+        assert 0.5 < size < 1.1 and np.abs(ours - size * own).max() < 0.12
 
 
 def test_left_anterior_fascicular_block():
@@ -431,13 +433,13 @@ def test_premature_beats_come_early():
 
 def test_a_pair_shares_the_noise_and_whatever_the_state_leaves_alone():
     person = PEOPLE[3]
-    plain, block = counterfactual(person, "sinus rhythm", LBBB, 70, seed=4)
-    assert np.array_equal(plain.beats, block.beats)
-    noise = [x.ecg.signal.astype(float) - x.clean.signal for x in (plain, block)]
+    plain, changed = counterfactual(person, "sinus rhythm", "anterior myocardial infarction", 70, seed=4)
+    assert np.array_equal(plain.beats, changed.beats)
+    noise = [x.ecg.signal.astype(float) - x.clean.signal for x in (plain, changed)]
     assert np.abs(noise[0] - noise[1]).max() < 3e-3 and noise[0].std() > 0.01
     before = np.concatenate([np.arange(round((t - 0.13) * 500), round((t - 0.03) * 500)) for t in plain.beats[1:]])
     within = np.concatenate([np.arange(round(t * 500), round((t + 0.1) * 500)) for t in plain.beats[1:-1]])
-    change = np.abs(plain.clean.signal.astype(float) - block.clean.signal)
+    change = np.abs(plain.clean.signal.astype(float) - changed.clean.signal)
     assert change[:, before].max() < 0.03 and change[:, within].max() > 0.5  # P waves alike, QRS complexes not
 
 

@@ -104,7 +104,7 @@ def fragments(person: Person, name: str, peak: float) -> Wave:
     return wave(
         *(
             (
-                person.own(f"{name} notch {k} at", 0.04 + 0.13 * k, 0.13 + 0.13 * k),
+                person.own(f"{name} notch {k} at", 0.17 + 0.12 * k, 0.27 + 0.12 * k),
                 person.own(f"{name} notch {k} for", 0.022, 0.045),
                 tuple(peak * person.own(f"{name} notch {k} {axis}", -FRAGMENT, FRAGMENT) for axis in "xyz"),
             )
