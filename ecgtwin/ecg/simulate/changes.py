@@ -116,7 +116,7 @@ def fragments(person: Person, name: str, peak: float) -> Wave:
 def right_bundle_block(person: Person, parts: Parts) -> Parts:
     """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
     peak = size(person) * person.own("RBBB size", 0.85, 1.45)
-    ms = person.own("RBBB width", 118, 148)
+    ms = person.own("RBBB width", 121.5, 149)
     down = person.own("RBBB y", -0.3, 0.02)
     start, left = (
         parts.qrs_ms / 1000,
