@@ -33,7 +33,8 @@ from ecgtwin.ecg.files import Given
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.twin.condition import Condition
-from ecgtwin.twin.twin import ECGTwin, Request
+from ecgtwin.twin.request import Request
+from ecgtwin.twin.twin import ECGTwin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WANTED = Condition("atrial fibrillation", heart_rate=110)

@@ -32,7 +32,8 @@ from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.store.prepare import locked
 from ..twin.contradictions import Contradiction
-from ..twin.twin import ECGTwin, check_options, check_seed
+from ..twin.request import check_options, check_seed
+from ..twin.twin import ECGTwin
 from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used
 from .people import COLUMNS, Asked, Row, asked, read_rows
 

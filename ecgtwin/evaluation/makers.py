@@ -20,7 +20,8 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from ..ecg.simulate import construct, fit
 from ..twin.condition import Condition
-from ..twin.twin import ECGTwin, Request
+from ..twin.request import Request
+from ..twin.twin import ECGTwin
 from .tasks import Held, Task
 
 PART = 24

@@ -13,7 +13,8 @@ from ..metrics.identity import median_beats, whitening
 from ..metrics.judge import CLASSES
 from ..metrics.two_sample import auroc
 from ..twin.condition import Condition
-from ..twin.twin import ECGTwin, Request
+from ..twin.request import Request
+from ..twin.twin import ECGTwin
 from .requested_state import plain
 
 SINUS = ("sinus rhythm", "normal ECG")

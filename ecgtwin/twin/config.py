@@ -122,6 +122,13 @@ class SamplingConfig(Strict):
     leaving_base_guidance: Number | None = None
     """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state
     takes more. None: as above."""
+    edit_depth: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+    """Of `counterfactual`, by a model that is not told when beats come and so decides that at its noisiest
+    levels: where the rhythm stays, the fraction of the levels that is gone up. On simulated people, to left
+    bundle branch block, 79 % of the beats stay (30 % of them over all levels), with a relative error to the
+    truth of 0.60 (0.72)."""
+    edit_guidance: Positive = 2.4
+    """How many times as strongly the condition acts there."""
 
 
 class ModelConfig(Strict):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.cli import app
 from ecgtwin.cli.people import COLUMNS
-from ecgtwin.twin import twin as twins
+from ecgtwin.twin import drawing
 
 from ..twin.tiny import model, reference
 
@@ -67,7 +67,7 @@ def files_of(output: Path) -> dict[str, bytes]:
 
 
 def test_rows_are_answered_as_one_by_one(people, folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(twins.FULL, "cpu", 4)
+    monkeypatch.setitem(drawing.FULL, "cpu", 4)
     rows = [
         {
             "record": "p1.hea",
@@ -189,8 +189,8 @@ def test_what_does_not_go_together_is_refused(people, folder, tmp_path):
 KILLED = """
 import os, signal, sys
 from ecgtwin.cli import app, cohort
-from ecgtwin.twin import twin
-twin.FULL["cpu"] = 4
+from ecgtwin.twin import drawing
+drawing.FULL["cpu"] = 4
 line_of = cohort.line_of
 def killing(cells):
     if cells[0] == 3:  # its files are written, its line is not
@@ -206,7 +206,7 @@ app(sys.argv[2:])
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_run_goes_on_without_loss_or_doubles(people, tmp_path, monkeypatch):
     """On the default model."""
-    monkeypatch.setitem(twins.FULL, "cpu", 4)
+    monkeypatch.setitem(drawing.FULL, "cpu", 4)
     rows = [{"record": f"p{1 + k % 3}.hea", "report": "AF", "seed": str(k), "n": str(1 + k % 2)} for k in range(5)]
     rows[1]["record"] = "nobody.hea"
     table = write_table(people / "five.csv", rows)

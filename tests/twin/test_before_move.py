@@ -24,7 +24,7 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.strict import parse
 from ecgtwin.training.config import Config
 from ecgtwin.training.recipe import train_all
-from ecgtwin.twin.twin import Request
+from ecgtwin.twin.request import Request
 
 from .tiny import CONFIG, STATEMENTS, Letters
 

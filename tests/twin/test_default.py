@@ -20,7 +20,7 @@ from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.evaluation.simulated_truth import counterfactuals
 from ecgtwin.metrics.identity import median_beats
 from ecgtwin.twin.model import DEFAULT
-from ecgtwin.twin.twin import Request
+from ecgtwin.twin.request import Request
 
 WAS = Condition("sinus rhythm", "female", 60, 70)
 

@@ -6,8 +6,8 @@ import torch
 
 from ecgtwin import Condition
 from ecgtwin.diffusion import Level, bind, guide_two_ways
-from ecgtwin.twin import twin as twins
-from ecgtwin.twin.twin import Request
+from ecgtwin.twin import drawing
+from ecgtwin.twin.request import Request
 
 from .tiny import CONFIG, model, reference
 
@@ -49,7 +49,7 @@ def test_branches_in_one_call_answer_as_one_by_one(tiny, scales):
 
 
 def test_many_references_are_drawn_as_one_by_one(tiny, monkeypatch):
-    monkeypatch.setitem(twins.FULL, "cpu", 4)  # batches end in the middle of a reference
+    monkeypatch.setitem(drawing.FULL, "cpu", 4)  # batches end in the middle of a reference
     people, wanted, own = [reference(1), reference(2), reference(3)], [AF, SINUS, AF], [SINUS, None, SINUS]
     many = tiny.generate(people, wanted, reference_condition=own, n=3, steps=2, seed=5)
     assert [len(found) for found in many] == [3, 3, 3]

@@ -101,7 +101,7 @@ def test_left_and_right_differ(tiny, patient):
 
 def test_guidance_of_one_is_the_plain_network(tiny, patient):
     from ecgtwin.diffusion.denoiser import bind
-    from ecgtwin.twin.twin import Request
+    from ecgtwin.twin.request import Request
 
     base = tiny.base(patient)[0]
     requests = [Request(base, AF, 0)]

@@ -1,0 +1,198 @@
+"""What is asked of a model: whose ECG, in which state, when its beats come. Each function is a method of `ECGTwin`."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from reprlib import repr as brief
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ecg.beats import Beats, Heartbeat, take
+from ..ecg.record import ECG
+from .condition import Condition, expect_condition
+from .contradictions import Contradiction, allows, contradictions
+from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
+from .rhythm import kind_of, plan, same_rhythm
+
+if TYPE_CHECKING:
+    from .twin import ECGTwin
+
+ALIKE = 0.05
+"""Difference from the measured heart rate, relative to it, up to which a counterfactual keeps
+the reference's own beats."""
+NORMAL = "normal ECG"
+SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
+
+
+def wanted(
+    model: "ECGTwin", reference: ECG, condition: Condition, own: Condition | None
+) -> tuple[Condition, Condition]:
+    """The wanted and the reference's own condition, with sex and age from where they are
+    known; own None stays unknown."""
+    expect_ecg(reference)
+    expect_condition(condition)
+    if own is None:
+        return condition.or_of(reference), Condition()
+    expect_condition(own, "reference_condition")
+    return condition.or_of(own, reference), own if own.empty else own.or_of(reference)
+
+
+def requests(
+    model: "ECGTwin",
+    reference: ECG,
+    condition: Condition,
+    seeds: Sequence[int],
+    *,
+    reference_condition: Condition | None = None,
+    beats: Beats | ECG | None = None,
+) -> list[Request]:
+    """What `generate` asks for, one request for each seed: whose base and beats, in which
+    state, and when they come."""
+    condition, own = model.wanted(reference, condition, reference_condition)
+    for line in contradictions(model.normalise(condition.reports), condition.heart_rate):
+        warnings.warn(line, Contradiction, stacklevel=3)
+    seeds = [seed_of(seed, fingerprint(reference)) for seed in seeds]
+    own = None if reference_condition is None else own
+    return model.requests_of(model.signals([reference])[0], condition, seeds, own, model.given(beats))
+
+
+def requests_of(
+    model: "ECGTwin",
+    signal: Tensor | np.ndarray,
+    condition: Condition,
+    seeds: Sequence[int],
+    reference_condition: Condition | None = None,
+    beats: Beats | None = None,
+) -> list[Request]:
+    """As `requests`, of a reference's signal (8, L) in mV as `signals` makes it; the seeds are
+    those of the noise itself."""
+    signal = torch.as_tensor(signal)
+    base = model.base_of(signal[None], [reference_condition or Condition()])[0]
+    return with_base(model, base, signal, condition, seeds, reference_condition, beats)
+
+
+def with_base(
+    model: "ECGTwin",
+    base: Tensor,
+    signal: Tensor,
+    condition: Condition,
+    seeds: Sequence[int],
+    reference_condition: Condition | None,
+    beats: Beats | None = None,
+) -> list[Request]:
+    """`requests_of`, where the base vector is known."""
+    was = set(model.normalise(reference_condition.reports)) if reference_condition is not None else set()
+    leaves = NORMAL in model.normalise(condition.reports) and bool(was - {NORMAL, *SINUS})
+    if not model.config.denoiser.draft:
+        return [Request(base, condition, seed, leaves=leaves) for seed in seeds]
+    own, heartbeat = model.taken(signal, reference_condition)
+    found = []
+    for seed in seeds:
+        planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
+        found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat, leaves))
+    return found
+
+
+def requests_for(
+    model: "ECGTwin",
+    signals: Tensor | np.ndarray,
+    conditions: Sequence[Condition],
+    seed: int = 0,
+    reference_conditions: Sequence[Condition] | None = None,
+) -> list[Request]:
+    """One request for each of many references' signals (B, 8, L) in mV, with seeds `seed`, `seed + 1`, ...
+
+    Their bases are found in full batches: they differ from those of `requests_of` in rounding (1e-6) alone.
+    """
+    own = [None] * len(conditions) if reference_conditions is None else list(reference_conditions)
+    x, told = torch.as_tensor(signals), [c or Condition() for c in own]
+    size = model.full
+    bases = [model.base_of(x[k : k + size], told[k : k + size]) for k in range(0, len(x), size)]
+    rows = zip(torch.cat(bases), x, conditions, own, strict=True)
+    return [with_base(model, *row[:3], [seed + k], row[3])[0] for k, row in enumerate(rows)]
+
+
+def given(model: "ECGTwin", beats: Beats | ECG | None) -> Beats | None:
+    """The beats that a user gives."""
+    if beats is None:
+        return None
+    if not isinstance(beats, Beats | ECG):
+        raise TypeError(
+            f"beats {brief(beats)}: expected Beats(times in s, kinds), or an ECG whose rhythm is taken over"
+        )
+    if not model.config.denoiser.draft:
+        raise ValueError(
+            "beats were given, but this model decides itself when they come: ask for a heart_rate, or "
+            "take another model"
+        )
+    return beats if isinstance(beats, Beats) else model.taken(model.signals([beats])[0])[0]
+
+
+def taken(model: "ECGTwin", signal: Tensor, condition: Condition | None = None) -> tuple[Beats, Heartbeat]:
+    """Beats and median beats of a signal (8, L) in mV."""
+    paced = condition is not None and "paced rhythm" in model.normalise(condition.reports)
+    return take(signal.cpu().numpy(), model.config.signal.rate, paced=paced)
+
+
+def planned(
+    model: "ECGTwin", condition: Condition, seed: int, own: Beats | None = None, was: Condition | None = None
+) -> Beats:
+    """When the beats of a twin come; the same for the same seed."""
+    c = model.config.signal
+    rng = np.random.default_rng([seed, crc32(b"beats")])
+    own_reports = model.normalise(was.reports) if was is not None else None
+    return plan(model.normalise(condition.reports), condition.heart_rate, c.samples / c.rate, rng, own, own_reports)
+
+
+def change(
+    model: "ECGTwin",
+    reference: ECG,
+    condition: Condition,
+    seed: int,
+    *,
+    reference_condition: Condition | None = None,
+    beats: Beats | ECG | None = None,
+) -> tuple[Request, Request]:
+    """What `counterfactual` goes up under and comes down under: the reference's own state and the wanted one."""
+    now, was = model.wanted(reference, condition, reference_condition)
+    if condition.empty:
+        now = was
+    now = replace(now, reports=now.reports or was.reports)
+    reports = model.normalise(now.reports)
+    if now.heart_rate is None and allows(reports, was.heart_rate):
+        now = replace(now, heart_rate=was.heart_rate)
+    for line in contradictions(reports, now.heart_rate):
+        warnings.warn(line, Contradiction, stacklevel=4)
+    signal = model.signals([reference])
+    base, beats = model.base_of(signal, [was])[0], model.given(beats)
+    if not model.config.denoiser.draft and reference.heart_rate() is None:
+        return Request(base, was, seed), Request(base, now, seed)
+    own, heartbeat = model.taken(signal[0], was)
+    if not model.config.denoiser.draft:
+        return Request(base, was, seed, own), Request(
+            base, now, seed, own if model.keeps_rhythm(now, was, own) else None
+        )
+    if beats is None and model.keeps_rhythm(now, was, own):
+        beats = own
+    elif beats is None:
+        beats = model.planned(now, seed_of(seed, fingerprint(reference)), own, reference_condition and was)
+    states = (was, own), (now, beats)
+    before, after = (Request(base, paced_by(state, when), seed, when, heartbeat) for state, when in states)
+    return before, after
+
+
+def keeps_rhythm(model: "ECGTwin", now: Condition, was: Condition, own: Beats) -> bool:
+    """Whether a wanted state can have the reference's own beats."""
+    reports, told = model.normalise(now.reports), now.heart_rate
+    measured = own.heart_rate
+    if told is not None and told != was.heart_rate and (measured is None or abs(told - measured) > ALIKE * measured):
+        return False
+    if set(reports) == set(model.normalise(was.reports)):
+        return True
+    if was.reports:
+        return kind_of(reports) == kind_of(model.normalise(was.reports)) and allows(reports, measured)
+    return same_rhythm(kind_of(reports), own, None) and allows(reports, measured)

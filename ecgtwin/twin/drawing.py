@@ -1,0 +1,118 @@
+"""Signals drawn for requests: the guided denoiser, walked from noise. Each function is a method of `ECGTwin`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..diffusion.denoiser import Denoiser, bind
+from ..diffusion.guidance import two_ways, weigh
+from ..diffusion.levels import trailing
+from ..diffusion.sample import seeded_noise, trajectory
+from ..diffusion.solvers import DpmPP, Solver
+from .condition import join
+from .request import Request, check_options, check_seed
+
+if TYPE_CHECKING:
+    from .twin import ECGTwin
+
+FULL = {"cpu": 16, "cuda": 256}
+"""Requests in a batch that fill a processor, or an accelerator."""
+
+
+def denoiser(
+    model: "ECGTwin",
+    requests: Sequence[Request],
+    *,
+    guidance: float | None = None,
+    base_guidance: float | None = None,
+    rescale: float = 0.0,
+) -> Denoiser:
+    """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
+
+    x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after
+    InstructPix2Pix (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity.
+    rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
+    scale that the model was tuned with.
+    """
+    tuned = model.config.sampling
+    guidance = tuned.guidance if guidance is None else guidance
+    base_guidance = tuned.base_guidance if base_guidance is None else base_guidance
+    c = model.asked(requests)
+    none = torch.zeros_like(c.keep_base)
+    base_only = c._replace(keep_condition=none)
+    nothing = base_only._replace(keep_base=none, keep_draft=None if c.draft is None else none)
+    terms = zip((nothing, base_only, c), two_ways(base_guidance, guidance, rescale=rescale), strict=True)
+    branches, weights = zip(*((branch, weight) for branch, weight in terms if weight != 0), strict=True)
+    network = model.parts.denoiser
+    denoise = bind(network, network.prepare(join(branches)), model.config.diffusion.prediction)
+    return denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
+
+
+@torch.inference_mode()
+def sample(
+    model: "ECGTwin",
+    requests: Sequence[Request],
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    base_guidance: float | None = None,
+    rescale: float = 0.0,
+    solver: Solver | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone."""
+    if not len(requests):
+        raise ValueError("no requests: give one or more")
+    steps = model.config.sampling.steps if steps is None else steps
+    check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
+    for request in requests:
+        check_seed(request.seed)
+    scales = [model.scales(r, guidance, base_guidance) for r in requests]
+    if len(set(scales)) > 1:
+        return model.sample_apart(requests, scales, steps=steps, rescale=rescale, solver=solver, progress=progress)
+    guidance, base_guidance = scales[0]
+    noise = seeded_noise([r.seed for r in requests])
+    x = noise(torch.empty(len(requests), *model.latent, device=model.device))
+    denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
+    walk = trajectory(denoise, x, trailing(model.schedule, steps), solver or DpmPP(2), noise)
+    for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
+        x = moment.x
+    return model.parts.vae.decode(x)
+
+
+def scales(
+    model: "ECGTwin", request: Request, guidance: float | None, base_guidance: float | None
+) -> tuple[float, float]:
+    """Scales of the condition and of the identity for a request; None: those that the model was tuned with."""
+    tuned = model.config.sampling
+    own, own_base = tuned.guidance, tuned.base_guidance
+    if request.leaves:
+        own = own if tuned.leaving_guidance is None else tuned.leaving_guidance
+        own_base = own_base if tuned.leaving_base_guidance is None else tuned.leaving_base_guidance
+    return own if guidance is None else guidance, own_base if base_guidance is None else base_guidance
+
+
+def sample_apart(
+    model: "ECGTwin", requests: Sequence[Request], scales: Sequence[tuple[float, float]], **options: Any
+) -> Tensor:
+    """`sample` of requests whose scales differ, those alike together."""
+    found: dict[int, Tensor] = {}
+    for scale in dict.fromkeys(scales):
+        rows = [k for k, own in enumerate(scales) if own == scale]
+        drawn = model.sample([requests[k] for k in rows], guidance=scale[0], base_guidance=scale[1], **options)
+        found |= dict(zip(rows, drawn, strict=True))
+    return torch.stack([found[k] for k in range(len(requests))])
+
+
+def sample_in_parts(
+    model: "ECGTwin", requests: Sequence[Request], size: int | None = None, *, progress: bool = False, **options: Any
+) -> Tensor:
+    """`sample`, `size` requests at a time (None: as many as fill the machine): the same ECGs with less memory."""
+    if not len(requests):
+        raise ValueError("no requests: give one or more")
+    size = model.full if size is None else size
+    starts = tqdm(range(0, len(requests), size), desc="batches", disable=not progress)
+    return torch.cat([model.sample(requests[k : k + size], **options) for k in starts])
