@@ -63,6 +63,9 @@ def evaluate(
     conditions: Annotated[
         Path | None, typer.Option(help="table of what each ECG of an array was asked for; FILE.csv if left out")
     ] = None,
+    beside: Annotated[
+        list[Path], typer.Option(help="of an array: another generator's array, as rows beside it; repeat")
+    ] = [],  # noqa: B006 typer reads it
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -81,7 +84,7 @@ def evaluate(
         else:
             place = cache or (output.with_suffix(".cache") if output else None)
             found = judged(
-                what, real, split.value, suite.value, place, seed, device, Array(rate, leads, unit, conditions)
+                what, real, split.value, suite.value, place, seed, device, Array(rate, leads, unit, conditions, beside)
             )
             shown = page.text(found)
         written(found, output, report if suite is not Suite.parts else None, page.page)
@@ -91,8 +94,8 @@ def evaluate(
 class Array:
     """What an array does not say of itself."""
 
-    def __init__(self, rate: float | None, leads: str | None, unit: str | None, table: Path | None):
-        self.rate, self.unit, self.table = rate, unit, table
+    def __init__(self, rate: float | None, leads: str | None, unit: str | None, table: Path | None, beside: list[Path]):
+        self.rate, self.unit, self.table, self.beside = rate, unit, table, beside
         self.leads = None if leads is None else tuple(leads.split(","))
 
 
@@ -107,21 +110,20 @@ def judged(
     is_array, folder = what.suffix == ".npy", what.is_dir() and not (what / "config.json").is_file()
     if is_array or folder:
         rate, samples = 102.4, 1024  # what the judges read
+
+        def read(path: Path, table: Path | None = None) -> files.Made:
+            options = {"rate": array.rate, "leads": array.leads, "unit": array.unit}
+            return files.read_array(path, **options, table=table, wanted=rate, samples=samples)
+
+        names = [path.stem for path in (what, *array.beside)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"rows would have the same name: {', '.join(names)}; rename the files")
         with opened(real, rate, samples) as recordings:
-            made = (
-                files.read_folder(what, wanted=rate, samples=samples)
-                if folder
-                else files.read_array(
-                    what,
-                    rate=array.rate,
-                    leads=array.leads,
-                    unit=array.unit,
-                    table=array.table,
-                    wanted=rate,
-                    samples=samples,
-                )
-            )
-            return run.of_files(made, recordings, split=split, seed=seed, say=progress, name=what.stem)
+            made = files.read_folder(what, wanted=rate, samples=samples) if folder else read(what, array.table)
+            others = {path.stem: read(path) for path in array.beside}
+            return run.of_files(made, recordings, split=split, seed=seed, say=progress, name=what.stem, beside=others)
+    if array.beside:
+        raise ValueError("--beside goes with an array or a folder of generated ECGs, not with a model")
     model = ECGTwin.from_pretrained(named(what), device=device)
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:

@@ -61,9 +61,16 @@ def read_array(
         raise ValueError(
             f"no table of conditions {table}: one line for each ECG with reports, sex, age, heart_rate, reference"
         )
+    conditions, references = read_table(table)
+    if len(conditions) != len(x):
+        raise ValueError(f"{table} has {len(conditions)} lines, {path} {len(x)} ECGs: expected one line for each")
+    signals = np.stack([fitted(ECG(one * UNITS[unit], rate, tuple(leads)), wanted, samples) for one in x])
+    return Made(signals, conditions, references, fingerprint(signals))
+
+
+def read_table(table: Path) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
+    """What each line asks for, and the name of its reference, "" where there is none."""
     asked = pd.read_csv(table, dtype=str, keep_default_na=False)
-    if len(asked) != len(x):
-        raise ValueError(f"{table} has {len(asked)} lines, {path} {len(x)} ECGs: expected one line for each")
     extra = set(asked.columns) - {"reports", "sex", "age", "heart_rate", "reference"}
     if extra:
         raise ValueError(
@@ -80,10 +87,7 @@ def read_array(
             cell("reports", k), cell("sex", k) or None, float(age) if age else None, float(beats) if beats else None
         )
         conditions.append(c)
-    signals = np.stack([fitted(ECG(one * UNITS[unit], rate, tuple(leads)), wanted, samples) for one in x])
-    return Made(
-        signals, tuple(conditions), tuple(cell("reference", k) for k in range(len(asked))), fingerprint(signals)
-    )
+    return tuple(conditions), tuple(cell("reference", k) for k in range(len(asked)))
 
 
 def read_folder(folder: Path, *, wanted: float, samples: int) -> Made:

@@ -1,5 +1,6 @@
 """`ecgtwin evaluate`: a model folder, a folder of generated records, or an array of them, in; one report out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,23 @@ def of_files(
     seed: int = 0,
     say: Say = lambda _: None,
     name: str = "file",
+    beside: Mapping[str, Made] | None = None,
 ) -> dict[str, Any]:
     """The report of ECGs that another program generated: realism, intervals, what was asked for, training records
-    kept; and who it is, where the table names references. Real rows are as many held-out ECGs, taken in turn."""
+    kept; and who it is, where the table names references. Real rows are as many held-out ECGs, taken in turn.
+    beside: other generators' ECGs, as rows of the same figures; ValueError where there are fewer than 40 of one."""
     train, held = real(recordings, "train"), real(recordings, split)
     stage = prepare(train, held, Judges.load(), SIZES["quick"], cache=None, seed=seed, say=say)
     names = [held.stores[held.which[k]].texts("name")[int(held.rows[k])] for k in range(len(held))]
     task = as_task(made, stage.held, names)
-    if len(made) < 40:
-        raise ValueError(f"{len(made)} generated ECGs: expected 40 or more, or distances between sets mean nothing")
+    others = {key: as_task(one, stage.held, names) for key, one in (beside or {}).items()}
+    for key, one in ((name, task), *others.items()):
+        if len(one) < 40:
+            raise ValueError(
+                f"{key}: {len(one)} generated ECGs: expected 40 or more, or distances between sets mean nothing"
+            )
     mine = stage.read(made.signals, task.patients)
+    rest = {key: stage.read(beside[key].signals, one.patients) for key, one in others.items()}
     rows = tasks.redraw(stage.held, min(len(made), len(stage.held)), seed)
     references = stage.read(rows.references, rows.patients)
     worse = {
@@ -76,9 +84,10 @@ def of_files(
         for k, make in LADDER.items()
         if k != realism.FLOOR
     }
-    sets = {realism.FLOOR: references, name: mine, **worse}
+    sets = {realism.FLOOR: references, name: mine, **rest, **worse}
     say("realism")
-    first = realism.halves(np.r_[stage.whole.patients, task.patients], seed)
+    everybody = [stage.whole.patients, task.patients, *(one.patients for one in others.values())]
+    first = realism.halves(np.concatenate(everybody), seed)
     sections: list[dict[str, Any]] = []
 
     def section(title: str, figures: list, **more: Any) -> None:
@@ -90,18 +99,26 @@ def of_files(
         realism.realism(stage.whole, stage.fitted, sets, seed, first),
         telltales={k: [*v, floor[k].value] for k, v in tell.items()},
     )
-    section("Intervals and amplitudes", realism.physiology(stage.whole, {realism.FLOOR: references, name: mine}, first))
+    section(
+        "Intervals and amplitudes",
+        realism.physiology(stage.whole, {realism.FLOOR: references, name: mine, **rest}, first),
+    )
     say("what was asked for")
-    found, statements = agreement.agreement(task, {name: mine})
+    alike = {key: rest[key] for key, one in others.items() if one.wanted == task.wanted}
+    found, statements = agreement.agreement(task, {name: mine, **alike})
     section("Is what was asked for there?", found, statements=statements)
+    for key in others.keys() - alike.keys():
+        say(f"{key} was asked for other states than {name}: whether they are there is judged apart")
+        found, statements = agreement.agreement(others[key], {key: rest[key]})
+        section(f"Is what was asked for there? ({key})", found, statements=statements)
     if all(made.references):
         pairs = tasks.factual(stage.held, 200, seed)
         a, b = (stage.read(x, pairs.patients) for x in (pairs.references, pairs.truth))
         before = stage.read(task.references, task.patients)
-        found = likeness.identity(task, {name: mine}, stage.whole, (a, b))
+        found = likeness.identity(task, {name: mine, **alike}, stage.whole, (a, b))
         section(
             "Is it the same person?",
-            [*found, likeness.copied({name: mine}, before, beat_distance(b.beats, a.beats), task.patients)],
+            [*found, likeness.copied({name: mine, **alike}, before, beat_distance(b.beats, a.beats), task.patients)],
         )
     from .suite import privacy
 

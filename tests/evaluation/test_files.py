@@ -64,3 +64,10 @@ def test_a_reference_that_is_not_held_out_is_refused(array):
     array.with_suffix(".csv").write_text(lines)
     with pytest.raises(ValueError, match="'nobody' is not a held-out record"):
         as_task(read_array(array, **OPTIONS), held(), ["a"] * 30)
+
+
+def test_files_beside_become_rows_and_are_not_taken_for_a_model(tmp_path):
+    from ecgtwin.cli import app
+
+    with pytest.raises(SystemExit):
+        app(["evaluate", "default", "--real", str(tmp_path), "--beside", str(tmp_path / "a.npy")])
