@@ -19,7 +19,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ecgtwin.atomic import write_text
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.store import FORMAT, GAIN, Store
 from ecgtwin.ecg.store.columns import Texts
@@ -150,8 +150,8 @@ def main(
     folder: Annotated[
         Path | None, typer.Option(help="where to put the sparse store; a temporary folder if left out")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="write the report here as JSON")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         large = sparse(Path(place) / "sparse", rows)
@@ -166,15 +166,12 @@ def main(
             for name, one in stores.items()
         }
         report["pairs of the sparse store"] = pairs(large)
-    if output is not None:
-        write_text(output, json.dumps(report, indent=2) + "\n")
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
+    lines = []
     for name, figures in report.items():
         for kind, row in figures.items():
             text = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in row.items()) if isinstance(row, dict) else row
-            print(f"{name}: {kind}: {text}")
+            lines.append(f"{name}: {kind}: {text}")
+    tell(report, "\n".join(lines), as_json, output)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ so that other load falls on all of them.
 import contextlib
 import csv
 import io
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from torch import Tensor
 from ecgtwin.cli.cohort import run
 from ecgtwin.cli.deliver import Options, Wish
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.cli.people import Asked
 from ecgtwin.diffusion import bind, guide_two_ways, sample, seeded_noise
 from ecgtwin.diffusion.levels import trailing
@@ -133,14 +133,15 @@ def people(count: int) -> list[ECG]:
     return [simulate(Person.draw(k), "sinus rhythm", 60.0 + k % 40, seed=k) for k in range(count)]
 
 
-@app.command()
+@app.command(help=__doc__)
 def main(
     model: Annotated[Path | None, typer.Option(help="model folder; the default model if left out")] = None,
     steps: Annotated[int | None, typer.Option(help="denoising steps; the model's own if left out")] = None,
     references: Annotated[int, typer.Option(help="people in the table", min=1)] = 40,
     repeat: Annotated[int, typer.Option(help="runs of each way", min=1)] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         loaded = ECGTwin.from_pretrained(model, device=device)
@@ -148,19 +149,19 @@ def main(
         tuned = loaded.config.sampling
         found: dict[str, Any] = {"device": str(loaded.device), "threads": torch.get_num_threads(), "steps": steps}
         found |= {"guidance": tuned.guidance, "base_guidance": tuned.base_guidance, "batch": loaded.full}
-        found["one"] = []
+        found["one"], lines = [], []
         for n in SIZES:
             found["one"].append(twins_of_one(loaded, n, steps, repeat))
             row = found["one"][-1]
-            say(
+            lines.append(
                 f"{n:4d} twins  one call {row['one call']:7.2f} s  branch by branch "
                 f"{row['branch by branch']:7.2f} s  x{row['ratio']:.2f}"
             )
+            say(lines[-1])
         found["many"] = many = twins_of_many(loaded, references, steps, repeat)
         times = "  ".join(f"{name} {many[name]:.2f} s" for name in ("loop", "table", "list"))
-        say(f"{references} references  {times}  loop/table x{many['ratio']:.2f}")
-    if as_json:
-        print(json.dumps(found, indent=2))
+        lines.append(f"{references} references  {times}  loop/table x{many['ratio']:.2f}")
+        tell(found, "\n".join(lines), as_json, output)
 
 
 if __name__ == "__main__":

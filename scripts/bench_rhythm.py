@@ -8,7 +8,6 @@ where they do not, and, on simulated people whose beats are known, how many are 
 """
 
 import csv
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ecgtwin.atomic import write_text
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.rhythm import r_peaks
@@ -142,12 +141,16 @@ def simulated(people: int) -> dict[str, Any]:
     return {"records": len(truths), "beats": total, "of 1000 beats": report}
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
 def main(
     folder: Annotated[Path, typer.Argument(help="PTB-XL, whole or in part")],
     records: Annotated[int, typer.Option(help="ECGs of each rate, evenly spread", min=2)] = 300,
     people: Annotated[int, typer.Option(help="simulated people, each in every state; 0: none", min=0)] = 5,
-    output: Annotated[Path | None, typer.Option(help="write the figures to this JSON file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     table = read_table(folder)
@@ -164,9 +167,7 @@ def main(
             report[f"{rate} Hz"] = compare(ecgs, given)
     if people:
         report["simulated, 500 Hz"] = simulated(people)
-    if output is not None:
-        write_text(output, json.dumps(report, indent=2) + "\n")
-    typer.echo(json.dumps(report, indent=2) if as_json else told(report))
+    tell(report, told(report), as_json, output)
 
 
 def told(report: dict[str, Any]) -> str:
@@ -183,4 +184,4 @@ def told(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -6,69 +6,61 @@ Quality: on a mixture of Gaussians whose perfect denoiser is known, so the sampl
 distance between samples and the mixture, and, for samplers without noise, the distance to where the exact flow ends.
 """
 
-import argparse
-import json
 import math
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+import typer
 from torch import Tensor
 
-from ecgtwin.diffusion import Level, bind, sample, scaled_linear, seeded_noise
+from ecgtwin.atomic import write_file, write_text
+from ecgtwin.cli.options import Json, tell
+from ecgtwin.diffusion import Level, bind, sample, scaled_linear, seeded_noise, solvers
 from ecgtwin.diffusion.exact import Mixture
 from ecgtwin.diffusion.levels import karras, leading, linspace, trailing, uniform_logsnr
 from ecgtwin.diffusion.sde import EulerMaruyama, ProbabilityFlow
-from ecgtwin.diffusion.solvers import (
-    DDIM,
-    DDPM,
-    PNDM,
-    DpmPP,
-    DpmPPSingle,
-    DpmSolver,
-    Euler,
-    EulerAncestral,
-    Heun,
-    Solver,
-    UniPC,
-)
+from ecgtwin.diffusion.solvers import Solver
 
 SCHEDULE = scaled_linear()
+CALLS, SHAPE = (4, 6, 8, 10, 15, 20, 30, 50, 100), (16, 4, 128)
+Spacing = Literal["trailing", "leading", "linspace", "karras", "uniform_logsnr"]
 SPACINGS = {f.__name__: f for f in (trailing, leading, linspace, karras, uniform_logsnr)}
 SAMPLERS: dict[str, tuple[Solver, int, bool]] = {  # solver, network calls per step, deterministic
-    "DDIM": (DDIM(), 1, True),
-    "PNDM": (PNDM(), 1, True),
-    "Heun": (Heun(), 2, True),
-    "Heun on EDM's clock": (Heun("edm"), 2, True),
-    "DPM-Solver 2": (DpmSolver(SCHEDULE.level_at, 2), 2, True),
-    "DPM-Solver 3": (DpmSolver(SCHEDULE.level_at, 3), 3, True),
-    "DPM-Solver++ 2S": (DpmPPSingle(SCHEDULE.level_at), 2, True),
-    "DPM-Solver++ 2M": (DpmPP(2), 1, True),
-    "DPM-Solver++ 3M": (DpmPP(3, start=DpmPPSingle(SCHEDULE.level_at)), 1, True),
-    "UniPC 2": (UniPC(2), 1, True),
-    "UniPC 3": (UniPC(3), 1, True),
+    "DDIM": (solvers.DDIM(), 1, True),
+    "PNDM": (solvers.PNDM(), 1, True),
+    "Heun": (solvers.Heun(), 2, True),
+    "Heun on EDM's clock": (solvers.Heun("edm"), 2, True),
+    "DPM-Solver 2": (solvers.DpmSolver(SCHEDULE.level_at, 2), 2, True),
+    "DPM-Solver 3": (solvers.DpmSolver(SCHEDULE.level_at, 3), 3, True),
+    "DPM-Solver++ 2S": (solvers.DpmPPSingle(SCHEDULE.level_at), 2, True),
+    "DPM-Solver++ 2M": (solvers.DpmPP(2), 1, True),
+    "DPM-Solver++ 3M": (solvers.DpmPP(3, start=solvers.DpmPPSingle(SCHEDULE.level_at)), 1, True),
+    "UniPC 2": (solvers.UniPC(2), 1, True),
+    "UniPC 3": (solvers.UniPC(3), 1, True),
     "Probability flow (RK4)": (ProbabilityFlow(SCHEDULE.level_at), 4, True),
-    "DDIM eta 0.5": (DDIM(0.5), 1, False),
-    "DDPM / Euler-ancestral": (EulerAncestral(), 1, False),
-    "DDPM large": (DDPM("large"), 1, False),
-    "SDE-DPM-Solver++ 2M": (DpmPP(2, eta=1.0), 1, False),
+    "DDIM eta 0.5": (solvers.DDIM(0.5), 1, False),
+    "DDPM / Euler-ancestral": (solvers.EulerAncestral(), 1, False),
+    "DDPM large": (solvers.DDPM("large"), 1, False),
+    "SDE-DPM-Solver++ 2M": (solvers.DpmPP(2, eta=1.0), 1, False),
     "Euler-Maruyama": (EulerMaruyama(), 1, False),
 }
+SDE = {"algorithm_type": "sde-dpmsolver++"}
 COSTS: dict[str, tuple[Solver, str | None, dict[str, Any]]] = {  # ours, diffusers' class and its settings
-    "DDIM": (DDIM(), "DDIMScheduler", {"clip_sample": False}),
-    "DDPM": (DDPM(), "DDPMScheduler", {"clip_sample": False}),
-    "Euler": (Euler(), "EulerDiscreteScheduler", {}),
-    "Euler-ancestral": (EulerAncestral(), "EulerAncestralDiscreteScheduler", {}),
-    "PNDM": (PNDM(), "PNDMScheduler", {"skip_prk_steps": True}),
-    "DPM-Solver++ 2M": (DpmPP(2), "DPMSolverMultistepScheduler", {}),
-    "DPM-Solver++ 3M": (DpmPP(3), "DPMSolverMultistepScheduler", {"solver_order": 3}),
-    "SDE-DPM-Solver++ 2M": (DpmPP(2, eta=1.0), "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "UniPC 2": (UniPC(2), "UniPCMultistepScheduler", {}),
-    "UniPC 3": (UniPC(3), "UniPCMultistepScheduler", {"solver_order": 3}),
+    "DDIM": (solvers.DDIM(), "DDIMScheduler", {"clip_sample": False}),
+    "DDPM": (solvers.DDPM(), "DDPMScheduler", {"clip_sample": False}),
+    "Euler": (solvers.Euler(), "EulerDiscreteScheduler", {}),
+    "Euler-ancestral": (solvers.EulerAncestral(), "EulerAncestralDiscreteScheduler", {}),
+    "PNDM": (solvers.PNDM(), "PNDMScheduler", {"skip_prk_steps": True}),
+    "DPM-Solver++ 2M": (solvers.DpmPP(2), "DPMSolverMultistepScheduler", {}),
+    "DPM-Solver++ 3M": (solvers.DpmPP(3), "DPMSolverMultistepScheduler", {"solver_order": 3}),
+    "SDE-DPM-Solver++ 2M": (solvers.DpmPP(2, eta=1.0), "DPMSolverMultistepScheduler", SDE),
+    "UniPC 2": (solvers.UniPC(2), "UniPCMultistepScheduler", {}),
+    "UniPC 3": (solvers.UniPC(3), "UniPCMultistepScheduler", {"solver_order": 3}),
 }
 
 
@@ -218,40 +210,38 @@ def plot(found: dict[str, Any], path: Path) -> None:
         axes.grid(alpha=0.3, which="both")
     left.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, format="png")
     plt.close(figure)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write samplers.md, .json and .png here")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--calls", type=int, nargs="+", default=[4, 6, 8, 10, 15, 20, 30, 50, 100], metavar="N")
-    parser.add_argument("--samples", type=int, default=2048, help="samples per sampler and budget")
-    parser.add_argument("--spacing", choices=SPACINGS, default="karras", help="which levels are visited")
-    parser.add_argument("--shape", type=int, nargs="+", default=[16, 4, 128], metavar="N", help="latent of the costs")
-    parser.add_argument("--repeats", type=int, default=30, help="runs per timing")
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
-    if min(chosen.calls) < 1 or chosen.samples < 2 or chosen.repeats < 1 or min(chosen.shape) < 1:
-        parser.error("--calls, --repeats and --shape start at 1, --samples at 2")
-    if chosen.output is not None:
-        chosen.output.mkdir(parents=True, exist_ok=True)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-    found = quality(sorted(set(chosen.calls)), chosen.samples, SPACINGS[chosen.spacing], chosen.seed)
+
+@app.command(help=__doc__)
+def main(
+    output: Annotated[Path | None, typer.Option(help="folder for samplers.md, .json and .png")] = None,
+    calls: Annotated[list[int], typer.Option(help="budgets of network calls; repeat", min=1)] = list(CALLS),  # noqa: B006
+    samples: Annotated[int, typer.Option(help="per sampler and budget", min=2)] = 2048,
+    spacing: Annotated[Spacing, typer.Option(help="which levels are visited")] = "karras",
+    shape: Annotated[list[int], typer.Option(help="latent of the costs; repeat", min=1)] = list(SHAPE),  # noqa: B006
+    repeats: Annotated[int, typer.Option(help="runs per timing", min=1)] = 30,
+    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 0,
+    as_json: Json = False,
+) -> None:
+    found = quality(sorted(set(calls)), samples, SPACINGS[spacing], seed)
     result = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),
-        "shape": chosen.shape,
-        "spacing": chosen.spacing,
-        "samples": chosen.samples,
-        "costs": costs(tuple(chosen.shape), 50, chosen.repeats),
+        "shape": shape,
+        "spacing": spacing,
+        "samples": samples,
+        "costs": costs(tuple(shape), 50, repeats),
         "quality": found,
     }
     tables = "\n\n".join(
         [
-            f"Cost of a step on a {tuple(chosen.shape)} latent",
+            f"Cost of a step on a {tuple(shape)} latent",
             cost_table(result["costs"]),
             f"Kernel distance (squared, x 1000) by network calls; exact draws are within "
             f"{1e3 * found['floor_mmd2']:.2g}, the exact flow at {1e3 * found['flow_mmd2']:.2g}",
@@ -260,12 +250,11 @@ def main(arguments: list[str] | None = None) -> None:
             quality_table(found["rows"], "flow_error", 1.0),
         ]
     )
-    print(json.dumps(result, indent=1) if chosen.json else tables)
-    if chosen.output is not None:
-        (chosen.output / "samplers.json").write_text(json.dumps(result, indent=1) + "\n")
-        (chosen.output / "samplers.md").write_text(tables + "\n")
-        plot(found, chosen.output / "samplers.png")
+    tell(result, tables, as_json, output and output / "samplers.json")
+    if output is not None:
+        write_text(output / "samplers.md", tables + "\n")
+        write_file(output / "samplers.png", lambda path: plot(found, path))
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -8,7 +8,6 @@ features that no network made: median beats, spectra and RR intervals; "latent" 
 the DDIM run of 1,000 steps.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import Json, tell
 from ecgtwin.diffusion.levels import karras, trailing
 from ecgtwin.diffusion.sde import EulerMaruyama
 from ecgtwin.diffusion.solvers import DDIM, DDPM, PNDM, DpmPP, DpmPPSingle, DpmSolver, EulerAncestral, Heun, UniPC
@@ -53,8 +54,8 @@ def main(
     steps: Annotated[int, typer.Option(help="of the reference runs", min=2)] = 1000,
     bf16: Annotated[bool, typer.Option(help="run the network in bfloat16 (several times faster on CPUs)")] = False,
     output: Annotated[Path | None, typer.Option(help="write samplers_ecg.md, .json and .png here")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 0,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         from ecgtwin.evaluation.evaluate import opened
@@ -104,11 +105,9 @@ def main(
             "rows": rows,
         }
         text = table(found, calls)
-        typer.echo(json.dumps(found, indent=1) if as_json else text)
+        tell(found, text, as_json, output and output / "samplers_ecg.json")
         if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-            (output / "samplers_ecg.json").write_text(json.dumps(found, indent=1) + "\n")
-            (output / "samplers_ecg.md").write_text(text + "\n")
+            write_text(output / "samplers_ecg.md", text + "\n")
             plot(found, output / "samplers_ecg.png")
 
 

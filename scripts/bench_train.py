@@ -7,7 +7,6 @@ stage's precision on the same device and threads. FLOPs are those of matrix prod
 by torch, forward and backward.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import Output, tell
 from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.train.checkpoint import save_tensors
 from ecgtwin.train.device import accelerator_of
@@ -106,6 +106,7 @@ def main(
     statements: o.Statements = None,
     seed: o.Seed = None,
     cpu: o.Cpu = False,
+    output: Output = None,
     as_json: o.Json = False,
 ) -> None:
     with refusing():
@@ -133,7 +134,7 @@ def main(
             ):
                 say(name)
                 found[name] = measured(stage(), accelerator, steps)
-        typer.echo(json.dumps(found, indent=1) if as_json else told(found))
+        tell(found, told(found), as_json, output)
 
 
 def some(recordings: Recordings, ecgs: int) -> Recordings:

@@ -6,7 +6,6 @@ recordings of these folds with the state's code. Both go through one ruler: the 
 in mV from the level at the QRS onset; --rhythm prints the same of RR intervals.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ import pandas as pd
 import typer
 import wfdb
 
-from ecgtwin.atomic import write_text
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
@@ -195,7 +194,8 @@ def main(
     most: Annotated[int, typer.Option(help="real recordings of a state", min=1)] = 150,
     state: Annotated[list[str], typer.Option(help="these states alone; repeat")] = [],  # noqa: B006 typer reads it
     beats: Annotated[bool, typer.Option("--rhythm", help="RR intervals instead of waves")] = False,
-    output: Annotated[Path | None, typer.Option(help="also write JSON here")] = None,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     if unknown := [name for name in state if name not in MORPHOLOGY]:
         raise typer.BadParameter(f"state {', '.join(unknown)}: expected of {', '.join(MORPHOLOGY)}")
@@ -206,14 +206,14 @@ def main(
         result = rhythm(table, folder, found, most)
     else:
         result = morphology(table, folder, found, state or list(MORPHOLOGY), most)
+    lines = []
     for name, rows in result.items():
-        print(f"\n{name}: {rows['n'][0]} real, {rows['n'][1]} constructed")
+        lines.append(f"\n{name}: {rows['n'][0]} real, {rows['n'][1]} constructed")
         for key, value in rows.items():
             if key != "n":
                 (a, b, c), (d, e, f) = value
-                print(f"  {key:14} {a:8.3f} [{b:.3f}, {c:.3f}] | {d:8.3f} [{e:.3f}, {f:.3f}]")
-    if output is not None:
-        write_text(output, json.dumps(result, indent=1) + "\n")
+                lines.append(f"  {key:14} {a:8.3f} [{b:.3f}, {c:.3f}] | {d:8.3f} [{e:.3f}, {f:.3f}]")
+    tell(result, "\n".join(lines), as_json, output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measurements beside openecg's report on real recordings, and P waves and regularity by the rhythm that was reported:
 
-    python scripts/compare_intervals.py PTBXL_FOLDER [--records 200]
+    python scripts/compare_intervals.py PTBXL_FOLDER [--records 200] [--json] [--output FILE]
 
 openecg (Apache-2.0, extra `judge`) reads lead II alone, at 500 Hz. The tables are those of docs/measurements.md.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import openecg
 import typer
 
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.intervals import Measurements
 from ecgtwin.ecg.record import ECG
@@ -38,14 +39,19 @@ def theirs(ecg: ECG) -> dict[str, float | None]:
     }
 
 
-def line(name: str, a: list, b: list) -> str:
+def difference(a: list, b: list) -> dict[str, float]:
+    """Of the first less the second, where both could be measured."""
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     d = np.array([x - y for x, y in both])
-    first, second = (sum(x is None for x in column) for column in (a, b))
-    return (
-        f"| {name} | {len(d)} | {np.median(d):+.1f} | {np.median(np.abs(d)):.1f} | {np.quantile(np.abs(d), 0.9):.1f} "
-        f"| {np.corrcoef(np.array(both).T)[0, 1]:.2f} | {first} | {second} |"
-    )
+    return {
+        "n": len(d),
+        "median difference": float(np.median(d)),
+        "median absolute difference": float(np.median(np.abs(d))),
+        "90 % below": float(np.quantile(np.abs(d), 0.9)),
+        "correlation": float(np.corrcoef(np.array(both).T)[0, 1]),
+        "not measurable": sum(x is None for x in a),
+        "nor by the other": sum(x is None for x in b),
+    }
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -55,6 +61,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     folder: Annotated[Path, typer.Argument(help="PTB-XL")],
     records: Annotated[int, typer.Option(help="compared with openecg's intervals", min=1)] = 200,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     table = read_table(folder)
     there = [(folder / row.high).with_suffix(".hea").exists() for _, row in table.iterrows()]
@@ -73,31 +81,42 @@ def main(
             fine.append(found)
             coarse.append(ecg.resample(102.4).measured())
             reports.append(theirs(ecg))
-    head = (
-        "| | n | median difference | median absolute difference | 90 % below | correlation | not "
-        "measurable | nor by the other |"
-    )
-    print(f"Ours less openecg's, {len(fine)} recordings:\n\n{head}\n|---|" + "---:|" * 7)
-    for name, unit in PAIRS.items():
-        print(line(f"{name} ({unit})", [getattr(m, name) for m in fine], [r[name] for r in reports]))
-    print(f"\nOurs at 102.4 Hz less ours at 500 Hz:\n\n{head}\n|---|" + "---:|" * 7)
-    for name, unit in {**PAIRS, "qrs_axis": "degrees"}.items():
-        print(line(f"{name} ({unit})", [getattr(m, name) for m in coarse], [getattr(m, name) for m in fine]))
-    print(
-        "\n| reported rhythm | n | P wave found | no P wave | cannot be told | irregular | regular with odd "
-        "beats |\n|---|" + "---:|" * 6
-    )
-    for name, found in rhythm.items():
-        p = [m.p_present for m in found]
-        order = [m.regularity for m in found]
-        counts = (
-            p.count(True),
-            p.count(False),
-            p.count(None),
-            order.count("irregular"),
-            order.count("regular with odd beats"),
-        )
-        print(f"| {RHYTHMS[name]} | {len(found)} | " + " | ".join(str(k) for k in counts) + " |")
+    units = {**PAIRS, "qrs_axis": "degrees"}
+    compared_with = {
+        f"Ours less openecg's, {len(fine)} recordings": {
+            f"{name} ({unit})": difference([getattr(m, name) for m in fine], [r[name] for r in reports])
+            for name, unit in PAIRS.items()
+        },
+        "Ours at 102.4 Hz less ours at 500 Hz": {
+            f"{name} ({unit})": difference([getattr(m, name) for m in coarse], [getattr(m, name) for m in fine])
+            for name, unit in units.items()
+        },
+    }
+    found = {**compared_with, "By reported rhythm": {RHYTHMS[name]: counted(m) for name, m in rhythm.items()}}
+    tell(found, "\n\n".join(f"{name}:\n\n{table_of(rows)}" for name, rows in found.items()), as_json, output)
+
+
+def counted(found: list[Measurements]) -> dict[str, int]:
+    """How many recordings have a P wave, and how regular they are."""
+    p, order = [m.p_present for m in found], [m.regularity for m in found]
+    return {
+        "n": len(found),
+        "P wave found": p.count(True),
+        "no P wave": p.count(False),
+        "cannot be told": p.count(None),
+        "irregular": order.count("irregular"),
+        "regular with odd beats": order.count("regular with odd beats"),
+    }
+
+
+def table_of(rows: dict[str, dict[str, float]]) -> str:
+    """Markdown."""
+    names = list(next(iter(rows.values())))
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for name, row in rows.items():
+        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Twelve twins of six real people, drawn on ECG paper: python scripts/draw_gallery.py MODEL
-PTBXL_FOLDER OUTPUT_FOLDER"""
+PTBXL_FOLDER --output FOLDER"""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import pandas as pd
 import typer
 
 from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin.cli.options import Json, tell
 
 SHEETS = [
     ("normal", "sinus rhythm|normal ECG", "sinus rhythm|normal ECG", None),
@@ -57,14 +58,20 @@ def people(folder: Path) -> dict[str, pd.Series]:
     return found
 
 
+SHOWN = ("heart_rate", "pr", "qrs", "qtc_fridericia")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
 def main(
     model: Annotated[str, typer.Argument(help='a model folder, or "default"')],
     folder: Annotated[Path, typer.Argument(help="PTB-XL's folder")],
-    output: Path,
-    seed: int = 0,
+    output: Annotated[Path, typer.Option(help="folder for the sheets")],
+    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    as_json: Json = False,
 ) -> None:
     twin = ECGTwin.from_pretrained(None if model == "default" else model)
-    chosen = people(folder)
+    chosen, sheets = people(folder), []
     for number, (who, was, now, heart_rate) in enumerate(SHEETS, 1):
         row = chosen[who]
         reference = ECG.read(folder / f"{row.filename_lr}.hea")
@@ -75,13 +82,11 @@ def main(
         made.plot(path, reference=reference, title=f"{was.replace('|', ', ')}  ->  {now.replace('|', ', ')}")
         measured = made.measure()
         table = {q: v for q, lead, v in zip(measured.quantity, measured.lead, measured.value, strict=True) if not lead}
-        said = [
-            f"{name} {table[name]:.0f}"
-            for name in ("heart_rate", "pr", "qrs", "qtc_fridericia")
-            if table.get(name) is not None
-        ]
-        print(f"{path.name}: record {row.filename_lr}, {sex}, {age:g}: {', '.join(said)}")
+        found = {name: table[name] for name in SHOWN if table.get(name) is not None}
+        sheets.append({"file": path.name, "record": row.filename_lr, "sex": sex, "age": age, **found})
+    lines = [", ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in s.items()) for s in sheets]
+    tell(sheets, "\n".join(lines), as_json)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

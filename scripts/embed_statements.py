@@ -3,7 +3,6 @@
 Writes OUTPUT/statements.safetensors and OUTPUT/statements.json, which `StatementTable.load("OUTPUT/statements")` reads.
 """
 
-import json
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import Json, tell
 from ecgtwin.text import CachedEncoder, NomicEncoder, SentenceTransformerEncoder, StatementTable
 from ecgtwin.text.statements import SCP, STATEMENTS
 
@@ -33,7 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     folder: Annotated[Path, typer.Option("--encoder", help="folder of a sentence encoder (safetensors)")],
     output: Annotated[Path, typer.Option(help="folder where the table goes")],
-    kind: Kind = Kind.sentence_transformers,
+    kind: Annotated[Kind, typer.Option(help="what reads it")] = Kind.sentence_transformers,
     name: Annotated[str | None, typer.Option(help="what to call the encoder; its folder's name if left out")] = None,
     width: Annotated[
         int | None, typer.Option(help="keep only the first so many coordinates (Matryoshka models)", min=1)
@@ -44,7 +44,7 @@ def main(
     ] = None,
     shrinkage: Annotated[float, typer.Option(help="of the whitening, in (0, 1]")] = 0.05,
     cache: Annotated[Path | None, typer.Option(help="folder that keeps raw vectors for the next time")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         if given is not None:
@@ -72,9 +72,7 @@ def main(
             "seconds": round(seconds, 1),
             "files": [f"{output / 'statements'}.{ending}" for ending in ("safetensors", "json")],
         }
-        typer.echo(
-            json.dumps(report, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items())
-        )
+        tell(report, "\n".join(f"{key}: {value}" for key, value in report.items()), as_json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import tell
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,6 +26,7 @@ def main(
     statements: o.Statements = None,
     least: Annotated[int, typer.Option(help="training ECGs that a statement needs to count as known", min=1)] = 5,
     half: Annotated[bool, typer.Option("--half", help="store float16")] = False,
+    as_json: o.Json = False,
 ) -> None:
     with refusing():
         from ecgtwin.ecg.store import Store
@@ -37,7 +39,8 @@ def main(
         table = StatementTable.load(statements or DEFAULT / "statements")
         parts = export(recordings, table, vae, base, denoiser, output, least=least, half=half)
         size = (output / "weights.safetensors").stat().st_size / 2**20
-        typer.echo(f"{output}: {len(parts.table.statements)} statements, {size:.1f} MiB")
+        found = {"model": str(output), "statements": len(parts.table.statements), "mib": size}
+        tell(found, f"{output}: {found['statements']} statements, {size:.1f} MiB", as_json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
 from ecgtwin.atomic import write_text
+from ecgtwin.cli.options import Json, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
@@ -167,6 +168,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="PTB-XL")],
     output: Annotated[Path, typer.Option(help="the file to write")] = OUT,
     components: Annotated[int, typer.Option(help="principal components that are kept", min=1)] = 60,
+    as_json: Json = False,
 ) -> None:
     table = read_table(folder)
     normal = table.codes.map(lambda codes: codes.get("NORM", 0) >= 80)
@@ -198,7 +200,9 @@ def main(
         "components": np.round(kept, 4).tolist(),
     }
     write_text(output, json.dumps(content, separators=(",", ":")) + "\n")
-    print(f"{len(data)} ECGs, {components} components hold {held:.1%} of the variance -> {output}")
+    figures = {"ecgs": len(data), "components": components, "variance": held, "file": str(output)}
+    told = f"{len(data)} ECGs, {components} components hold {held:.1%} of the variance -> {output}"
+    tell(figures, told, as_json)
 
 
 if __name__ == "__main__":

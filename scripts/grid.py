@@ -1,15 +1,14 @@
 """Search sampler x steps x guidance scale, and draw the heat maps that choose a default.
 
-python scripts/grid.py ecg --real STORE_OR_PTBXL --output FOLDER [--model FOLDER] [--sampler DDIM --sampler
-"DPM-Solver++ 2M"] python scripts/grid.py image MODEL --data digits --output FOLDER
+python scripts/grid.py ecg --real STORE_OR_PTBXL --output FOLDER [--model FOLDER] [--sampler DDIM --sampler "UniPC 2"]
+python scripts/grid.py image MODEL --data digits --output FOLDER
 
-ECGs: real validation ECGs are drawn again under their own condition and base; kernel distance to real
-    ones, and the heart rate's error.
-Images: one for each held-out caption; FID on the features of a judge trained on real pictures, and
-    the share that it recognises.
+ECGs: real validation ECGs are drawn again under their own condition and base; kernel distance to real ones, and the
+    heart rate's error.
+Images: one for each held-out caption; FID on the features of a judge trained on real pictures, and the share that it
+    recognises.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,9 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
+from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import Json, tell
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DDIM, DDPM, DpmPP, EulerAncestral, Heun, Solver, UniPC
 
@@ -35,8 +36,7 @@ Samplers = Annotated[list[str], typer.Option("--sampler", help=f"one or more of 
 Steps = Annotated[list[int], typer.Option("--steps", help="repeat")]
 Scales = Annotated[list[float], typer.Option("--guidance", help="repeat")]
 Output = Annotated[Path, typer.Option(help="folder for grid.json, grid.md and grid.png")]
-Seed = Annotated[int, typer.Option()]
-Json = Annotated[bool, typer.Option("--json", help="print JSON instead of the table")]
+Seed = Annotated[int, typer.Option(help="another seed, other noise")]
 
 
 @app.command()
@@ -134,17 +134,15 @@ def searched(
 
 
 def finish(rows: list[dict[str, Any]], output: Path, as_json: bool) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     figures = list(rows[0]["figures"])
     rows = sorted(rows, key=lambda row: row["figures"][figures[0]])
     lines = ["| sampler | steps | guidance | " + " | ".join(figures) + " |", "|---" * (3 + len(figures)) + "|"]
     for row in rows[:10]:
         shown = " | ".join(f"{row['figures'][name]:.4g}" for name in figures)
         lines.append(f"| {row['sampler']} | {row['steps']} | {row['guidance']:g} | {shown} |")
-    (output / "grid.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (output / "grid.md").write_text("\n".join(lines) + "\n")
+    tell(rows, "\n".join(lines), as_json, output / "grid.json")
+    write_text(output / "grid.md", "\n".join(lines) + "\n")
     draw(rows, figures, output / "grid.png")
-    typer.echo(json.dumps(rows, indent=1) if as_json else "\n".join(lines))
 
 
 def draw(rows: list[dict[str, Any]], figures: list[str], path: Path) -> None:

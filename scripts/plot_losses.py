@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import Json, tell
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,6 +36,7 @@ def main(
     output: Annotated[Path, typer.Option(help="the picture to write, .png or .svg")],
     figure: Annotated[str, typer.Option(help="which figure")] = "held",
     log: Annotated[bool, typer.Option("--log", help="logarithmic axis")] = False,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         from matplotlib.figure import Figure
@@ -51,8 +53,9 @@ def main(
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         page.savefig(output, dpi=110)
-        for run in runs:
-            typer.echo(f"{run.name}: " + " ".join(f"{step}:{value:.4f}" for step, value in read(run, figure).items()))
+        found = {run.name: read(run, figure) for run in runs}
+        lines = (f"{name}: " + " ".join(f"{k}:{v:.4f}" for k, v in curve.items()) for name, curve in found.items())
+        tell(found, "\n".join(lines), as_json)
 
 
 if __name__ == "__main__":

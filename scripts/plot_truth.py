@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import Json, tell
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SHOWN = (
@@ -28,6 +29,7 @@ def main(
     state: Annotated[list[str], typer.Option(help="of the simulator; repeat")] = list(SHOWN),  # noqa: B006 typer reads it
     guidance: Annotated[float | None, typer.Option(help="left out: the model's own")] = None,
     seed: Annotated[int, typer.Option(help="another seed, another person")] = 0,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -45,20 +47,22 @@ def main(
         figure = Figure(figsize=(12, 1.6 * len(state)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(state), 8, sharex=True, sharey="row", squeeze=False)
+        correlation = {}
         for row, (name, beats) in zip(axes, drawn(loaded, 1, state, seed=seed, **options), strict=True):
             truth = centred(beats.truth)
             before, twin = aligned(beats.reference, truth), aligned(beats.twin, truth)
             for label, colour, found in (("reference", "0.6", before), ("truth", "k", truth), ("twin", "C3", twin)):
                 for axis, lead in zip(row, found[0].reshape(-1, POINTS), strict=True):
                     axis.plot(GRID, lead, color=colour, lw=1.2, label=label)
-            row[0].set_ylabel(f"{fill(name, 22)}\nr = {paired(twin, truth)[0]:.2f}", fontsize=7)
+            correlation[name] = float(paired(twin, truth)[0])
+            row[0].set_ylabel(f"{fill(name, 22)}\nr = {correlation[name]:.2f}", fontsize=7)
         for axis in axes.flat:
             axis.tick_params(labelsize=6)
         for axis, lead in zip(axes[0], INDEPENDENT, strict=True):
             axis.set_title(lead, fontsize=9)
         axes[0, 0].legend(fontsize=6, frameon=False)
         write_file(output, lambda p: figure.savefig(p, dpi=90, format="png"))
-        typer.echo(output)
+        tell({"picture": str(output), "correlation": correlation}, str(output), as_json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ training ECGs, that reads the recording's rhythm, conduction and owner's sex fro
 median beat stands beside it.
 """
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import Output, tell
 from ecgtwin.train.device import accelerator_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -43,6 +43,7 @@ def main(
     config: o.Configuration = Path("configs/small.yaml"),
     set_: o.Overrides = [],  # noqa: B006 typer reads it
     cpu: o.Cpu = False,
+    output: Output = None,
     as_json: o.Json = False,
 ) -> None:
     with refusing():
@@ -90,7 +91,7 @@ def main(
         white = whitening(a)
         rows["median beat"] = row({"": (a, b)})
         rows["median beat, PCA(100) whitened"] = row({"": (white(a), white(b))})
-        typer.echo(json.dumps(rows, indent=1) if as_json else told_of(rows))
+        tell(rows, told_of(rows), as_json, output)
 
 
 def probes(recordings, a: np.ndarray, seen, b: np.ndarray, held) -> dict[str, float | None]:

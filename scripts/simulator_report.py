@@ -1,14 +1,14 @@
-"""The simulator against real ECGs, in figures and pictures: python scripts/simulator_report.py
-PTBXL_FOLDER [--pictures DIR]
+"""The simulator against real ECGs, in figures and pictures:
 
-Prints one JSON object: what an independent judge says (if the extra `judge` is installed), how often two states of one
+python scripts/simulator_report.py PTBXL_FOLDER [--pictures DIR] [--output FILE] [--json]
+
+What an independent judge says (if the extra `judge` is installed), how often two states of one
 person are more alike than one state of two people, and how well the asked heart rate is found. Pictures show ten
 simulated states above real ones.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import rankdata
 
-from ecgtwin.atomic import write_text
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, WIDTH, draw, paper, rows_of
@@ -238,7 +238,8 @@ def main(
     drawn: Annotated[
         Path | None, typer.Option("--pictures", help="folder for the pictures; none are drawn without it")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     table = read_table(folder)
     table = table[table.fold <= 9]
@@ -251,9 +252,14 @@ def main(
     except ImportError as error:
         report["judge"] = str(error)
     report["alike"] = alikeness(table, folder, people)
-    if output is not None:
-        write_text(output, json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    tell(report, "\n".join(told(report)), as_json, output)
+
+
+def told(figures: Any, name: str = "") -> list[str]:
+    """A line for each figure, under the name of its section."""
+    if not isinstance(figures, dict):
+        return [f"{name}: {figures:.4g}" if isinstance(figures, float) else f"{name}: {figures}"]
+    return [line for key, value in figures.items() for line in told(value, f"{name} {key}".strip())]
 
 
 if __name__ == "__main__":

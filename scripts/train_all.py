@@ -5,7 +5,6 @@ python scripts/train_all.py configs/small.yaml STORE OUT [--store COHORT] [--sta
 Run it again after an interruption: stages that are finished and whose inputs are unchanged are skipped, others go on.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import tell
 from ecgtwin.train.device import accelerator_of
 from ecgtwin.training.recipe import train_all
 
@@ -41,11 +41,7 @@ def main(
         recordings = o.recordings_of([store, *more], settings)
         table = o.table_of(statements, settings)
         found = train_all(settings, recordings, table, out, least=least, half=half, accelerator=accelerator, report=say)
-        typer.echo(
-            json.dumps(found, indent=1)
-            if as_json
-            else "\n".join(f"{name}: {figures}" for name, figures in found.items())
-        )
+        tell(found, "\n".join(f"{name}: {figures}" for name, figures in found.items()), as_json)
 
 
 if __name__ == "__main__":

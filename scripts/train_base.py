@@ -1,7 +1,7 @@
 """Train stage 1, the individual base extractor, by contrast between patients.
 
 python scripts/train_base.py --store STORE --vae runs/vae/weights.safetensors --output runs/base
-[--statements TABLE] [--resume]
+    [--statements TABLE] [--resume]
 """
 
 from pathlib import Path

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtwin.atomic import write_file
+from ecgtwin.cli.options import Json, tell
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.store import Store
 from ecgtwin.metrics.evaluators import BeatEncoder, BeatMap, ECGText, Identity, Statements, TextTower, XResNet, restore
@@ -324,10 +325,11 @@ def train_text(store: Store, output: Path, steps: int, seed: int, table: Path) -
 @app.command(help=__doc__)
 def main(
     store: Annotated[Path, typer.Option(help="made by `ecgtwin data prepare ptbxl`, 1024 samples at 102.4 Hz")],
-    which: Annotated[Literal["statements", "identity", "identity-linear", "text"], typer.Option()],
-    output: Annotated[Path, typer.Option()] = Path("ecgtwin/metrics/weights"),
+    which: Annotated[Literal["statements", "identity", "identity-linear", "text"], typer.Option(help="what to train")],
+    output: Annotated[Path, typer.Option(help="folder for the weights")] = Path("ecgtwin/metrics/weights"),
     steps: Annotated[int | None, typer.Option(help="4500, 400 and 800 if left out")] = None,
-    seed: Annotated[int, typer.Option()] = 7_310_224,
+    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 7_310_224,
+    as_json: Json = False,
     table: Annotated[Path, typer.Option(help="statement vectors, for text")] = Path("ecgtwin/default/statements"),
 ) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -340,7 +342,7 @@ def main(
         found = train_identity(opened, output, steps or 400, seed + 1)
     else:
         found = train_text(opened, output, steps or 800, seed + 2, table)
-    typer.echo(json.dumps(found, indent=1))
+    tell(found, "\n".join(f"{name}: {value}" for name, value in found.items()), as_json)
 
 
 if __name__ == "__main__":

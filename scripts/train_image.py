@@ -8,5 +8,8 @@ import typer
 
 from ecgtwin.cli.image import train
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(help=__doc__)(train)
+
 if __name__ == "__main__":
-    typer.run(train)
+    app()

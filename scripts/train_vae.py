@@ -1,7 +1,7 @@
 """Train stage 0, the auto-encoder, on the training patients of one or more stores.
 
-python scripts/train_vae.py --store STORE --output runs/vae [--config configs/base.yaml] [--set
-train.vae.steps=100] [--resume]
+python scripts/train_vae.py --store STORE --output runs/vae [--config configs/base.yaml]
+    [--set train.vae.steps=100] [--resume]
 """
 
 from pathlib import Path

@@ -1,26 +1,31 @@
-"""Beats, voltages, intervals and identity of twins, state by state, beside real ECGs: python
-scripts/twin_report.py MODEL STORE"""
+"""Beats, voltages, intervals and identity of twins, state by state, beside real ECGs:
 
-import json
+python scripts/twin_report.py MODEL STORE [--output FILE] [--json]
+"""
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ecgtwin.atomic import write_file
+from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.evaluation import per_state as of
 from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.metrics.judge import load_judge
 from ecgtwin.twin.twin import ECGTwin
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command(help=__doc__)
 def main(
     model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
     real: Annotated[Path, typer.Argument(help="a store, or a PTB-XL folder")],
     references: Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")] = 32,
     steps: Annotated[int | None, typer.Option(min=1, help="the model's own if left out")] = None,
-    seed: int = 0,
-    output: Annotated[Path | None, typer.Option(help="figures as JSON")] = None,
+    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     twin = ECGTwin.from_pretrained(None if str(model) == "default" else model)
     signal = twin.config.signal
@@ -31,9 +36,7 @@ def main(
             "to_normal": of.to_normal(twin, recordings, seed=seed, judge=judge, steps=steps),
             "by_rate": of.by_rate(twin, recordings, seed=seed, steps=steps),
         }
-    print(text(found))
-    if output is not None:
-        write_file(output, lambda p: p.write_text(json.dumps(found, indent=1) + "\n"))
+    tell(found, text(found), as_json, output)
 
 
 def text(found: dict) -> str:
@@ -83,4 +86,4 @@ def quartiles(found: list[float] | None) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

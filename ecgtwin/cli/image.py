@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Json, Output, tell
+
 app = typer.Typer(no_args_is_help=True, help="Images from captions, on the same diffusion core.")
 
 
@@ -68,6 +70,7 @@ def train(
         Path | None, typer.Option(help="model folder to begin from in place of chance (fine-tuning)")
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train every stage that CONFIG names, and write the model to OUTPUT/model."""
     from .errors import refusing, say
@@ -84,8 +87,9 @@ def train(
         pipeline = fit_all(settings, pictures, output, resume=resume, start=start, accelerator=accelerator)
         if not accelerator.is_main_process:
             return
-        for name, facts in pipeline.parts.facts["stages"].items():
-            say(f"{name}: " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+        stages = pipeline.parts.facts["stages"]
+        lines = (f"{k}: " + ", ".join(f"{n} {v}" for n, v in f.items()) for k, f in stages.items())
+        tell(stages, "\n".join(lines), as_json)
         say(f"model in {output / 'model'}")
 
 
@@ -104,7 +108,7 @@ def generate(
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="print the sidecar")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write N images of each caption, a grid of them all and a sidecar."""
     from .errors import refusing, say
@@ -161,7 +165,8 @@ def generate(
 def evaluate(
     model: Model,
     data: Data = "digits",
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here as JSON")] = None,
+    output: Output = None,
+    as_json: Json = False,
     clip: Annotated[Path | None, typer.Option(help="folder of a CLIP model: adds its score, FID and KID")] = None,
     steps: Steps = 20,
     guidance: Guidance = 1.5,
@@ -184,7 +189,6 @@ def evaluate(
 
         pipeline = ImagePipeline.from_pretrained(model, device=device)
         accelerator = accelerator_of(pipeline.device.type == "cpu")
-        from ..atomic import write_text
         from ..image.config import DataConfig
         from ..image.evaluation import evaluate as measure
         from ..image.judge import Clip
@@ -204,10 +208,8 @@ def evaluate(
             progress=True,
             accelerator=accelerator,
         )
-        text = json.dumps({**figures, "solver": solver.value, "model": pipeline.parts.facts}, indent=2)
-        if json_file is not None:
-            write_text(json_file, text + "\n")
-        typer.echo(text)
+        text = "\n".join(f"{name}: {v:.4g}" if isinstance(v, float) else f"{name}: {v}" for name, v in figures.items())
+        tell({**figures, "solver": solver.value, "model": pipeline.parts.facts}, text, as_json, output)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Options that several commands and scripts have."""
+"""Options that several commands and scripts have, and how figures are told."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from ..atomic import write_text
 
 Reports = Annotated[
     list[str] | None,
@@ -12,6 +15,7 @@ Reports = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the reference")]
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
+Output = Annotated[Path | None, typer.Option(help="also write the figures to this file, as JSON")]
 Steps = Annotated[int | None, typer.Option(help="denoising steps; the model's own number if left out")]
 
 
@@ -19,6 +23,14 @@ def statements(texts: list[str] | None) -> tuple[str, ...]:
     """Report statements of an option that may be repeated, each of which may hold several with "|" between them."""
     parts = [[part.strip() for part in text.split("|") if part.strip()] or [text] for text in texts or ()]
     return tuple(part for found in parts for part in found)
+
+
+def tell(figures: Any, text: str, as_json: bool, output: Path | None = None) -> None:
+    """Print figures in words, or as JSON where that is asked for; and write them to the file that is asked for."""
+    encoded = json.dumps(figures, indent=2, ensure_ascii=False)
+    if output is not None:
+        write_text(output, encoded + "\n")
+    typer.echo(encoded if as_json else text)
 
 
 Model = Annotated[Path | None, typer.Option(help="model folder; 'default', the model inside the package, if left out")]

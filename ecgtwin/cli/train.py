@@ -1,12 +1,11 @@
 """What the training scripts share: their options, and how stores, statement tables and configurations are opened."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json
+from .options import Json, tell
 
 if TYPE_CHECKING:
     from ..ecg.store.recordings import Recordings
@@ -68,11 +67,11 @@ def table_of(path: Path | None, settings: "Config") -> "StatementTable":
 
 def told(figures: dict[str, Any], as_json: bool) -> None:
     """Print a stage's figures."""
-    typer.echo(json.dumps(figures, indent=1) if as_json else " ".join(f"{k}={v:.4g}" for k, v in figures.items()))
+    tell(figures, " ".join(f"{k}={v:.4g}" for k, v in figures.items()), as_json)
 
 
 def needed(found: dict[str, Any], as_json: bool) -> None:
     """Print what a dry run found."""
     from ..train.dry_run import summary
 
-    typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
+    tell(found, summary(found), as_json)

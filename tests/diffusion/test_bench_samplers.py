@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench_samplers.py"
 
@@ -20,9 +21,9 @@ def script():
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside diffusers
-def test_tables_json_and_plot(script, tmp_path, capsys):
-    script.main(["--calls", "4", "12", "--samples", "64", "--repeats", "1", "--json", "--output", str(tmp_path)])
-    printed = json.loads(capsys.readouterr().out)
+def test_tables_json_and_plot(script, tmp_path):
+    options = ["--calls", 4, "--calls", 12, "--samples", 64, "--repeats", 1, "--json", "--output", tmp_path]
+    printed = json.loads(CliRunner().invoke(script.app, [str(o) for o in options]).stdout)
     assert printed == json.loads((tmp_path / "samplers.json").read_text())
     assert (tmp_path / "samplers.png").read_bytes().startswith(b"\x89PNG")
     assert "| DPM-Solver++ 2M |" in (tmp_path / "samplers.md").read_text()
@@ -53,7 +54,6 @@ def test_kernel_distance_is_unbiased_and_sees_a_shift(script):
 
 
 @pytest.mark.parametrize("wrong", [["--calls", "0"], ["--samples", "1"], ["--spacing", "random"]])
-def test_bad_arguments_end_with_code_2(script, wrong, capsys):
-    with pytest.raises(SystemExit) as left:
-        script.main(wrong)
-    assert left.value.code == 2 and "usage" in capsys.readouterr().err
+def test_bad_arguments_end_with_code_2(script, wrong):
+    result = CliRunner().invoke(script.app, wrong)
+    assert result.exit_code == 2 and "Usage" in result.stderr
