@@ -52,6 +52,14 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="folder for generated ECGs; what is there is not drawn again")
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--parts",
+            help="of the suite, joined by commas: realism, agreement, identity, pairs, doses, privacy, truth; all if "
+            "left out",
+        ),
+    ] = None,
     people: Annotated[
         int, typer.Option(help="with --suite parts: simulated people, whose counterfactuals are known; 0: none", min=0)
     ] = 16,
@@ -84,7 +92,15 @@ def evaluate(
         else:
             place = cache or (output.with_suffix(".cache") if output else None)
             found = judged(
-                what, real, split.value, suite.value, place, seed, device, Array(rate, leads, unit, conditions, beside)
+                what,
+                real,
+                split.value,
+                suite.value,
+                place,
+                seed,
+                device,
+                Array(rate, leads, unit, conditions, beside),
+                only,
             )
             shown = page.text(found)
         written(found, output, report if suite is not Suite.parts else None, page.page)
@@ -100,10 +116,19 @@ class Array:
 
 
 def judged(
-    what: Path, real: Path, split: str, suite: str, cache: Path | None, seed: int, device: str, array: Array
+    what: Path,
+    real: Path,
+    split: str,
+    suite: str,
+    cache: Path | None,
+    seed: int,
+    device: str,
+    array: Array,
+    only: str | None = None,
 ) -> dict[str, Any]:
     from ..evaluation import files, run
     from ..evaluation.evaluate import opened
+    from ..evaluation.suite import chosen_parts
     from ..twin.model import named
     from ..twin.twin import ECGTwin
 
@@ -124,12 +149,22 @@ def judged(
             return run.of_files(made, recordings, split=split, seed=seed, say=progress, name=what.stem, beside=others)
     if array.beside:
         raise ValueError("--beside goes with an array or a folder of generated ECGs, not with a model")
+    chosen = chosen_parts(only)
     model = ECGTwin.from_pretrained(named(what), device=device)
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:
         name = "the model inside the package" if named(what) is None or str(what) == "default" else what.name
         return run.of_generator(
-            model, recordings, split=split, size=suite, cache=cache, seed=seed, say=progress, progress=True, name=name
+            model,
+            recordings,
+            split=split,
+            size=suite,
+            cache=cache,
+            seed=seed,
+            say=progress,
+            progress=True,
+            name=name,
+            parts=chosen,
         )
 
 

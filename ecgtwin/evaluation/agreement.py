@@ -6,7 +6,7 @@ import numpy as np
 
 from ..metrics.bootstrap import Estimate, draws, interval
 from ..metrics.two_sample import auroc
-from .figures import Figure, averaged
+from .figures import Figure, Table, averaged
 from .reading import Reading
 from .tasks import Task
 
@@ -18,7 +18,7 @@ GROUPS = {
 """Rhythms in which the heart rate's error is given apart."""
 
 
-def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], dict[str, dict[str, float | None]]]:
+def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], Table]:
     """Figures of an exchange task, and the AUROC of each statement in each row."""
     judge = next(iter(sets.values())).judges.statements
     asked = np.array([[name in c.reports for name in judge.names] for c in task.wanted])
@@ -29,21 +29,18 @@ def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], di
         if min(asked[:, k].sum(), (~asked[:, k]).sum()) >= FEWEST and (judge.auroc.get(name) or 0) >= 0.75
     ]
     weights = draws(task.patients, 200, 3)
-    rows, table = {}, {judge.names[k]: {} for k in enough}
+    rows, lines = {}, {judge.names[k]: [int(asked[:, k].sum()), judge.auroc[judge.names[k]]] for k in enough}
     for name, made in sets.items():
         p = made.probabilities
         each = [auroc(p[:, k], asked[:, k]) for k in enough]
         for k, value in zip(enough, each, strict=True):
-            table[judge.names[k]][name] = round(value, 3)
+            lines[judge.names[k]].append(value)
         again = (
             np.array([np.nanmean([auroc(p[:, k], asked[:, k], w) for k in enough]) for w in weights])
             if enough
             else np.array([])
         )
         rows[name] = Estimate(float(np.mean(each)) if each else float("nan"), *interval(again))
-    for k in enough:
-        table[judge.names[k]]["asked for"] = int(asked[:, k].sum())
-        table[judge.names[k]]["real validation"] = judge.auroc[judge.names[k]]
     real = np.mean([judge.auroc[judge.names[k]] for k in enough]) if enough else float("nan")
     figures = [
         Figure(
@@ -65,6 +62,13 @@ def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], di
         scores = {name: np.where(known, 100 * (made.text * texts).sum(1), np.nan) for name, made in sets.items()}
         meaning = "100 x cosine between the ECG and the statements asked for, by an independent pair of encoders."
         figures.append(averaged("CLIP score", "", "more", meaning, scores, task.patients))
+    table = Table(
+        "By statement",
+        "AUROC of the independent classifier; how many were asked for with the statement, and the AUROC on all real "
+        "validation ECGs.",
+        ("asked for", "real validation", *sets),
+        lines,
+    )
     return figures + heart_rates(task, sets), table
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from ..ecg.leads import INDEPENDENT, LEADS
 from ..ecg.record import ECG
 from ..twin.condition import Condition
+from .physics import residual
 from .tasks import Held, Task
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
@@ -25,12 +26,13 @@ UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
 @dataclass(frozen=True, eq=False)
 class Made:
     """signals (N, 8, L) in mV at the store's rate; conditions: what was asked for; references: names of real ECGs,
-    "" where there is none."""
+    "" where there is none. limb_residual (N,): in uV, NaN where the file has not all limb leads."""
 
     signals: np.ndarray
     conditions: tuple[Condition, ...]
     references: tuple[str, ...]
     fingerprint: str
+    limb_residual: np.ndarray
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -64,8 +66,9 @@ def read_array(
     conditions, references = read_table(table)
     if len(conditions) != len(x):
         raise ValueError(f"{table} has {len(conditions)} lines, {path} {len(x)} ECGs: expected one line for each")
-    signals = np.stack([fitted(ECG(one * UNITS[unit], rate, tuple(leads)), wanted, samples) for one in x])
-    return Made(signals, conditions, references, fingerprint(signals))
+    ecgs = [ECG(one * UNITS[unit], rate, tuple(leads)) for one in x]
+    signals = np.stack([fitted(e, wanted, samples) for e in ecgs])
+    return Made(signals, conditions, references, fingerprint(signals), residuals(ecgs))
 
 
 def read_table(table: Path) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
@@ -99,7 +102,11 @@ def read_folder(folder: Path, *, wanted: float, samples: int) -> Made:
     ecgs = [ECG.read(p) for p in paths]
     signals = np.stack([fitted(e, wanted, samples) for e in ecgs])
     conditions = tuple(Condition(e.reports, e.sex, e.age) for e in ecgs)
-    return Made(signals, conditions, ("",) * len(ecgs), fingerprint(signals))
+    return Made(signals, conditions, ("",) * len(ecgs), fingerprint(signals), residuals(ecgs))
+
+
+def residuals(ecgs: Sequence[ECG]) -> np.ndarray:
+    return np.array([residual(e) for e in ecgs])
 
 
 def fitted(ecg: ECG, rate: float, samples: int) -> np.ndarray:

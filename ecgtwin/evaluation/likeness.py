@@ -4,14 +4,16 @@ Identity is judged by an encoder that the generator never saw. Distances are bet
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ..metrics.bootstrap import Estimate, draws, interval
+from ..metrics.bootstrap import Estimate, draws, interval, mean
 from ..metrics.calibration import calibration
 from ..metrics.identity import GRID, POINTS, equal_error_rate
 from .figures import Figure, averaged, bare
 from .reading import MEASURED, Reading, beat_distance, cosine
+from .simulated_truth import aligned, centred
 from .tasks import Task
 
 
@@ -40,15 +42,15 @@ def identity(
             n,
         ),
         Figure("equal error rate", "", "real", "Of telling same from different patients by the cosine.", error, n),
-        averaged(
-            "likeness to the reference", "cosine", "real", "Mean cosine with the reference.", alike, task.patients
-        ),
     ]
+    like = averaged(
+        "likeness to the reference", "cosine", "real", "Mean cosine with the reference.", alike, task.patients
+    )
+    rows, drawn = dict(like.rows), dict(alike)
     if len(b):
-        figures[2].rows["real later ECG"] = averaged("", "", "real", "", {"x": cosine(a.who, b.who)}, b.patients).rows[
-            "x"
-        ]  # type: ignore
-    return figures
+        drawn["real later ECG"] = cosine(a.who, b.who)
+        rows["real later ECG"] = mean(drawn["real later ECG"], b.patients)
+    return [*figures, replace(like, rows=rows, values=drawn)]
 
 
 def gallery_rows(task: Task, gallery: Reading) -> np.ndarray:
@@ -147,11 +149,8 @@ def unchanged(
         far,
         task.patients,
     )
-    rows = dict(figure.rows)
-    rows["real later ECG"] = averaged("", "", "less", "", {"x": another_day}, owners).rows["x"]
-    return [
-        Figure(figure.name, figure.unit, figure.better, figure.meaning, rows, figure.n, figure.samples, figure.groups)
-    ]
+    rows = {**figure.rows, "real later ECG": mean(another_day, owners)}
+    return [replace(figure, rows=rows, values={**far, "real later ECG": another_day})]
 
 
 def copied(sets: Mapping[str, Reading], reference: Reading, another_day: np.ndarray, patients: np.ndarray) -> Figure:
@@ -234,12 +233,12 @@ def ageing(
     was asked for; the real row is the same reader's slope on real held-out ECGs."""
     x, y = seen
     there = np.isfinite(y)
-    mean, std = x[there].mean(0), x[there].std(0) + 1e-6
-    z = (x[there] - mean) / std
+    middle, std = x[there].mean(0), x[there].std(0) + 1e-6
+    z = (x[there] - middle) / std
     weights = np.linalg.solve(z.T @ z + 300 * np.eye(z.shape[1]), z.T @ (y[there] - y[there].mean()))
 
     def read(r: Reading) -> np.ndarray:
-        return (r.learned - mean) / std @ weights
+        return (r.learned - middle) / std @ weights
 
     known = np.isfinite(ages)
     step = np.asarray(years) - np.mean(years)
@@ -255,9 +254,7 @@ def ageing(
         task.patients.reshape(-1, len(years))[:, 0],
     )
     rows = dict(figure.rows) | {"real": bare(np.polyfit(ages[known], read(held)[known], 1)[0])}
-    return Figure(
-        figure.name, figure.unit, figure.better, figure.meaning, rows, figure.n, figure.samples, figure.groups
-    )
+    return replace(figure, rows=rows)
 
 
 def calibrated(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> list[Figure]:
@@ -300,3 +297,25 @@ def calibrated(task: Task, times: int, sets: Mapping[str, Reading], truth: Readi
             n,
         ),
     ]
+
+
+def mean_of_samples(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> Figure:
+    """Is the mean of all samples' beats nearer to the real later ECG than one sample is?"""
+    n = len(task) // times
+    rows = {"copy of the reference": beat_distance(reference.beats[:n], truth.beats[:n])}
+    for name, made in sets.items():
+        beats = made.beats.reshape(times, n, -1)
+        target = np.tile(centred(truth.beats[:n]), (times, 1))
+        mean = aligned(made.beats, target).reshape(times, n, -1).mean(0)
+        far = 1000 * np.sqrt(((mean - target[:n]) ** 2).mean(1))
+        there = beats.any(2).all(0) & truth.beats[:n].any(1)
+        rows[name] = beat_distance(beats[0], truth.beats[:n])
+        rows[f"{name}, mean of {times}"] = np.where(there, far, np.nan)
+    return averaged(
+        "distance to the real later ECG, mean of samples",
+        "uV",
+        "less",
+        f"Of one sample, and of the mean beat of {times} samples.",
+        rows,
+        task.patients[:n],
+    )

@@ -74,21 +74,25 @@ class Twins:
 
 @dataclass(frozen=True, eq=False)
 class Edits:
-    """The model's `counterfactual`: the reference's noise is found, then denoised under the wanted condition."""
+    """The model's `counterfactual`: the reference's noise is found, then denoised under the wanted condition.
+    strength: 0 to 1, how far."""
 
     model: ECGTwin
     name: str = "counterfactual"
     steps: int = 20
+    strength: float = 1.0
 
     @property
     def key(self) -> str:
-        return f"edits {version(self.model)} {self.steps}"
+        return f"edits {version(self.model)} {self.steps} {self.strength}"
 
     def make(self, task: Task) -> np.ndarray:
         rate, statements, out = self.model.config.signal.rate, self.model.statements, []
         for x, own, wanted in zip(task.references, task.own, task.wanted, strict=True):
             now, was = (known(c, statements) for c in (wanted, own))
-            found = self.model.counterfactual(ECG(x, rate, INDEPENDENT), now, reference_condition=was, steps=self.steps)
+            found = self.model.counterfactual(
+                ECG(x, rate, INDEPENDENT), now, reference_condition=was, steps=self.steps, strength=self.strength
+            )
             out.append(found.select(INDEPENDENT).signal)
         return np.stack(out)
 
@@ -208,6 +212,11 @@ def drawn(maker: Maker, task: Task, cache: Path | None, *, progress: bool = Fals
             write_file(path, lambda p, whole=whole: np.save(p, whole))
         out.append(whole * np.float32(1e-3))
     return np.concatenate(out) if out else task.references[:0]
+
+
+def first_rows(task: Task, n: int) -> Task:
+    """The first n questions."""
+    return only(task, np.arange(min(n, len(task))))
 
 
 def only(task: Task, rows: np.ndarray) -> Task:

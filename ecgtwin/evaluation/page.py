@@ -12,6 +12,9 @@ from ..metrics.identity import POINTS
 HEADLINE = (
     "kernel distance, learned",
     "told from real by a classifier",
+    "given away by RR variation",
+    "given away by median beat",
+    "diversity within a condition, people",
     "statement agreement",
     "heart rate error",
     "recognised",
@@ -22,6 +25,8 @@ HEADLINE = (
     "nearer than a copy, where much changed",
     "cycle test",
     "minimality: QRS moved by the heart rate",
+    "distance to the constructed truth",
+    "found as the own reference",
 )
 AIM = {"less": "less is better", "more": "more is better", "real": "the real row is the aim"}
 STYLE = """
@@ -32,6 +37,8 @@ h2{margin:2.4rem 0 .4rem;border-bottom:1px solid var(--line);font-size:1.2rem}
 h3{font-size:1rem;margin:1.2rem 0 .1rem}
 p{margin:.3rem 0}
 .soft{color:var(--soft)}
+.note{color:var(--made)}
+svg.plot{display:block;max-width:100%;height:auto}
 .warn{background:#fff7ed;border-left:4px solid var(--made);padding:.4rem .8rem;margin:1rem 0}
 table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.15rem .6rem;text-align:left;vertical-align:middle}
@@ -90,6 +97,7 @@ def headline(report: dict[str, Any]) -> str:
                 "copy of the reference",
                 "another patient in that state",
                 "the model without a reference",
+                "constructed ECG",
             )
             if k in f["rows"]
         ][:3]
@@ -104,30 +112,20 @@ def headline(report: dict[str, Any]) -> str:
 
 
 def section(s: dict[str, Any], maker: str) -> str:
-    parts = [f"<h2>{escape(s['title'])}</h2>", *(figure(f, maker) for f in s["figures"])]
-    if tell := s.get("telltales"):
-        rows = "".join(
-            f"<tr><td>{escape(k)}</td><td class=n>{estimate(v[:3])}</td><td class=n>{number(v[3])}</td></tr>"
-            for k, v in tell.items()
-        )
-        parts.append(
-            "<h3>What gives them away</h3><p class=soft>AUROC of a classifier that sees one group of "
-            "features; 0.5: nothing.</p>"
-            f"<table><tr><th>features<th class=n>made<th class=n>real against real</tr>{rows}</table>"
-        )
-    if statements := s.get("statements"):
-        names = sorted(
-            {k for row in statements.values() for k in row}, key=lambda k: (k in ("asked for", "real validation"), k)
-        )
-        body = "".join(
-            f"<tr><td>{escape(k)}</td>" + "".join(f"<td class=n>{number(row.get(n))}</td>" for n in names) + "</tr>"
-            for k, row in statements.items()
-        )
-        head = "".join(f"<th class=n>{escape(n)}" for n in names)
-        parts.append(f"<h3>By statement</h3><div class=wide><table><tr><th>AUROC{head}</tr>{body}</table></div>")
-    if truth := s.get("truth"):
-        parts.append(exact(truth))
-    return "".join(parts)
+    tables = (table(t) for t in s.get("tables", []))
+    return "".join([f"<h2>{escape(s['title'])}</h2>", *(figure(f, maker) for f in s["figures"]), *tables])
+
+
+def table(t: dict[str, Any]) -> str:
+    head = "".join(f"<th class=n>{escape(c)}" for c in t["columns"])
+    body = "".join(
+        f"<tr><td>{escape(name)}</td>" + "".join(f"<td class=n>{number(v)}</td>" for v in values) + "</tr>"
+        for name, values in t["lines"].items()
+    )
+    return (
+        f"<h3>{escape(t['title'])}</h3><p class=soft>{escape(t['note'])}</p>"
+        f"<div class=wide><table><tr><th>{head}</tr>{body}</table></div>"
+    )
 
 
 def figure(f: dict[str, Any], maker: str) -> str:
@@ -148,10 +146,12 @@ def figure(f: dict[str, Any], maker: str) -> str:
             f"class=n>{estimate(row)}</td><td>{bar(row, low, high, name, maker)}</td></tr>"
         )
     unit = f" ({escape(f['unit'])})" if f["unit"] else ""
+    note = f"<p class=note>{escape(f['note'])}</p>" if f.get("note") else ""
+    drawn = plot(f["histogram"], f["unit"], maker) if f.get("histogram") else ""
     return (
         f"<h3>{escape(f['name'])}{unit}</h3><p class=soft>{escape(f['meaning'])} "
         f"{AIM[f['better']].capitalize()}. n = {f['n']}.</p>"
-        f"<table>{''.join(body)}</table>"
+        f"{note}<table>{''.join(body)}</table>{drawn}"
     )
 
 
@@ -173,20 +173,37 @@ def bar(row: Sequence[float | None], low: float, high: float, name: str, maker: 
     return f"<svg width=264 height=16>{zero}{line}<circle cx={x(value):.1f} cy=8 r=3.5 fill={colour!r} />{arrow}</svg>"
 
 
-def exact(truth: dict[str, Any]) -> str:
-    columns = ("twin", "unchanged", "stranger", "ceiling", "change", "size", "error", "error_unchanged", "own")
-    head = "".join(f"<th class=n>{c.replace('_', ', ')}" for c in columns)
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td>" + "".join(f"<td class=n>{number(row[c])}</td>" for c in columns) + "</tr>"
-        for name, row in (*truth["states"].items(), ("mean", truth["mean"]))
+def plot(h: dict[str, Any], unit: str, maker: str) -> str:
+    """Distributions of all rows as steps on one axis; the legend is beside them."""
+    edges, shares = h["edges"], h["shares"]
+    if not edges:
+        return ""
+    top = max((v for row in shares.values() for v in row), default=0) or 1
+    span = edges[-1] - edges[0]
+
+    def x(v: float) -> float:
+        return 6 + 428 * (v - edges[0]) / span
+
+    lines = []
+    greys = iter(("#64748b", "#a78bfa", "#94a3b8", "#b45309", "#60a5fa"))
+    for k, (name, row) in enumerate(shares.items()):
+        colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else next(greys, "#999")
+        points = " ".join(
+            f"{x(e):.1f},{96 - 88 * v / top:.1f}"
+            for left, right, v in zip(edges, edges[1:], row, strict=False)
+            for e in (left, right)
+        )
+        width = 2 if name == maker or name.startswith("real") else 1.1
+        lines.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width={width} />")
+        lines.append(f"<text x=446 y={14 + 15 * k} font-size=11 fill='{colour}'>{escape(name)}</text>")
+    ticks = "".join(
+        f"<text x={x(v):.1f} y=110 font-size=10 text-anchor=middle fill='#667085'>{number(v)}</text>"
+        for v in (edges[0] + span * f for f in (0.03, 0.25, 0.5, 0.75, 0.97))
     )
-    return (
-        f"<p class=soft>{truth['people']} simulated people in sinus rhythm, drawn in other states; medians of "
-        f"the correlation of median beats with the "
-        "exact counterfactual. Unchanged: the reference. Ceiling: the truth through the auto-encoder. Error: "
-        "relative to the truth's size; beside it "
-        f"the unchanged reference's.</p><div class=wide><table><tr><th>state{head}</tr>{rows}</table></div>"
-    )
+    axis = "<line x1=6 x2=434 y1=96 y2=96 stroke='var(--line)' />"
+    named = f"<text x=434 y=92 font-size=10 text-anchor=end fill='#667085'>{escape(unit)}</text>"
+    height = max(114, 18 + 15 * len(shares))
+    return f"<svg class=plot viewBox='0 0 680 {height}' width=680>{axis}{ticks}{named}{''.join(lines)}</svg>"
 
 
 def overlays(found: list[dict[str, Any]]) -> str:
@@ -276,14 +293,9 @@ def text(report: dict[str, Any]) -> str:
         lines.append(f"\n{s['title']}")
         for f in s["figures"]:
             rows = ", ".join(f"{k} {number(v[0])}" for k, v in f["rows"].items())
-            lines.append(f"  {f['name']}{' (' + f['unit'] + ')' if f['unit'] else ''}: {rows}")
-        for k, v in s.get("telltales", {}).items():
-            lines.append(f"  given away by {k}: {number(v[0])} (real {number(v[3])})")
-        if truth := s.get("truth"):
-            m = truth["mean"]
-            lines.append(
-                f"  mean of {len(truth['states'])} states: twin {m['twin']:.3f}, unchanged "
-                f"{m['unchanged']:.3f}, change {m['change']:.3f}, "
-                f"error {m['error']:.3f} (unchanged {m['error_unchanged']:.3f})"
-            )
+            mark = f" [{f['note']}]" if f.get("note") else ""
+            lines.append(f"  {f['name']}{' (' + f['unit'] + ')' if f['unit'] else ''}: {rows}{mark}")
+        for t in s.get("tables", []):
+            lines.append(f"  {t['title'].lower()}: {', '.join(t['columns'])}")
+            lines += [f"    {name}: {', '.join(number(v) for v in row)}" for name, row in t["lines"].items()]
     return "\n".join(lines)

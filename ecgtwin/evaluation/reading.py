@@ -55,6 +55,12 @@ class Reading:
     def __len__(self) -> int:
         return len(self.signals)
 
+    def some(self, rows: np.ndarray | slice) -> "Reading":
+        return Reading(self.signals[rows], self.rate, self.patients[rows], self.judges)
+
+    def first(self, n: int) -> "Reading":
+        return self.some(slice(n))
+
     @cached_property
     def beats(self) -> np.ndarray:
         """Median beats (n, 8 * POINTS) in mV, zeros where none can be measured."""
@@ -86,7 +92,7 @@ class Reading:
 
     @cached_property
     def text(self) -> np.ndarray:
-        return self.judges.text.of_features(self.learned)
+        return self.judges.text(self.signals)
 
     @cached_property
     def measured(self) -> np.ndarray:

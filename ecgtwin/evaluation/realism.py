@@ -7,15 +7,17 @@ two figures are averaged. A copy of the references is therefore the floor itself
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ..metrics.bootstrap import Estimate, draws, interval
+from ..metrics.degradations import LADDER, misranked
 from ..metrics.distributions import apart
 from ..metrics.features import standardised
 from ..metrics.frechet import frechet_infinite, kernel_distance, kernel_distance_drawn
 from ..metrics.neighbours import neighbours
-from ..metrics.two_sample import giveaway, two_sample
+from ..metrics.two_sample import two_sample
 from .figures import Figure, bare
 from .reading import MEASURED, Reading
 
@@ -47,7 +49,25 @@ def realism(
             title, place(of(real)), real.patients, {k: (place(of(r)), r.patients) for k, r in sets.items()}, first
         )
     figures.append(told_apart(real, sets, first))
-    return figures
+    return [marked(f) for f in figures]
+
+
+def degraded(real: Reading) -> dict[str, Reading]:
+    """The rungs of the ladder, made of these ECGs; the first is `FLOOR`, these themselves."""
+    return {
+        name: real if name == FLOOR else Reading(make(real.signals, real.rate), real.rate, real.patients, real.judges)
+        for name, make in LADDER.items()
+    }
+
+
+def marked(figure: Figure) -> Figure:
+    """With a note where the figure does not rank the degraded real ECGs among its rows as it should."""
+    values = {name: row.value for name, row in figure.rows.items()}
+    wrong = misranked(values, worse_is_more=figure.better == "less")
+    if not wrong or "time-reversed" not in values:
+        return figure
+    told = "; ".join(f"{b} is not worse than {a}" for a, b in wrong)
+    return replace(figure, note=f"Does not rank the degraded real ECGs at this n as it should: {told}.")
 
 
 def distances(
@@ -125,22 +145,6 @@ def unpaired(real: Reading, made: Reading, first: Callable) -> tuple[np.ndarray,
     return np.flatnonzero(first(real.patients)), np.flatnonzero(~first(made.patients))
 
 
-def telltales(real: Reading, made: Reading, seed: int) -> dict[str, Estimate]:
-    """What gives the made ECGs away: the two-sample test on one group of features at a time."""
-    a, b = unpaired(real, made, halves(real.patients, seed))
-
-    def both(of: Callable[[Reading], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return of(real)[a], of(made)[b]
-
-    groups = {
-        "beat": both(lambda r: r.beats[:, ::4]),
-        "spectrum": both(lambda r: r.spectrum),
-        "rhythm": both(lambda r: r.rhythm),
-        "intervals and amplitudes": both(lambda r: r.measured),
-    }
-    return giveaway(groups, real.patients[a], made.patients[b], kind="trees", seed=seed)
-
-
 def physiology(real: Reading, sets: Mapping[str, Reading], first: Callable) -> list[Figure]:
     """Distances between distributions of each measurement; made of one half against real of the other, averaged."""
     names = [*MEASURED, "RR variation", "odd RR intervals"]
@@ -150,10 +154,11 @@ def physiology(real: Reading, sets: Mapping[str, Reading], first: Callable) -> l
 
     whole, side = table(real), first(real.patients)
     figures = []
+    tables = {key: table(made) for key, made in sets.items()}
     for column, name in enumerate(names):
         rows, measurable = {}, {}
         for key, made in sets.items():
-            x, at = table(made)[:, column], first(made.patients)
+            x, at = tables[key][:, column], first(made.patients)
             found = [apart(whole[side != k, column], x[at == k]) for k in (True, False)]
             rows[key] = spread([f.distance for f in found])
             measurable[key] = bare(np.mean([f.measured_made for f in found]))
@@ -161,7 +166,7 @@ def physiology(real: Reading, sets: Mapping[str, Reading], first: Callable) -> l
         meaning = "Wasserstein distance of the distribution to that of real ECGs; measurable in " + ", ".join(
             f"{v.value:.0%} ({k})" for k, v in measurable.items()
         )
-        figures.append(
-            Figure(f"{word}, distribution", unit, "less", meaning + ".", rows, len(next(iter(sets.values()))))
-        )
+        n = len(next(iter(sets.values())))
+        drawn = {key: x[:, column] for key, x in tables.items() if key not in LADDER or key == FLOOR}
+        figures.append(Figure(f"{word}, distribution", unit, "less", meaning + ".", rows, n, values=drawn))
     return figures

@@ -1,21 +1,23 @@
 """`ecgtwin evaluate`: a model folder, a folder of generated records, or an array of them, in; one report out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ecg.store.recordings import Recordings
-from ..metrics.degradations import LADDER
 from ..metrics.identity import repeated
 from ..twin.twin import ECGTwin
-from . import agreement, likeness, realism, tasks
+from . import agreement, likeness, physics, realism, tasks
 from .evaluate import identity_rows, reconstruction, seconds
+from .figures import Section
 from .files import Made, as_task
 from .makers import Twins
 from .reading import Judges, beat_distance
-from .suite import SIZES, Say, facts, of_model, prepare, suite
+from .sections import PARTS, Say, privacy
+from .suite import SIZES, facts, of_model, prepare, suite
+from .telltales import Against, floor, telltales
 
 
 def of_generator(
@@ -29,17 +31,19 @@ def of_generator(
     say: Say = lambda _: None,
     progress: bool = False,
     name: str = "twin",
+    parts: Sequence[str] = tuple(PARTS),
 ) -> dict[str, Any]:
-    """The report of a model. cache: a folder for generated ECGs, so that an interrupted evaluation goes on."""
+    """The report of a model. cache: a folder for generated ECGs, so that an interrupted evaluation goes on. parts: of
+    `sections.PARTS`."""
     train, held = real(recordings, "train"), real(recordings, split)
     stage = prepare(train, held, Judges.load(), SIZES[size], cache=cache, seed=seed, say=say, progress=progress)
     say("the model's parts")
-    parts = {
+    measured = {
         "reconstruction": reconstruction(model, held),
         "identity": identity_rows(model, train, held) if repeated(held.patient) else None,
         "speed": seconds(model, held),
     }
-    found = suite(stage, Twins(model), of_model(model, stage.held), model)
+    found = suite(stage, Twins(model), of_model(model, stage.held), model, parts)
     model_facts = {"weights_sha256": model.parts.weights_hash}
     return {
         "format": 1,
@@ -47,7 +51,7 @@ def of_generator(
         "maker": "twin",
         "suite": size,
         "facts": {"model": model_facts, **facts(stage, train, held, split)},
-        "parts": parts,
+        "parts": measured,
         **found,
     }
 
@@ -77,59 +81,51 @@ def of_files(
             )
     mine = stage.read(made.signals, task.patients)
     rest = {key: stage.read(beside[key].signals, one.patients) for key, one in others.items()}
-    rows = tasks.redraw(stage.held, min(len(made), len(stage.held)), seed)
-    references = stage.read(rows.references, rows.patients)
-    worse = {
-        k: stage.read(make(rows.references, held.rate), rows.patients)
-        for k, make in LADDER.items()
-        if k != realism.FLOOR
-    }
-    sets = {realism.FLOOR: references, name: mine, **rest, **worse}
+    redrawn = tasks.redraw(stage.held, min(len(made), len(stage.held)), seed)
+    references = stage.read(redrawn.references, redrawn.patients)
+    rows = {name: mine, **rest}
     say("realism")
     everybody = [stage.whole.patients, task.patients, *(one.patients for one in others.values())]
     first = realism.halves(np.concatenate(everybody), seed)
-    sections: list[dict[str, Any]] = []
-
-    def section(title: str, figures: list, **more: Any) -> None:
-        sections.append({"title": title, "figures": [f.plain() for f in figures], **more})
-
-    tell, floor = (realism.telltales(stage.whole, r, seed) for r in (mine, references))
-    section(
-        "Do they look real?",
-        realism.realism(stage.whole, stage.fitted, sets, seed, first),
-        telltales={k: [*v, floor[k].value] for k, v in tell.items()},
-    )
-    section(
-        "Intervals and amplitudes",
-        realism.physiology(stage.whole, {realism.FLOOR: references, name: mine, **rest}, first),
-    )
+    against = {key: Against(stage.whole, one) for key, one in rows.items()}
+    tell = telltales({**against, "real": floor(stage.whole, references, seed)}, seed)
+    sections = [
+        Section(
+            "Do they look real?",
+            realism.realism(stage.whole, stage.fitted, {**rows, **realism.degraded(references)}, seed, first),
+        ),
+        Section("What gives them away?", tell),
+        Section(
+            "Intervals, amplitudes and diversity",
+            [
+                *realism.physiology(stage.whole, {realism.FLOOR: references, **rows}, first),
+                physics.figure({name: made.limb_residual}, task.patients),
+            ],
+        ),
+    ]
     say("what was asked for")
     alike = {key: rest[key] for key, one in others.items() if one.wanted == task.wanted}
     found, statements = agreement.agreement(task, {name: mine, **alike})
-    section("Is what was asked for there?", found, statements=statements)
+    sections.append(Section("Is what was asked for there?", found, [statements]))
     for key in others.keys() - alike.keys():
         say(f"{key} was asked for other states than {name}: whether they are there is judged apart")
         found, statements = agreement.agreement(others[key], {key: rest[key]})
-        section(f"Is what was asked for there? ({key})", found, statements=statements)
+        sections.append(Section(f"Is what was asked for there? ({key})", found, [statements]))
     if all(made.references):
         pairs = tasks.factual(stage.held, 200, seed)
         a, b = (stage.read(x, pairs.patients) for x in (pairs.references, pairs.truth))
         before = stage.read(task.references, task.patients)
         found = likeness.identity(task, {name: mine, **alike}, stage.whole, (a, b))
-        section(
-            "Is it the same person?",
-            [*found, likeness.copied({name: mine, **alike}, before, beat_distance(b.beats, a.beats), task.patients)],
-        )
-    from .suite import privacy
-
-    section("Were training records kept?", privacy(stage, mine, references, name))
+        found.append(likeness.copied({name: mine, **alike}, before, beat_distance(b.beats, a.beats), task.patients))
+        sections.append(Section("Is it the same person?", found))
+    sections.append(Section("Were training records kept?", privacy(stage, mine, references, name)))
     return {
         "format": 1,
         "name": name,
         "maker": name,
         "suite": "file",
         "facts": {"file": made.fingerprint, **facts(stage, train, held, split)},
-        "sections": sections,
+        "sections": [s.plain() for s in sections],
         "overlays": [],
         "seconds": 0.0,
     }

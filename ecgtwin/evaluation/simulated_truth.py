@@ -51,7 +51,8 @@ def counterfactuals(
     leads, -0.30 to 0.45 s around R): `twin` with the truth; `unchanged`, the reference with the truth; `stranger`,
     other people's truth in that state with this one's; `ceiling`, the truth through the auto-encoder; `change`, what
     the model changed with what should change. `size`: how large the twin's beat is beside the truth (root mean square,
-    1 is right); `error`: of their difference, relative to the truth, and `error_unchanged` of the reference's. `own`:
+    1 is right); `error`: of their difference, relative to the truth, and `error_unchanged` of the reference's; both in
+    uV as `uv` and `uv_unchanged`; `left`: how much of the distance from the reference to the truth is left. `own`:
     share of twins that are more like their own person's truth than like anybody else's. `unmeasured`: twins without a
     median beat. States with statements that the model does not know are left out, and named.
     """
@@ -105,6 +106,9 @@ def compare(beats: Beats) -> dict[str, float]:
         "size": ratio(twin, truth),
         "error": ratio(twin - truth, truth),
         "error_unchanged": ratio(reference - truth, truth),
+        "uv": microvolts(twin - truth),
+        "uv_unchanged": microvolts(reference - truth),
+        "left": ratio(twin - truth, reference - truth),
     }
     right = (own.argmax(1) == np.arange(len(truth)))[measured]
     return {
@@ -139,6 +143,11 @@ def paired(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Root mean square of each row over that of the other's row."""
     return np.linalg.norm(a, axis=-1) / np.maximum(np.linalg.norm(b, axis=-1), 1e-12)
+
+
+def microvolts(a: np.ndarray) -> np.ndarray:
+    """Root mean square of each row in uV."""
+    return 1000 * np.sqrt((a**2).mean(-1))
 
 
 def wanted(truth: Simulated) -> Condition:

@@ -144,8 +144,7 @@ def doses(held: Held, n: int, rates: Sequence[float], seed: int) -> Task:
 
     Ordered by reference, then by rate.
     """
-    plain = np.array([k for k, c in enumerate(held.conditions) if c.reports and set(c.reports) <= set(PLAIN)], int)
-    rows = np.sort(np.random.default_rng([seed, 3]).permutation(plain)[:n])
+    rows = plain_rows(held, n, seed)
     chosen = held.some(rows)
     rest = ("sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "normal ECG")
     repeated = np.repeat(np.arange(len(rows)), len(rates))
@@ -175,6 +174,20 @@ def ages(held: Held, n: int, years: Sequence[float], seed: int) -> Task:
     return Task(
         "ages", chosen.signals[repeated], own, wanted, chosen.patients[repeated], seed + 30_000 + rows[repeated]
     )
+
+
+def plain_rows(held: Held, n: int, seed: int) -> np.ndarray:
+    """Up to n ECGs in plain sinus rhythm."""
+    plain = np.array([k for k, c in enumerate(held.conditions) if c.reports and set(c.reports) <= set(PLAIN)], int)
+    return np.sort(np.random.default_rng([seed, 3]).permutation(plain)[:n])
+
+
+def change_of(held: Held, n: int, statement: str, seed: int) -> Task:
+    """n references in plain sinus rhythm asked for a statement beside it; heart rate, age and sex stay."""
+    chosen = held.some(plain_rows(held, n, seed))
+    wanted = tuple(replace(c, reports=("sinus rhythm", statement)) for c in chosen.conditions)
+    seeds = seed + 40_000 + np.arange(len(chosen))
+    return Task(f"to {statement}", chosen.signals, chosen.conditions, wanted, chosen.patients, seeds)
 
 
 def repeated(task: Task, times: int) -> Task:

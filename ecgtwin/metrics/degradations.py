@@ -3,7 +3,7 @@
 From least to worst: nothing, a round trip through 100 Hz, noise of 0.05 mV, a blur to 8 Hz, time reversed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -43,3 +43,11 @@ LADDER: dict[str, Degradation] = {
     "8 Hz blur": blurred,
     "time-reversed": backwards,
 }
+
+
+def misranked(values: Mapping[str, float], *, worse_is_more: bool = True) -> list[tuple[str, str]]:
+    """Neighbours on the ladder (better, worse) that a metric does not rank so; [] where it ranks all of them. Only
+    the rungs in `values` are looked at."""
+    rungs = [name for name in LADDER if name in values]
+    sign = 1 if worse_is_more else -1
+    return [(a, b) for a, b in zip(rungs, rungs[1:], strict=False) if not sign * values[a] < sign * values[b]]

@@ -1,6 +1,6 @@
 """Features of whole ECGs that no trained network has a part in: for distances between real and generated sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,8 +28,11 @@ def ecg_features(signals: np.ndarray, rate: float) -> np.ndarray:
     return np.concatenate([part / np.sqrt(part.shape[1]) for part in parts], 1)
 
 
-def band_power(signals: np.ndarray, rate: float, floor: float = 0.005) -> np.ndarray:
-    """(N, leads * 16): log10 of the mean power in mV² of every lead in each of `BANDS`, as of a sine of that amplitude.
+def band_power(
+    signals: np.ndarray, rate: float, floor: float = 0.005, edges: Sequence[float] | np.ndarray = BANDS
+) -> np.ndarray:
+    """(N, leads * bands): log10 of the mean power in mV² of every lead between `edges` (Hz), as of a sine of that
+    amplitude.
 
     floor: in mV, added to every band as if it held so much noise: what is below (5 uV) nobody sees,
         and must not tell sets apart.
@@ -37,8 +40,8 @@ def band_power(signals: np.ndarray, rate: float, floor: float = 0.005) -> np.nda
     n = signals.shape[-1]
     window = np.hanning(n)
     power = 2 * np.abs(np.fft.rfft(signals * window, axis=-1)) ** 2 / (n * (window**2).sum())
-    place = np.digitize(np.fft.rfftfreq(n, 1 / rate), BANDS) - 1
-    bands = np.stack([power[..., place == k].sum(-1) for k in range(len(BANDS) - 1)], -1)
+    place = np.digitize(np.fft.rfftfreq(n, 1 / rate), edges) - 1
+    bands = np.stack([power[..., place == k].sum(-1) for k in range(len(edges) - 1)], -1)
     return np.log10(bands + floor**2).reshape(len(signals), -1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgtwin.evaluation import compare, page
-from ecgtwin.evaluation.figures import Figure, averaged, bare
+from ecgtwin.evaluation.figures import Figure, Section, Table, averaged, bare
 from ecgtwin.metrics.identity import POINTS
 
 
@@ -15,10 +15,25 @@ def report(shift: float = 0.0, digest: str = "d") -> dict:
     error = np.abs(rng.normal(5, 1, 40)) + shift
     found = [
         averaged(
-            "heart rate error", "/min", "less", "Mean of <all>.", {"twin": error, "real": error / 2}, np.arange(40)
+            "heart rate error",
+            "/min",
+            "less",
+            "Mean of <all>.",
+            {"twin": error, "real": error / 2},
+            np.arange(40),
+            drawn=True,
         ),
-        Figure("coverage, learned", "", "more", "Depends on n.", {"twin": bare(0.8), "real": bare(np.nan)}, 40),
+        Figure(
+            "coverage, learned",
+            "",
+            "more",
+            "Depends on n.",
+            {"twin": bare(0.8), "real": bare(np.nan)},
+            40,
+            note="Not <so>.",
+        ),
     ]
+    table = Table("By <state>", "Medians.", ("uV",), {"AF": [None], "b": [3.5]})
     wave = np.zeros(8 * POINTS, int).tolist()
     curves = dict.fromkeys(("reference", "truth", "made"), wave)
     overlay = {"group": "worst", "own": "a", "wanted": "b", "uv": 9.0, "uv_copy": 8.0, "beats": curves}
@@ -32,9 +47,7 @@ def report(shift: float = 0.0, digest: str = "d") -> dict:
         "seconds": 1.0,
         "overlays": [overlay],
         "facts": {"data": data, "judges": {}, "judge_quality": quality, "seed": 0},
-        "sections": [
-            {"title": "All", "figures": [f.plain() for f in found], "telltales": {"beat": [0.6, 0.5, 0.7, 0.5]}}
-        ],
+        "sections": [Section("All", found, [table]).plain()],
     }
 
 
@@ -42,12 +55,14 @@ def test_the_page_stands_alone_and_escapes_what_it_shows():
     text = page.page(report())
     assert not re.search(r"<script|<link|<img|https?://|url\(|@import", text)
     assert "my &lt;model&gt;" in text and "<model>" not in text and "Mean of &lt;all&gt;." in text
-    assert text.count("<svg") == 4 and "worst" in text and "What gives them away" in text
+    assert text.count("<svg") == 5 and "worst" in text and "By &lt;state&gt;" in text and "Not &lt;so&gt;." in text
+    assert "<polyline points='6.0,96.0" in text or text.count("<polyline") >= 26  # two rows drawn, 24 curves of beats
 
 
 def test_the_text_has_every_row_and_numbers_that_are_missing_stay_missing():
     text = page.text(report())
-    assert "heart rate error (/min): twin" in text and "coverage, learned: twin 0.8, real –" in text
+    assert "heart rate error (/min): twin" in text and "coverage, learned: twin 0.8, real – [Not <so>.]" in text
+    assert "by <state>: uV" in text and "AF: –" in text and "b: 3.5" in text
 
 
 def test_paired_differences_are_sure_where_unpaired_ones_are_not():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin.metrics.degradations import LADDER, through_100_hz
+from ecgtwin.metrics.degradations import LADDER, misranked, through_100_hz
 
 
 def test_what_100_hz_can_carry_comes_back_and_each_rung_keeps_the_shape():
@@ -14,3 +14,12 @@ def test_what_100_hz_can_carry_comes_back_and_each_rung_keeps_the_shape():
     blurred = LADDER["8 Hz blur"](x, rate)[..., 100:-100]
     assert blurred[0, 0].std() == pytest.approx(x[0, 0].std(), rel=0.05) and blurred[0, 2].std() < 0.01
     np.testing.assert_array_equal(LADDER["time-reversed"](LADDER["time-reversed"](x, rate), rate), x)
+
+
+def test_neighbours_on_the_ladder_that_a_metric_confuses_are_named():
+    right = dict(zip(LADDER, (0.0, 1, 2, 3, 4), strict=True))
+    assert misranked(right) == [] and misranked({"twin": 9.0, **right}) == []
+    wrong = right | {"8 Hz blur": 1.5}
+    assert misranked(wrong) == [("+0.05 mV noise", "8 Hz blur")]
+    falling = {k: -v for k, v in right.items()}
+    assert misranked(falling, worse_is_more=False) == [] and len(misranked(falling)) == 4

@@ -1,0 +1,39 @@
+"""What any 12-lead ECG must obey: limb leads are differences of three potentials."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..ecg.leads import INDEPENDENT, LEADS
+from ..ecg.record import ECG
+from .figures import Figure, averaged
+from .reading import Reading
+
+MEANING = (
+    "Root mean square of III - (II - I), aVR + (I + II) / 2, aVL - (I - II / 2) and aVF - (II - I / 2) in the 12 leads "
+    "as written; a file of 1 uV a step has up to 1 by rounding."
+)
+
+
+def residual(ecg: ECG) -> float:
+    """In uV, of an ECG with all limb leads; NaN where one lacks."""
+    if not set(LEADS[:6]) <= set(ecg.leads):
+        return float("nan")
+    one, two, three, avr, avl, avf = ecg.select(LEADS[:6]).signal.astype(float)
+    parts = (three - (two - one), avr + (one + two) / 2, avl - (one - two / 2), avf - (two - one / 2))
+    return float(1000 * np.sqrt(np.mean(np.square(parts))))
+
+
+def limb_residual(made: Reading, name: str) -> Figure:
+    """Of ECGs that a model draws, in 12 leads as they are written to files."""
+    values = []
+    with tempfile.TemporaryDirectory() as folder:
+        for k, x in enumerate(made.signals):
+            path = ECG(x, made.rate, INDEPENDENT).select(LEADS).write(Path(folder) / f"{k}.hea")
+            values.append(residual(ECG.read(path)))
+    return figure({name: np.array(values)}, made.patients)
+
+
+def figure(values: dict[str, np.ndarray], patients: np.ndarray) -> Figure:
+    return averaged("limb-lead residual", "uV", "less", MEANING, values, patients)

@@ -1,0 +1,324 @@
+"""The parts of the suite: each asks its questions and answers them as sections of the report.
+
+What several parts ask is asked once, in `Answers`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..ecg.store.recordings import Recordings
+from ..metrics.bootstrap import mean
+from ..metrics.identity import median_beats, whitening
+from ..metrics.privacy import closest, membership
+from ..twin.twin import ECGTwin
+from . import agreement, constructed, diversity, likeness, realism, tasks
+from .figures import Figure, Section, Table, bare
+from .makers import Copy, Edits, Maker, Stranger, drawn, first_rows
+from .physics import limb_residual
+from .reading import Judges, Reading, beat_distance
+from .simulated_truth import counterfactuals
+from .strength import STRENGTHS, TARGET, of_strength
+from .tasks import Held, Task
+from .telltales import Against, floor, telltales
+
+Say = Callable[[str], None]
+RATES = (40.0, 60.0, 80.0, 100.0, 120.0, 140.0)
+YEARS = (25.0, 45.0, 65.0, 85.0)
+OTHER = "real ECG of another patient"
+REDRAWN = "twin, own state"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many: ECGs asked for again and exchanged, factual pairs at most, samples of each (of as many pairs),
+    references of the heart rate and age series, edits by inversion, references of the series of strengths, simulated
+    people, real people in constructed states, training ECGs."""
+
+    ecgs: int
+    pairs: int
+    samples: int
+    sampled: int
+    series: int
+    edits: int
+    strengths: int
+    people: int
+    constructed: int
+    fitted: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What every part of the suite needs."""
+
+    train: Recordings
+    held: Held
+    whole: Reading
+    fitted: Reading
+    ages: np.ndarray
+    judges: Judges
+    size: Size
+    cache: Path | None
+    seed: int
+    say: Say
+    progress: bool
+
+    def read(self, signals: np.ndarray, patients: np.ndarray) -> Reading:
+        return Reading(signals, self.held.rate, patients, self.judges)
+
+    def answered(self, makers: Sequence[Maker], task: Task) -> dict[str, Reading]:
+        """What each maker draws for a task, read."""
+        found = {}
+        for maker in makers:
+            self.say(f"{task.name}: {maker.name} ({len(task)} ECGs)")
+            found[maker.name] = self.read(drawn(maker, task, self.cache, progress=self.progress), task.patients)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """twin: what is evaluated. others: rows beside it; keys "no reference", "counterfactual", "reconstruction",
+    "mechanistic" are of a model and may lack. model: for the exact counterfactuals."""
+
+    stage: Stage
+    twin: Maker
+    others: Mapping[str, Maker]
+    model: ECGTwin | None
+
+    def present(self, *names: str) -> list[Maker]:
+        return [self.others[name] for name in names if name in self.others]
+
+    @cached_property
+    def redraw(self) -> Task:
+        return tasks.redraw(self.stage.held, self.stage.size.ecgs, self.stage.seed)
+
+    @cached_property
+    def references(self) -> Reading:
+        return self.stage.read(self.redraw.references, self.redraw.patients)
+
+    @cached_property
+    def again(self) -> Reading:
+        return self.stage.answered([self.twin], self.redraw)[self.twin.name]
+
+    @cached_property
+    def reconstructed(self) -> dict[str, Reading]:
+        return self.stage.answered(self.present("reconstruction"), self.redraw)
+
+    @cached_property
+    def exchange(self) -> Task:
+        return tasks.exchange(self.stage.held, self.stage.size.ecgs, self.stage.seed)
+
+    @cached_property
+    def changed(self) -> dict[str, Reading]:
+        return self.stage.answered([self.twin, *self.present("no reference")], self.exchange)
+
+    @cached_property
+    def real_other(self) -> Reading:
+        return self.stage.read(self.exchange.truth, self.exchange.truth_patients)
+
+    @cached_property
+    def pairs(self) -> Task:
+        return tasks.factual(self.stage.held, self.stage.size.pairs, self.stage.seed)
+
+    @cached_property
+    def before(self) -> Reading:
+        return self.stage.read(self.pairs.references, self.pairs.patients)
+
+    @cached_property
+    def later(self) -> Reading:
+        return self.stage.read(self.pairs.truth, self.pairs.patients)
+
+    @cached_property
+    def another_day(self) -> np.ndarray:
+        """Distances in uV between two real ECGs of a patient."""
+        return beat_distance(self.later.beats, self.before.beats)
+
+    @cached_property
+    def paired(self) -> dict[str, Reading]:
+        """What was made of each factual pair's reference, in all rows; empty with fewer than 8 pairs."""
+        beside = self.present("no reference", "reconstruction", "mechanistic")
+        makers = [self.twin, Copy(), Stranger(self.stage.held), *beside]
+        return self.stage.answered(makers, self.pairs) if len(self.pairs) >= 8 else {}
+
+    @cached_property
+    def embed(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Median beats whitened within training patients: all that have several ECGs, and others."""
+        train = self.stage.train
+        names, counts = np.unique(train.patient[train.patient >= 0], return_counts=True)
+        several = np.flatnonzero(np.isin(train.patient, names[counts > 1]))
+        some = np.random.default_rng([self.stage.seed, 7]).permutation(len(train))[: self.stage.size.fitted]
+        rows = np.union1d(several, some)
+        return whitening(median_beats(train.millivolts(rows), train.rate), train.patient[rows])
+
+
+def looks(a: Answers) -> list[Section]:
+    worse = {name: r for name, r in realism.degraded(a.references).items() if name != realism.FLOOR}
+    rows = {realism.FLOOR: a.references, **a.changed, REDRAWN: a.again, **a.reconstructed, **worse}
+    first = realism.halves(a.stage.whole.patients, a.stage.seed)
+    body = {
+        realism.FLOOR: a.references,
+        **a.changed,
+        REDRAWN: a.again,
+        **a.reconstructed,
+        "8 Hz blur": worse["8 Hz blur"],
+    }
+    states = diversity.between_people(a.exchange, {"real": a.real_other, **a.changed})
+    return [
+        Section("Do they look real?", realism.realism(a.stage.whole, a.stage.fitted, {**rows, **worse}, a.stage.seed)),
+        Section("What gives them away when nothing was asked for?", unchanged_telltales(a)),
+        Section(
+            "Intervals, amplitudes and diversity",
+            [*realism.physiology(a.stage.whole, body, first), limb_residual(a.again.first(8), a.twin.name), states],
+        ),
+    ]
+
+
+def unchanged_telltales(a: Answers) -> list[Figure]:
+    """Twins asked for their references' own states against these references."""
+    rows = {a.twin.name: Against(a.references, a.again)}
+    rows |= {name: Against(a.references, made) for name, made in a.reconstructed.items()}
+    return telltales({**rows, "real": floor(a.stage.whole, a.references, a.stage.seed)}, a.stage.seed)
+
+
+def asked(a: Answers) -> list[Section]:
+    beside = {OTHER: a.real_other, Copy().name: a.references}
+    found, statements = agreement.agreement(a.exchange, {**a.changed, **beside})
+    rhythm = agreement.rhythms(a.redraw, {"real": a.references, a.twin.name: a.again})
+    return [Section("Is what was asked for there?", found, [statements]), Section("Rhythm", rhythm)]
+
+
+def person(a: Answers) -> list[Section]:
+    strangers = {OTHER: a.stage.read(a.exchange.truth, a.exchange.patients), Copy().name: a.references}
+    rows = {**a.changed, **strangers}
+    found = likeness.identity(a.exchange, rows, a.stage.whole, (a.before, a.later))
+    found.append(likeness.copied(rows, a.references, a.another_day, a.exchange.patients))
+    return [Section("Is it the same person?", found)]
+
+
+def later_ecg(a: Answers) -> list[Section]:
+    """The tests on two real ECGs of one patient; none with fewer than 8 such pairs."""
+    if not a.paired:
+        return []
+    stage, twin, copy = a.stage, a.twin, Copy()
+    sections = [Section("A real later ECG of the same patient", likeness.factual(a.pairs, a.paired, a.before, a.later))]
+    few = first_rows(a.pairs, stage.size.edits)
+    n = len(few)
+    if edits := a.present("counterfactual"):
+        here = {**stage.answered(edits, few), **{k: a.paired[k].first(n) for k in (twin.name, copy.name)}}
+        figures = likeness.factual(few, here, a.before.first(n), a.later.first(n))
+        sections.append(Section("Edits of the reference, on fewer pairs", figures))
+    returned = stage.answered([twin], tasks.back(a.pairs, a.paired[twin.name].signals))[twin.name]
+    none = likeness.unchanged(
+        a.redraw, {twin.name: a.again, **a.reconstructed}, a.references, a.another_day, a.pairs.patients
+    )
+    back = likeness.round_trip(a.pairs, returned, a.before, twin.name)
+    sections.append(Section("Nothing asked, and there and back", [*none, back]))
+    some, times = first_rows(a.pairs, stage.size.sampled), stage.size.samples
+    n = len(some)
+    many = tasks.repeated(some, times)
+    samples = stage.answered([twin], many)
+    found = likeness.calibrated(many, times, samples, a.later.first(n), a.before.first(n))
+    found.append(likeness.mean_of_samples(many, times, samples, a.later.first(n), a.before.first(n)))
+    found.append(diversity.between_samples(many, times, samples, mean(a.another_day, a.pairs.patients)))
+    sections.append(Section("Do samples spread as the truth does?", found))
+    return sections
+
+
+def doses(a: Answers) -> list[Section]:
+    stage, twin = a.stage, a.twin
+    series = tasks.doses(stage.held, stage.size.series, RATES, stage.seed)
+    rows = {**stage.answered([twin], series), Copy().name: stage.read(series.references, series.patients)}
+    found = likeness.dose(series, RATES, rows)
+    older = tasks.ages(stage.held, stage.size.series, YEARS, stage.seed)
+    ages = np.array([np.nan if c.age is None else c.age for c in stage.held.conditions])
+    seen = (stage.fitted.learned, stage.ages)
+    found.append(likeness.ageing(older, YEARS, stage.answered([twin], older), seen, stage.whole, ages))
+    table: list[Table] = []
+    if a.model is not None and TARGET in a.model.statements and stage.size.strengths:
+        task = tasks.change_of(stage.held, stage.size.strengths, TARGET, stage.seed)
+        steps = [Edits(a.model, f"strength {s:g}", strength=s) for s in STRENGTHS]
+        figures, line = of_strength(task, stage.answered(steps, task))
+        found += figures
+        table.append(line)
+    return [Section("More of it, more of it", found, table)]
+
+
+def kept(a: Answers) -> list[Section]:
+    """Distance to training records beside held-out ones; a twin's own patient is left out of these, since it
+    resembles its reference by design."""
+    return [Section("Were training records kept?", privacy(a.stage, a.again, a.references, a.twin.name))]
+
+
+def privacy(stage: Stage, made: Reading, references: Reading, name: str) -> list[Figure]:
+    away = ~np.isin(stage.whole.patients, made.patients)
+    held, rows, attack = stage.whole.who[away], {}, {}
+    for key, reading in ((name, made), ("real held-out ECGs", references)):
+        found = closest(reading.who, stage.fitted.who, held, seed=stage.seed)
+        rows[key] = bare(found.nearer_training)
+        attack[key] = bare(membership(reading.who, stage.fitted.who, held))
+    nearer = (
+        "Of made ECGs, nearer to a training record than to any of as many held-out ones of other patients, by the "
+        "identity encoder; 0.5: nothing kept."
+    )
+    called = "Of an attack that calls a record a training record where a made ECG is near it; 0.5: it fails."
+    return [
+        Figure("nearer to a training record", "share", "real", nearer, rows, len(made)),
+        Figure("membership inference", "AUROC", "real", called, attack, len(made)),
+    ]
+
+
+def exact(a: Answers) -> list[Section]:
+    """Simulated people, and real ones in constructed states."""
+    if a.model is None:
+        return []
+    sections = []
+    if n := a.stage.size.people:
+        a.stage.say(f"exact counterfactuals of {n} simulated people")
+        found = counterfactuals(a.model, people=n, seed=a.stage.seed)
+        columns = tuple(k for k in found["mean"] if k != "unmeasured")
+        lines = {**found["states"], "mean": found["mean"]}
+        note = (
+            f"{n} simulated people in sinus rhythm, drawn in other states; medians. Twin: correlation of median beats "
+            "with the exact counterfactual; unchanged: of the reference; stranger: of other people's; ceiling: of the "
+            "truth through the auto-encoder. Change: what the model changed beside what should change. Size, error: "
+            "relative to the truth. Left: error over the distance from the reference to the truth. Own: nearest to "
+            "the own truth of all."
+        )
+        named = tuple(c.replace("_", ", ") for c in columns)
+        table = Table("By state", note, named, {k: [row[c] for c in columns] for k, row in lines.items()})
+        sections.append(Section("Exact counterfactuals of simulated people", [], [table]))
+    if a.stage.size.constructed:
+        sections += constructed_states(a, a.model)
+    return sections
+
+
+def constructed_states(a: Answers, model: ECGTwin) -> list[Section]:
+    held, seed = a.stage.held, a.stage.seed
+    a.stage.say("finding the person in real ECGs")
+    fits = constructed.fitted(held, a.stage.size.constructed, seed)
+    if len(fits.rows) < 2:
+        return []
+    answers = {}
+    for state in constructed.STATES:
+        try:
+            task, noisy = constructed.task_of(held, fits, state, model.normalise, seed)
+        except ValueError:  # a statement that the model does not know
+            continue
+        answers[state] = constructed.Answered(task, a.stage.answered([a.twin], task)[a.twin.name], noisy)
+    figures, table = constructed.judged(answers, fits, a.stage.whole, a.embed, a.twin.name)
+    return [Section("Real patients in constructed states", figures, [table])]
+
+
+PARTS: dict[str, Callable[[Answers], list[Section]]] = {
+    "realism": looks,
+    "agreement": asked,
+    "identity": person,
+    "pairs": later_ecg,
+    "doses": doses,
+    "privacy": kept,
+    "truth": exact,
+}
+"""What can be chosen with `--parts`."""
