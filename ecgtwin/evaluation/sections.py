@@ -287,7 +287,7 @@ def exact(a: Answers) -> list[Section]:
             "relative to the truth. Left: error over the distance from the reference to the truth. Own: nearest to "
             "the own truth of all."
         )
-        named = tuple(c.replace("_", ", ") for c in columns)
+        named = tuple(c.replace("uv", "uV").replace("_", " of ") for c in columns)
         table = Table("By state", note, named, {k: [row[c] for c in columns] for k, row in lines.items()})
         sections.append(Section("Exact counterfactuals of simulated people", [], [table]))
     if a.stage.size.constructed:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ecgtwin.metrics.evaluators import Statements
+from ecgtwin.metrics.evaluators import ECGText, Statements
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,26 @@ def test_identity_tells_people_apart_better_than_median_beats_do(held):
     patients = np.asarray(held.column("patient"))[rows]
     beats = median_beats(held.millivolts(rows), held.rate)
     found, plain = identity(judge.of_beats(beats), patients), identity(beats, patients)
-    assert found.rank1 > plain.rank1 + 0.1 and found.eer < plain.eer - 0.05
+    assert found.rank1 > plain.rank1 + 0.1 and found.eer < plain.eer - 0.05 and found.eer < 0.1
     assert found.rank1 == pytest.approx(judge.figures["rank1"], abs=0.03)
+
+
+def test_ecgs_and_what_is_said_of_them_find_each_other(held):
+    pair, rows = ECGText.load(), held.rows("validation")
+    said = [tuple(s for s in held.statements(int(r)) if s in pair.names) for r in rows]
+    x, y = pair(held.millivolts(rows)), pair.texts(said)
+    there = y.any(1)
+    right, wrong = (x * y).sum(1)[there], (x * np.roll(y, 7, 0)).sum(1)[there]
+    assert 100 * right.mean() == pytest.approx(pair.figures["clip_score"], abs=1) and right.mean() > 3 * wrong.mean()
+    assert pair.figures["ecg_top5"] > 0.4 and pair.figures["top5"] > pair.figures["usual5"]
+
+
+def test_texts_do_not_depend_on_their_order_and_unknown_ones_are_left_out():
+    pair = ECGText.load()
+    a, b = pair.names[:2]
+    found = pair.texts([(a, b), (b, a, "wings"), ()])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    assert not found[2].any() and np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-5)
 
 
 def test_no_beat_is_like_nobody():
