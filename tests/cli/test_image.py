@@ -99,7 +99,7 @@ def test_train_then_evaluate_on_a_folder(folder, tmp_path):
         2,
         "--judge-steps",
         20,
-        "--json",
+        "--output",
         tmp_path / "figures.json",
     )
     assert result.exit_code == 0, result.output
