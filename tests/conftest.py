@@ -1,6 +1,7 @@
 """Fixtures for all tests. Real recordings are not part of the project: tests that want them
 skip where they are absent."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -33,3 +34,17 @@ def simulated_store(tmp_path_factory):
     from .tiny_store import write_store
 
     return write_store(tmp_path_factory.mktemp("simulated") / "store", people=40)
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """Loads a Python file that is in no package, such as a script, by its path from the project's root."""
+
+    def load(path: str):
+        place = Path(__file__).resolve().parents[1] / path
+        spec = importlib.util.spec_from_file_location(place.stem, place)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -20,7 +20,7 @@ from ecgtwin.ecg.store import Store
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.checkpoint import load_tensors
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.training.base import BaseStage
+from ecgtwin.training.beat_stage import base_stage
 from ecgtwin.training.denoiser import DenoiserStage
 from ecgtwin.training.export import export
 from ecgtwin.training.recipe import train
@@ -344,7 +344,7 @@ def test_every_extractor_trains(place, condition, tmp_path):
     more = [f"model.base.condition={condition}", "train.base.grad_accum=2", "train.base.precision=bf16"]
     settings, recordings, weights, table = ready(place, more)
     accelerator, folder = accelerator_of(cpu=True), tmp_path / "base"
-    figures = train(BaseStage.of(settings, recordings, weights[0], table, folder, accelerator), folder, accelerator)
+    figures = train(base_stage(settings, recordings, weights[0], table, folder, accelerator), folder, accelerator)
     assert 0 <= figures["rank1"] <= 1 and rows(tmp_path / "base")
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..nets.encoder import Encoder
-from ..text.encoder import MISSING, check_weights, model_folder
+from ..text.captions import load_clip
+from ..text.encoder import model_folder
 from ..train.batch import Drawn
 from ..train.loop import Training, by_sample, fit
 from ..train.plan import Plan
@@ -134,16 +135,7 @@ class Clip:
 
     def __init__(self, path: str | Path):
         folder = model_folder(path)
-        try:
-            from transformers import AutoTokenizer, CLIPModel
-        except ImportError as error:
-            raise ImportError(MISSING.format("transformers")) from error
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.model, report = CLIPModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        check_weights(folder, "CLIP model", report)
-        self.model.eval().requires_grad_(False)
+        self.tokenizer, self.model = load_clip(folder, "CLIPModel")
         self.side = self.model.config.vision_config.image_size
         # The constants of OpenAI's CLIP and of those trained after it.
         self.mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -87,6 +87,24 @@ def parts(caption: str, whole: bool) -> list[str]:
     return [" ".join(words)] if whole and words else words
 
 
+def load_clip(folder: Path, kind: str) -> tuple[Any, Any]:
+    """Tokenizer and frozen model of a local CLIP folder: `CLIPModel`, or its half `CLIPTextModel`, in float32.
+
+    Nothing is fetched and no code of the model's author runs. ImportError where transformers is missing; ValueError
+    where the weights are not those of such a model.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(MISSING.format("transformers")) from error
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model, report = getattr(transformers, kind).from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+    )
+    check_weights(folder, kind, report)
+    return tokenizer, model.eval().requires_grad_(False)
+
+
 class ClipText:
     """Token states of the text half of a CLIP model (a whole CLIP, or its text model alone), kept frozen.
 
@@ -97,19 +115,10 @@ class ClipText:
 
     def __init__(self, path: str | Path, length: int = 77, *, layer: int = -1):
         folder = model_folder(path)
-        try:
-            from transformers import AutoTokenizer, CLIPTextModel
-        except ImportError as error:
-            raise ImportError(MISSING.format("transformers")) from error
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.model, report = CLIPTextModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        check_weights(folder, "CLIP text model", report)
+        self.tokenizer, self.model = load_clip(folder, "CLIPTextModel")
         depth, most = self.model.config.num_hidden_layers, self.model.config.max_position_embeddings
         if not -depth - 1 <= layer <= -1:
             raise ValueError(f"layer {layer}: this CLIP has {depth} layers, so give -1 to {-depth - 1}")
-        self.model.eval().requires_grad_(False)
         self.width, self.length, self.layer = self.model.config.hidden_size, min(length, most), layer
 
     def takes(self, caption: str) -> bool:

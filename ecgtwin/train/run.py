@@ -155,6 +155,14 @@ class Run:
             training.network.load_state_dict(kept)
             training.network.train()
 
+    def finish(self, step: Step) -> None:
+        """All that is due after a step: its figures, validation, the checkpoint."""
+        self.log(step)
+        if self.stage.plan.due(step.number):
+            self.keep(self.validate())
+        if self.stage.plan.saves(step.number) or step.stopping:
+            self.save()
+
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         if not self.training.main:
@@ -222,9 +230,5 @@ def complete(run: Run, training: Training, stage: Stage) -> Figures:
     figures of the kept weights."""
     with run.of(training, stage):
         for step in fit(training, stage):
-            run.log(step)
-            if training.plan.due(step.number):
-                run.keep(run.validate())
-            if training.plan.saves(step.number) or step.stopping:
-                run.save()
+            run.finish(step)
     return run.kept

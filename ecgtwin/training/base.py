@@ -24,12 +24,12 @@ from ..twin.model import build_base
 from .condition_table import ConditionTable, Drop
 from .config import Config
 from .held_out import validation
-from .latents import Bank, bank_of, third, views
+from .latents import Bank, third
 from .pairing import Pairer
-from .weights import begin_from, load_vae
+from .weights import begin_from
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    pass
 
 
 class Contrasted(nn.Module):
@@ -107,22 +107,6 @@ class BaseStage:
         self.paired = repeated(recordings.patient[self.held.numpy()])
         if not self.paired:
             self.facts["identity"] = "not measured, no validation patient has two ECGs"
-
-    @staticmethod
-    def of(
-        settings: Config,
-        recordings: Recordings,
-        vae: Path,
-        table: StatementTable,
-        output: Path,
-        accelerator: "Accelerator",
-        start: Path | None = None,
-    ) -> "BaseStage":
-        """On the latents of the auto-encoder in `vae`, which are made first where they are not
-        there yet. output: of the run."""
-        codec, key = load_vae(vae)
-        bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
-        return BaseStage(settings, recordings, bank, table, key, accelerator.device, start)
 
     def draw(self, generator: torch.Generator) -> Pair:
         n = self.plan.batch

@@ -24,7 +24,7 @@ from .beat_pairs import BeatPair, BeatPairs
 from .beat_views import beat_views, usable
 from .config import Config
 from .held_out import validation
-from .latents import Bank, bank_of
+from .latents import Bank, bank_of, views
 from .output_layer import beat_bases, finished
 from .weights import begin_from, load_vae
 
@@ -63,22 +63,6 @@ class BeatStage:
         self.paired = repeated(recordings.patient[self.held.numpy()])
         if not self.paired:
             self.facts["identity"] = "not measured, no validation patient has two ECGs"
-
-    @staticmethod
-    def of(
-        settings: Config,
-        recordings: Recordings,
-        vae: Path,
-        table: StatementTable,
-        output: Path,
-        accelerator: "Accelerator",
-        start: Path | None = None,
-    ) -> "BeatStage":
-        """On beats as the auto-encoder in `vae` sees them, which are made first where they are not
-        there yet. output: of the run."""
-        codec, key = load_vae(vae)
-        bank = beat_views(settings, recordings, codec, key, bank_of(vae, output, "beats"), accelerator)
-        return BeatStage(settings, recordings, bank, table, key, accelerator.device, start)
 
     def draw(self, generator: torch.Generator) -> BeatPair:
         return self.pairs.draw(generator)
@@ -133,6 +117,13 @@ def base_stage(
     accelerator: "Accelerator",
     start: Path | None = None,
 ) -> BaseStage | BeatStage:
-    """Stage 1 of the extractor that the configuration describes: one that sees recordings, or beats."""
-    kind = BeatStage if settings.model.base.sees == "beat" else BaseStage
-    return kind.of(settings, recordings, vae, table, output, accelerator, start)
+    """Stage 1 of the extractor that the configuration describes: one that sees recordings, or beats.
+
+    They are seen as the auto-encoder in `vae` does, and made first where they are not there yet. output: of the run.
+    """
+    codec, key = load_vae(vae)
+    if settings.model.base.sees == "beat":
+        bank = beat_views(settings, recordings, codec, key, bank_of(vae, output, "beats"), accelerator)
+        return BeatStage(settings, recordings, bank, table, key, accelerator.device, start)
+    bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
+    return BaseStage(settings, recordings, bank, table, key, accelerator.device, start)

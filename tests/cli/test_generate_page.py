@@ -1,8 +1,6 @@
 """From files of ECG machines to twins, a table of what changed and a page, by one command, on the shipped model."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +13,11 @@ from ecgtwin.ecg.simulate import Person, simulate
 pytest.importorskip(
     "ecgdatakit", reason="the extra `formats` is not installed: in a clone of ecgtwin run pip install '.[formats]'"
 )
-FILES = Path(__file__).resolve().parents[1] / "ecg" / "files" / "machine_files.py"
 
 
 @pytest.fixture(scope="module")
-def machine_files():
-    spec = importlib.util.spec_from_file_location("machine_files", FILES)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def machine_files(loaded):
+    return loaded("tests/ecg/files/machine_files.py")
 
 
 @pytest.mark.parametrize("kind, ending", [("muse", "xml"), ("scp", "scp"), ("dicom", "dcm")])

@@ -1,23 +1,16 @@
 """scripts/bench_samplers.py runs, writes what it promises, and ranks samplers as theory does."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench_samplers.py"
-
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("bench_samplers", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(loaded):
+    return loaded("scripts/bench_samplers.py")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside diffusers

@@ -135,6 +135,7 @@ def test_the_order_test_rejects_planted_bugs(module, correct, bug, make):
     source = inspect.getsource(module)
     assert source.count(correct) == 1, "the planted bug no longer fits the source"
     mutant = types.ModuleType("mutant")
+    mutant.__package__ = module.__package__
     exec(source.replace(correct, bug), mutant.__dict__)
     order = measured_order(make(mutant, Circle()), Circle(), 80, SHAPES[0])
     assert abs(order - make(module, Circle()).order) > 0.15, f"the bug passed with order {order:.3f}"

@@ -79,6 +79,7 @@ def test_the_weak_order_test_rejects_planted_bugs(correct, bug, monkeypatch):
     source = inspect.getsource(solver)
     assert source.count(correct) == 1, "the planted bug no longer fits the source"
     mutant = types.ModuleType("mutant")
+    mutant.__package__ = solver.__package__
     exec(source.replace(correct, bug), mutant.__dict__)
     monkeypatch.setattr(ancestral, "first_order", mutant.first_order)
     assert abs(weak_order(lambda path, steps: DDIM(1.0), Circle()) - 1) > 0.15

@@ -1,7 +1,5 @@
 import csv
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,12 +111,8 @@ def test_premature_ventricular_beats_are_still_counted():
 
 
 @pytest.fixture(scope="module")
-def bench():
-    path = Path(__file__).resolve().parents[2] / "scripts" / "bench_rhythm.py"
-    spec = importlib.util.spec_from_file_location("bench_rhythm", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bench(loaded):
+    return loaded("scripts/bench_rhythm.py")
 
 
 def test_agreement_of_marks_is_counted(bench):

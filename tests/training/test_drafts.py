@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from einops import rearrange
 
 from ecgtwin import ECG, ECGTwin
 from ecgtwin.ecg.datasets.source import Statements
@@ -28,19 +27,11 @@ from ecgtwin.twin.rhythm import beat_track
 from .. import tiny_store
 from ..twin import tiny
 from ..twin.tiny import CONFIG, STATEMENTS, Letters
+from .fold import FOLD, decoded, encode
 
-FOLD, RATE, N = 8, 102.4, 64
+RATE, N = 102.4, 64
 FRACTIONS = {"same": 0.2, "rate": 0.2, "real": 0.0, "simulated": 0.2, "constructed": 0.2, "back": 0.2}
 STATES = DraftsConfig(states=2)
-
-
-def encode(signals):
-    """A fold without loss in the auto-encoder's place, so that a latent can be measured as an ECG."""
-    return rearrange(signals, "b l (t f) -> b (l f) t", f=FOLD)
-
-
-def decoded(latent):
-    return rearrange(latent.float(), "(l f) t -> l (t f)", f=FOLD).numpy()
 
 
 @pytest.fixture(scope="module")

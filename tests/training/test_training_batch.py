@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from einops import rearrange
 from torch import nn
 
 from ecgtwin.ecg.datasets.source import Statements
@@ -28,19 +27,12 @@ from ecgtwin.twin.model import build_base, build_codec
 from .. import tiny_store
 from ..twin.test_before_move import drawn
 from ..twin.tiny import CONFIG, STATEMENTS, Letters
+from .fold import FOLD, decoded, encode
 
-FOLD, RATE, N = 8, 102.4, 48
+RATE, N = 102.4, 48
 QUIET = {"angle": 0.0, "shift": 0.0, "gain": 0.0}
 DIFFUSION = CONFIG["diffusion"] | {"min_snr": 2.0}
 TOLD = {"drop_condition": 0.0, "drop_base": 0.0, "drop_field": 0.0, "drop_own": 0.0}
-
-
-def encode(signals):
-    return rearrange(signals, "b l (t f) -> b (l f) t", f=FOLD)
-
-
-def decoded(latent):
-    return rearrange(latent.float(), "(l f) t -> l (t f)", f=FOLD).numpy()
 
 
 @pytest.fixture(scope="module")
