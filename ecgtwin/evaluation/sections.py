@@ -4,7 +4,7 @@ What several parts ask is asked once, in `Answers`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..metrics.privacy import closest, membership
 from ..twin.twin import ECGTwin
 from . import agreement, constructed, diversity, likeness, realism, tasks
 from .figures import Figure, Section, Table, bare
-from .makers import Copy, Edits, Maker, Stranger, drawn, first_rows
+from .makers import Copy, Edits, Maker, Reconstruction, Stranger, drawn, first_rows
 from .physics import limb_residual
 from .reading import Judges, Reading, beat_distance
 from .simulated_truth import counterfactuals
@@ -239,8 +239,10 @@ def doses(a: Answers) -> list[Section]:
     table: list[Table] = []
     if a.model is not None and TARGET in a.model.statements and stage.size.strengths:
         task = tasks.change_of(stage.held, stage.size.strengths, TARGET, stage.seed)
-        steps = [Edits(a.model, f"strength {s:g}", strength=s) for s in STRENGTHS]
-        figures, line = of_strength(task, stage.answered(steps, task))
+        steps = [Edits(a.model, f"strength {s:g}", strength=s) for s in STRENGTHS if s > 0]
+        same = replace(task, truth=task.references)  # strength 0 is the reference through the auto-encoder
+        unmoved = stage.answered([Reconstruction(a.model, "strength 0")], same)
+        figures, line = of_strength(task, {**unmoved, **stage.answered(steps, task)})
         found += figures
         table.append(line)
     return [Section("More of it, more of it", found, table)]

@@ -22,7 +22,7 @@ from .tasks import Held, Task
 
 SIZES = {
     "quick": Size(
-        ecgs=96, pairs=48, samples=4, sampled=24, series=10, edits=16, strengths=6, people=4, constructed=12, fitted=600
+        ecgs=96, pairs=48, samples=4, sampled=24, series=10, edits=16, strengths=4, people=4, constructed=12, fitted=600
     ),
     "full": Size(
         ecgs=480,

@@ -45,9 +45,19 @@ LADDER: dict[str, Degradation] = {
 }
 
 
-def misranked(values: Mapping[str, float], *, worse_is_more: bool = True) -> list[tuple[str, str]]:
-    """Neighbours on the ladder (better, worse) that a metric does not rank so; [] where it ranks all of them. Only
-    the rungs in `values` are looked at."""
+def misranked(values: Mapping[str, float], *, worse_is_more: bool = True, tie: float = 0.01) -> list[str]:
+    """What a metric gets wrong about neighbours on the ladder, in words; [] where it ranks them all. Only the rungs in
+    `values` are looked at. tie: values nearer than this share of their whole range are not told apart."""
     rungs = [name for name in LADDER if name in values]
+    if len(rungs) < 2:
+        return []
     sign = 1 if worse_is_more else -1
-    return [(a, b) for a, b in zip(rungs, rungs[1:], strict=False) if not sign * values[a] < sign * values[b]]
+    least = tie * (max(values[r] for r in rungs) - min(values[r] for r in rungs))
+    found = []
+    for a, b in zip(rungs, rungs[1:], strict=False):
+        step = sign * (values[b] - values[a])
+        if step <= -least:
+            found.append(f"ranks {b} before {a}")
+        elif step < least:
+            found.append(f"does not tell {b} from {a}")
+    return found

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ecgtwin.evaluation import compare, page
-from ecgtwin.evaluation.figures import Figure, Section, Table, averaged, bare
+from ecgtwin.evaluation.figures import Figure, Section, Table, averaged, bare, histogram
+from ecgtwin.evaluation.suite import PARTS, chosen_parts
 from ecgtwin.metrics.identity import POINTS
 
 
@@ -80,3 +81,16 @@ def test_other_questions_are_not_compared():
     other = report() | {"suite": "full"}
     with pytest.raises(ValueError, match="seed or suite"):
         compare.compare(report(), other)
+
+
+def test_parts_are_shown_in_the_suites_order_and_unknown_ones_are_refused():
+    assert chosen_parts("privacy, realism") == ("realism", "privacy") and chosen_parts(None) == tuple(PARTS)
+    with pytest.raises(ValueError, match="part 'speed' of the suite: expected some of realism"):
+        chosen_parts("speed")
+
+
+def test_what_lies_far_off_counts_in_the_outermost_bins():
+    found = histogram({"real": np.r_[np.linspace(0, 1, 198), -50.0, 50.0], "none": np.full(3, np.nan)}, bins=4)
+    assert found["edges"][0] == pytest.approx(0, abs=0.02) and found["edges"][-1] == pytest.approx(1, abs=0.02)
+    assert found["shares"]["real"] == pytest.approx([0.25] * 4, abs=0.011) and found["shares"]["none"] == [0] * 4
+    assert histogram({"none": np.full(3, np.nan)})["edges"] == []

@@ -16,10 +16,10 @@ def test_what_100_hz_can_carry_comes_back_and_each_rung_keeps_the_shape():
     np.testing.assert_array_equal(LADDER["time-reversed"](LADDER["time-reversed"](x, rate), rate), x)
 
 
-def test_neighbours_on_the_ladder_that_a_metric_confuses_are_named():
+def test_what_a_metric_gets_wrong_on_the_ladder_is_named():
     right = dict(zip(LADDER, (0.0, 1, 2, 3, 4), strict=True))
-    assert misranked(right) == [] and misranked({"twin": 9.0, **right}) == []
-    wrong = right | {"8 Hz blur": 1.5}
-    assert misranked(wrong) == [("+0.05 mV noise", "8 Hz blur")]
+    assert misranked(right) == [] and misranked({"twin": 9.0, **right}) == [] and misranked({"real": 1.0}) == []
+    assert misranked(right | {"8 Hz blur": 1.5}) == ["ranks 8 Hz blur before +0.05 mV noise"]
+    assert misranked(right | {"100 Hz round trip": 0.01}) == ["does not tell 100 Hz round trip from real"]
     falling = {k: -v for k, v in right.items()}
     assert misranked(falling, worse_is_more=False) == [] and len(misranked(falling)) == 4
