@@ -86,14 +86,16 @@ def with_base(
 ) -> list[Request]:
     """`requests_of`, where the base vector is known."""
     was = set(model.normalise(reference_condition.reports)) if reference_condition is not None else set()
-    leaves = NORMAL in model.normalise(condition.reports) and bool(was - {NORMAL, *SINUS})
+    wanted = model.normalise(condition.reports)
+    leaves = NORMAL in wanted and bool(was - {NORMAL, *SINUS})
+    new = tuple(name for name in wanted if name not in was)
     if not model.config.denoiser.draft:
-        return [Request(base, condition, seed, leaves=leaves) for seed in seeds]
+        return [Request(base, condition, seed, leaves=leaves, new=new) for seed in seeds]
     own, heartbeat = model.taken(signal, reference_condition)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
-        found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat, leaves))
+        found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat, leaves, new))
     return found
 
 

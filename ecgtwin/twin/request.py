@@ -22,7 +22,7 @@ class Request(NamedTuple):
 
     beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that
     was not trained with them: the network decides. leaves: whether a normal ECG is wanted of somebody
-    whose reference was not normal.
+    whose reference was not normal. new: wanted statements that the reference was not known to have.
     """
 
     base: Tensor | None
@@ -31,6 +31,7 @@ class Request(NamedTuple):
     beats: Beats | None = None
     heartbeat: Heartbeat | None = None
     leaves: bool = False
+    new: tuple[str, ...] = ()
 
 
 def each(given: Any, count: int | None) -> list[Any]:

@@ -235,6 +235,22 @@ def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
     assert (back - z).abs().max() < 1e-3
 
 
+def test_statements_that_are_new_to_a_person_have_scales_of_their_own(model):
+    healthy = simulate(Person.draw(21), "sinus rhythm", 70.0, seed=2)
+    was = Condition("sinus rhythm")
+    tuned, own = model.config.sampling, model.config.sampling.new_statements
+    assert set(own) <= set(model.table.statements)
+    for name, firm in own.items():
+        (request,) = model.requests(healthy, Condition(name), [0], reference_condition=was)
+        assert model.scales(request, None, None) == tuple(firm)
+        (request,) = model.requests(healthy, Condition(name), [0], reference_condition=Condition(name))
+        assert model.scales(request, None, None) == (tuned.guidance, tuned.base_guidance)
+    both = Condition("|".join(list(own)[:2]))
+    (request,) = model.requests(healthy, both, [0], reference_condition=was)
+    assert model.scales(request, None, None) == tuple(max(own[name] for name in list(own)[:2]))
+    assert model.scales(request, 1.7, None)[0] == 1.7
+
+
 def test_leaving_a_state_takes_firmer_scales_and_narrows_the_qrs(model):
     blocked = simulate(Person.draw(21), "complete left bundle branch block", 70.0, seed=2)
     was, now = Condition("sinus rhythm|complete left bundle branch block"), Condition("sinus rhythm|normal ECG")
