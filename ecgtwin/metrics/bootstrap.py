@@ -1,7 +1,6 @@
 """95 % intervals over patients: ECGs of one patient are not independent, so patients are drawn
 with all that they bring."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,10 +45,3 @@ def mean(values: np.ndarray, patients: np.ndarray, *, times: int = 1000, seed: i
     weights = draws(np.asarray(patients)[there], times, seed)
     values = values[there]
     return Estimate(float(values.mean()), *interval(weights @ values / weights.sum(1)))
-
-
-def statistic(of: Callable[[np.ndarray], float], patients: np.ndarray, *, times: int = 200, seed: int = 0) -> Estimate:
-    """Any figure `of` rows (an index array with repetitions), with its interval over patients."""
-    weights = draws(patients, times, seed)
-    values = np.array([of(np.repeat(np.arange(len(w)), w)) for w in weights])
-    return Estimate(float(of(np.arange(len(patients)))), *interval(values))

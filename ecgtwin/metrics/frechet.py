@@ -63,22 +63,6 @@ def kernel_distance(a: Array, b: Array, degree: int = 3) -> float:
     return float(same_a + same_b - 2 * kernel(a, b).mean())
 
 
-def kernel_distances(
-    a: Array, b: Array, *, subsets: int = 100, size: int = 1000, seed: int = 0, degree: int = 3
-) -> Array:
-    """Kernel distances (subsets,) of random subsets without replacement: their mean is the KID as papers report it.
-
-    size: of each subset, at most the smaller set's.
-    """
-    a, b = pair(a, b)
-    generator, size = np.random.default_rng(seed), min(size, len(a), len(b))
-
-    def some(x: Array) -> Array:
-        return x[generator.choice(len(x), size, replace=False)]
-
-    return np.array([kernel_distance(some(a), some(b), degree) for _ in range(subsets)])
-
-
 def kernel_distance_drawn(a: Array, b: Array, weights_a: Array, weights_b: Array, degree: int = 3) -> Array:
     """Kernel distances (times,) of bootstrap samples, given as how often each row of a and b
     occurs, (times, N) and (times, M).

@@ -1,7 +1,7 @@
 """Report statements: the vocabulary, synonyms and codes that lead to it, and the vectors that networks read."""
 
 from .encoder import CachedEncoder, NomicEncoder, ReportEncoder, SentenceTransformerEncoder
-from .phrases import from_phrase, from_phrases
+from .phrases import from_phrase
 from .statements import Assumption, Vocabulary, from_scp, from_snomed
 from .table import StatementTable
 
@@ -14,7 +14,6 @@ __all__ = [
     "StatementTable",
     "Vocabulary",
     "from_phrase",
-    "from_phrases",
     "from_scp",
     "from_snomed",
 ]

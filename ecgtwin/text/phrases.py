@@ -8,7 +8,6 @@ measured heart rate.
 """
 
 import re
-from collections.abc import Iterable
 
 from .statements import SYNONYM, key, ordered, words
 
@@ -96,11 +95,6 @@ def from_phrase(text: str) -> tuple[str, ...]:
     `Vocabulary.keep` leaves those that a model knows.
     """
     return ordered(_read(re.sub(r"\([^)]*\)?", " ", text)) or _read(text))
-
-
-def from_phrases(lines: Iterable[str | None]) -> tuple[str, ...]:
-    """The statements of a whole printed report; blank lines, also in between, are passed over."""
-    return ordered(s for line in lines if isinstance(line, str) for s in from_phrase(line))
 
 
 def _read(text: str) -> tuple[str, ...]:

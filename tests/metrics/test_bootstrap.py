@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin.metrics.bootstrap import draws, mean, statistic
+from ecgtwin.metrics.bootstrap import draws, mean
 
 
 def test_patients_are_drawn_whole():
@@ -27,9 +27,7 @@ def test_repeats_of_a_patient_do_not_narrow_the_interval():
     assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.01)
 
 
-def test_any_statistic_and_missing_values():
+def test_missing_values():
     values, patients = np.array([1.0, np.nan, 3.0, 5.0]), np.arange(4)
     assert mean(values, patients).value == 3
-    found = statistic(lambda rows: float(np.nanmedian(values[rows])), patients)
-    assert found.value == 3 and 1 <= found.low <= found.high <= 5
     assert np.isnan(mean(np.full(3, np.nan), np.arange(3))).all()

@@ -8,7 +8,6 @@ from ecgtwin.metrics.frechet import (
     frechet_infinite,
     kernel_distance,
     kernel_distance_drawn,
-    kernel_distances,
 )
 
 
@@ -63,14 +62,6 @@ def test_kernel_distance_is_zero_on_average_for_one_source_and_sees_another():
     assert abs(same.mean()) < 4 * error
     assert (same < 0).any()  # a biased estimate never is
     assert kernel_distance(generator.normal(size=(50, 4)), generator.normal(size=(50, 4)) + 1) > 10 * same.std()
-
-
-def test_subsets_agree_with_the_whole():
-    generator = np.random.default_rng(4)
-    a, b = generator.normal(size=(300, 3)), generator.normal(size=(250, 3)) + 0.7
-    found = kernel_distances(a, b, subsets=50, size=100)
-    assert found.shape == (50,) and found.mean() == pytest.approx(kernel_distance(a, b), rel=0.2)
-    np.testing.assert_array_equal(found, kernel_distances(a, b, subsets=50, size=100))
 
 
 def test_what_cannot_be_compared_is_refused():

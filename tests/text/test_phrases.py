@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgtwin.text.phrases import TERRITORY, WHOLE, from_phrase, from_phrases
+from ecgtwin.text.phrases import TERRITORY, WHOLE, from_phrase
 from ecgtwin.text.statements import KIND, STATEMENTS, ordered
 
 
@@ -66,11 +66,6 @@ def test_lines_of_machines(line, statements):
 )
 def test_lines_that_state_no_finding(line):
     assert from_phrase(line) == ()
-
-
-def test_a_report_with_blanks_between():
-    lines = ["Sinus rhythm", None, "", float("nan"), "Left bundle branch block", "Abnormal ECG"]
-    assert from_phrases(lines) == ("sinus rhythm", "complete left bundle branch block", "abnormal ECG")
 
 
 def test_every_name_that_phrases_use_is_a_statement():
