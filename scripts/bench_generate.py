@@ -26,7 +26,7 @@ from ecgtwin.cli.deliver import Options, Wish
 from ecgtwin.cli.errors import refusing, say
 from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.cli.people import Asked
-from ecgtwin.diffusion import bind, guide_two_ways, sample, seeded_noise
+from ecgtwin.diffusion import guide_two_ways, sample, seeded_noise
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DpmPP
 from ecgtwin.ecg.files import Given
@@ -50,8 +50,7 @@ def by_branches(model: ECGTwin, requests: Sequence[Request], steps: int) -> Tens
     none = torch.zeros_like(c.keep_base)
     nothing = c._replace(keep_condition=none, keep_base=none, keep_draft=None if c.draft is None else none)
     branches = (
-        bind(network, network.prepare(b), model.config.diffusion.prediction)
-        for b in (nothing, c._replace(keep_condition=none), c)
+        model.objective.bind(network, network.prepare(b)) for b in (nothing, c._replace(keep_condition=none), c)
     )
     denoise = guide_two_ways(*branches, tuned.base_guidance, tuned.guidance)
     noise = seeded_noise([r.seed for r in requests])

@@ -29,6 +29,8 @@ def main(
     statements: o.Statements = None,
     config: o.Configuration = Path("configs/small.yaml"),
     start: o.Start = None,
+    adapter: o.Adapter = False,
+    records: o.Records = None,
     set_: o.Overrides = [],  # noqa: B006 typer reads it
     resume: o.Resume = False,
     dry: o.DryRun = False,
@@ -37,9 +39,9 @@ def main(
     as_json: o.Json = False,
 ) -> None:
     with refusing():
-        settings = o.settings_of(config, set_, ("denoiser",), seed)
+        settings = o.settings_of(config, set_, ("denoiser",), seed, adapter=adapter)
         run, accelerator = Run(output, resume or dry), accelerator_of(cpu)
-        recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
+        recordings, table = o.recordings_of(store, settings, records), o.table_of(statements, settings)
         stage = DenoiserStage.of(settings, recordings, vae, base, table, output, accelerator, start)
         training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
         if dry:

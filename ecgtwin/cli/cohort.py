@@ -34,7 +34,7 @@ from ..ecg.store.prepare import locked
 from ..twin.contradictions import Contradiction
 from ..twin.request import check_options, check_seed
 from ..twin.twin import ECGTwin
-from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used
+from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used, walked
 from .people import COLUMNS, Asked, Row, asked, read_rows
 
 INDEX = ("row", *COLUMNS, "status", "files", "measured_heart_rate", "notes", "reason")
@@ -155,7 +155,7 @@ def begun(path: Path, table: Path, default: Asked, options: Options, given: Give
     """Write what this run is made with; ValueError where the folder's run was made with something else."""
     own = {
         "table": {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()},
-        "model": {"weights_sha256": model.parts.weights_hash, "text_encoder": model.table.fingerprint},
+        "model": {"weights_sha256": model.weights_hash, "text_encoder": model.table.fingerprint},
         "options": {k: v for k, v in asdict(options).items() if k not in ("n", "seed")},
         "default": {"wish": asdict(default.wish), "n": default.n, "seed": default.seed, "records": asdict(given)},
     }
@@ -265,7 +265,7 @@ def answers(model: ECGTwin, group: list[Row], loaded: list[Future], options: Opt
     if not requests:
         return found
     scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale}
-    signals = model.sample_in_parts(requests, steps=options.steps, **scales)
+    signals = model.sample_in_parts(requests, steps=options.steps, **scales, **walked(model, options))
     made = (model.as_ecg(x, *of) for x, of in zip(signals, drawn, strict=True))
     sizes = iter([future.result().asked.n for future, answer in zip(loaded, found, strict=True) if not answer.reason])
     return [a if a.reason else a._replace(twins=[next(made) for _ in range(next(sizes))]) for a in found]

@@ -30,6 +30,7 @@ from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
 from ..twin.contradictions import Contradiction, contradictions
 from ..twin.twin import ECGTwin
+from .walk import Walk
 from .wishes import meant, with_rhythm
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
@@ -67,6 +68,8 @@ class Options:
     strength: float = 1.0
     candidates: int | None = None
     html: bool = False
+    walk: Walk = Walk()
+    negative: tuple[str, ...] = ()
 
 
 def example() -> ECG:
@@ -134,7 +137,16 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
         warnings.simplefilter("ignore", Contradiction)  # told by `run`
         if not options.keep:
             n = options.candidates or options.n
-            twins = model.generate(used, now, reference_condition=own, n=n, seed=options.seed, progress=True, **scales)
+            twins = model.generate(
+                used,
+                now,
+                reference_condition=own,
+                n=n,
+                seed=options.seed,
+                progress=True,
+                **scales,
+                **walked(model, options),
+            )
             return twins, model.wanted(used, now, own)[0]
         before, after = model.change(used, now, options.seed, reference_condition=own)
         if options.n > 1 and (after.beats is before.beats or not model.config.denoiser.draft):
@@ -146,6 +158,18 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
         return [
             model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)
         ], after.condition
+
+
+def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
+    """How to go from noise to ECG, as `ECGTwin.generate` and `ECGTwin.sample` take it."""
+    away = Condition(model.normalise(options.negative)) if options.negative else None
+    walk = options.walk
+    return {
+        "solver": walk.solver_on(model.schedule),
+        "levels": walk.spacing(),
+        "interval": walk.interval,
+        "negative": away,
+    }
 
 
 def best_first(used: ECG, twins: list[ECG], wanted: Condition, notes: list[str]) -> list[Ranked]:
@@ -229,7 +253,11 @@ def run(
         "notice": NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {p: version(p) for p in ("ecgtwin", "torch", "numpy")} | {"python": platform.python_version()},
-        "model": {"weights_sha256": model.parts.weights_hash, "text_encoder": model.table.fingerprint},
+        "model": {
+            "weights_sha256": model.weights_hash,
+            "text_encoder": model.table.fingerprint,
+            "adapters": model.adapters,
+        },
         "device": str(model.device),
         "threads": torch.get_num_threads(),
         "reference": {"name": reference.name, "condition": asdict(was), "heart_rate": used.heart_rate()},
@@ -270,7 +298,7 @@ def run(
             plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=title(wanted, rate))
         (part / "twins.json").write_text(text + "\n")
         if options.html:
-            facts = {"model": model.parts.weights_hash, **sidecar["versions"], **sidecar["options"]}
+            facts = {"model": model.weights_hash, **sidecar["versions"], **sidecar["options"]}
             (part / "twins.html").write_text(page(one, title=reference.name, facts=facts), encoding="utf-8")
             (part / "explanation.json").write_text(one.json() + "\n", encoding="utf-8")
         for old in (p for p in output.iterdir() if overwrite and OURS.fullmatch(p.name)):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import refusing, say
-from .options import Device, Json, Seed
+from .options import Adapters, Device, Json, Seed, adapted
 
 
 class Split(StrEnum):
@@ -74,6 +74,7 @@ def evaluate(
     beside: Annotated[
         list[Path], typer.Option(help="of an array: another generator's array, as rows beside it; repeat")
     ] = [],  # noqa: B006 typer reads it
+    adapter: Adapters = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -88,7 +89,7 @@ def evaluate(
         if real is None:
             raise ValueError("--real is missing: a store made by `ecgtwin data prepare`, or a PTB-XL folder")
         if suite is Suite.parts:
-            found, shown = parts(what, real, split, people, seed, device)
+            found, shown = parts(what, real, split, people, seed, device, adapter)
         else:
             place = cache or (output.with_suffix(".cache") if output else None)
             found = judged(
@@ -99,6 +100,7 @@ def evaluate(
                 place,
                 seed,
                 device,
+                adapter,
                 Array(rate, leads, unit, conditions, beside),
                 only,
             )
@@ -123,6 +125,7 @@ def judged(
     cache: Path | None,
     seed: int,
     device: str,
+    adapter: list[str] | None,
     array: Array,
     only: str | None = None,
 ) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def judged(
     if array.beside:
         raise ValueError("--beside goes with an array or a folder of generated ECGs, not with a model")
     chosen = chosen_parts(only)
-    model = ECGTwin.from_pretrained(named(what), device=device)
+    model = adapted(ECGTwin.from_pretrained(named(what), device=device), adapter)
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:
         name = "the model inside the package" if named(what) is None or str(what) == "default" else what.name
@@ -168,14 +171,16 @@ def judged(
         )
 
 
-def parts(what: Path, real: Path, split: Split, people: int, seed: int, device: str) -> tuple[dict[str, Any], str]:
+def parts(
+    what: Path, real: Path, split: Split, people: int, seed: int, device: str, adapter: list[str] | None
+) -> tuple[dict[str, Any], str]:
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import summary
     from ..twin.model import named
     from ..twin.twin import ECGTwin
 
     found = measure(
-        ECGTwin.from_pretrained(named(what), device=device),
+        adapted(ECGTwin.from_pretrained(named(what), device=device), adapter),
         real,
         split=split.value,
         people=people,

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from .errors import refusing, say
-from .options import Device, Json, Model, Overwrite, Reports, Seed, Steps, statements
+from .options import Adapters, Device, Json, Model, Overwrite, Reports, Seed, Steps, adapted, statements
+from .walk import Eta, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, interval_of
 
 SOME_REFUSED = 3
 """Exit code where rows of a table were refused and the others answered."""
@@ -49,6 +50,14 @@ def generate(
     rescale: Annotated[
         float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")
     ] = 0.0,
+    negative_report: Annotated[
+        list[str] | None, typer.Option(help="statement of a state to go away from; may be repeated")
+    ] = None,
+    solver: SolverOption = None,
+    eta: Eta = None,
+    levels: LevelsOption = Levels.trailing,
+    shift: Shift = 1.0,
+    interval: Interval = None,
     start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
     units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
     rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
@@ -72,6 +81,7 @@ def generate(
         bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")
     ] = False,
     model: Model = None,
+    adapter: Adapters = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -96,8 +106,24 @@ def generate(
             statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest
         )
         options = deliver.Options(
-            n, seed, steps, guidance, base_guidance, format, rescale, keep, strength, candidates, html
+            n,
+            seed,
+            steps,
+            guidance,
+            base_guidance,
+            format,
+            rescale,
+            keep,
+            strength,
+            candidates,
+            html,
+            Walk(solver, eta, levels.value, shift, interval_of(interval)),
+            statements(negative_report),
         )
+        if keep and (options.walk != Walk() or options.negative):
+            raise ValueError(
+                "--solver, --levels, --shift, --interval and --negative-report are for new ECGs: leave --keep out"
+            )
         if record is not None:
             reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
             deliver.run(
@@ -105,7 +131,7 @@ def generate(
                 wish,
                 options,
                 output,
-                model=ECGTwin.from_pretrained(model, device=device),
+                model=adapted(ECGTwin.from_pretrained(model, device=device), adapter),
                 say=say,
                 as_json=as_json,
                 overwrite=overwrite,
@@ -117,7 +143,7 @@ def generate(
                 "where it stopped"
             )
         given = Given(units, rate, tuple(names) if names else None, gain)
-        loaded = ECGTwin.from_pretrained(model, device=device)
+        loaded = adapted(ECGTwin.from_pretrained(model, device=device), adapter)
         done = cohort.run(
             table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say
         )

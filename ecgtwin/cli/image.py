@@ -2,25 +2,16 @@
 
 import json
 import re
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .options import Json, Output, tell
+from .options import Adapters, Json, Output, adapted, tell
+from .walk import Eta, Interval, Levels, LevelsOption, Sampler, Shift, SolverOption, Walk, interval_of
 
 app = typer.Typer(no_args_is_help=True, help="Images from captions, on the same diffusion core.")
-
-
-class Sampler(StrEnum):
-    dpmpp = "dpm++"
-    dpmpp_sde = "dpm++sde"
-    unipc = "unipc"
-    ddim = "ddim"
-    ddpm = "ddpm"
-    euler_a = "euler-a"
-    heun = "heun"
 
 
 Model = Annotated[Path, typer.Argument(help="model folder, as `train` writes it to OUTPUT/model")]
@@ -28,23 +19,11 @@ Data = Annotated[str, typer.Option(help="'digits' (inside scikit-learn), or a fo
 Steps = Annotated[int, typer.Option(help="denoising steps", min=1)]
 Guidance = Annotated[float, typer.Option(help="how strongly the caption acts; 1 = as learned")]
 Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
-Solver = Annotated[Sampler, typer.Option(help="how to walk from noise to image")]
+Rescale = Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of contrast is taken back")]
+Negative = Annotated[str | None, typer.Option(help="a caption to go away from")]
+Threshold = Annotated[float | None, typer.Option(help="quantile of dynamic thresholding, 0.995 in Imagen; of pixels")]
 Refine = Annotated[bool, typer.Option(help="hand over to the refiner, where the model has one")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
-
-
-def solver_of(name: Sampler) -> Any:
-    from ..diffusion import solvers
-
-    return {
-        Sampler.dpmpp: solvers.DpmPP(2),
-        Sampler.dpmpp_sde: solvers.DpmPP(2, eta=1.0),
-        Sampler.unipc: solvers.UniPC(2),
-        Sampler.ddim: solvers.DDIM(),
-        Sampler.ddpm: solvers.DDPM(),
-        Sampler.euler_a: solvers.EulerAncestral(),
-        Sampler.heun: solvers.Heun(),
-    }[name]
 
 
 def read_pictures(data: str, model: Any, settings: Any) -> Any:
@@ -69,6 +48,14 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="model folder to begin from in place of chance (fine-tuning)")
     ] = None,
+    adapter: Annotated[
+        bool,
+        typer.Option(
+            "--adapter",
+            help="train an adapter (LoRA) of the model in --start: OUTPUT/denoiser/weights.safetensors; "
+            "kind, rank: train.denoiser.adapter",
+        ),
+    ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,6 +70,8 @@ def train(
         from ..image.training import train as fit_all
 
         settings = read_config(config, set_)
+        if adapter and settings.train.denoiser.adapter is None:
+            settings = read_config(config, [*(set_ or []), "train.denoiser.adapter={}"])
         pictures = read_pictures(data, settings.model, settings.data)
         pipeline = fit_all(settings, pictures, output, resume=resume, start=start, accelerator=accelerator)
         if not accelerator.is_main_process:
@@ -91,6 +80,12 @@ def train(
         lines = (f"{k}: " + ", ".join(f"{n} {v}" for n, v in f.items()) for k, f in stages.items())
         tell(stages, "\n".join(lines), as_json)
         say(f"model in {output / 'model'}")
+
+
+def walked(pipeline: Any, walk: Walk, rescale: float, negative: str | None, threshold: float | None) -> dict[str, Any]:
+    """How to go from noise to image, as `ImagePipeline.generate` takes it."""
+    how = {"solver": walk.solver_on(pipeline.schedule), "levels": walk.spacing(), "interval": walk.interval}
+    return how | {"rescale": rescale, "negative": negative, "threshold": threshold}
 
 
 @app.command()
@@ -102,11 +97,19 @@ def generate(
     steps: Steps = 20,
     guidance: Guidance = 1.5,
     seed: Seed = 0,
-    solver: Solver = Sampler.dpmpp,
+    solver: SolverOption = None,
+    eta: Eta = None,
+    levels: LevelsOption = Levels.trailing,
+    shift: Shift = 1.0,
+    interval: Interval = None,
+    rescale: Rescale = 0.0,
+    negative: Negative = None,
+    threshold: Threshold = None,
     size: Annotated[tuple[float, float] | None, typer.Option(help="height and width of the original")] = None,
     crop: Annotated[tuple[float, float] | None, typer.Option(help="top and left of the crop, in pixels")] = None,
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
+    adapter: Adapters = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -120,17 +123,18 @@ def generate(
         from ..image.picture import grid
         from ..image.pipeline import ImagePipeline
 
-        pipeline = ImagePipeline.from_pretrained(model, device=device)
+        pipeline = adapted(ImagePipeline.from_pretrained(model, device=device), adapter)
+        walk = Walk(solver, eta, levels.value, shift, interval_of(interval))
         images = pipeline.generate(
             captions,
             n,
             steps=steps,
             guidance=guidance,
             seed=seed,
-            solver=solver_of(solver),
             size=size,
             crop=crop,
             refine=refine,
+            **walked(pipeline, walk, rescale, negative, threshold),
         )
         output.mkdir(parents=True, exist_ok=True)
         wanted = [(k, caption, seed + i) for k, caption in enumerate(captions) for i in range(n)]
@@ -147,10 +151,14 @@ def generate(
             "settings": {
                 "steps": steps,
                 "guidance": guidance,
-                "solver": solver.value,
+                "walk": asdict(walk),
+                "rescale": rescale,
+                "negative": negative,
+                "threshold": threshold,
                 "size": size or pipeline.parts.frame[:2],
                 "crop": crop or pipeline.parts.frame[2:],
                 "refine": refine and pipeline.refiner is not None,
+                "adapters": pipeline.adapters,
             },
             "images": rows,
         }
@@ -171,9 +179,11 @@ def evaluate(
     steps: Steps = 20,
     guidance: Guidance = 1.5,
     seed: Seed = 0,
-    solver: Solver = Sampler.dpmpp,
+    solver: SolverOption = None,
+    eta: Eta = None,
     refine: Refine = True,
     judge_steps: Annotated[int, typer.Option(help="training steps of the classifier that judges", min=1)] = 600,
+    adapter: Adapters = None,
     device: Device = "auto",
 ) -> None:
     """Measure a model beside held-out pictures of DATA, the set that it was trained on.
@@ -187,7 +197,7 @@ def evaluate(
         from ..image.pipeline import ImagePipeline
         from ..train.device import accelerator_of
 
-        pipeline = ImagePipeline.from_pretrained(model, device=device)
+        pipeline = adapted(ImagePipeline.from_pretrained(model, device=device), adapter)
         accelerator = accelerator_of(pipeline.device.type == "cpu")
         from ..image.config import DataConfig
         from ..image.evaluation import evaluate as measure
@@ -201,7 +211,7 @@ def evaluate(
             steps=steps,
             guidance=guidance,
             seed=seed,
-            solver=solver_of(solver),
+            solver=Walk(solver, eta).solver_on(pipeline.schedule),
             refine=refine,
             clip=Clip(clip) if clip else None,
             judge_steps=judge_steps,
@@ -209,7 +219,9 @@ def evaluate(
             accelerator=accelerator,
         )
         text = "\n".join(f"{name}: {v:.4g}" if isinstance(v, float) else f"{name}: {v}" for name, v in figures.items())
-        tell({**figures, "solver": solver.value, "model": pipeline.parts.facts}, text, as_json, output)
+        tell(
+            {**figures, "solver": (solver or Sampler.dpmpp).value, "model": pipeline.parts.facts}, text, as_json, output
+        )
 
 
 if __name__ == "__main__":

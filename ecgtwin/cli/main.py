@@ -11,6 +11,7 @@ from .. import __version__
 from .data import app as data_app
 from .errors import refusing
 from .evaluate import evaluate
+from .fill import fill, image_fill, image_vary, vary
 from .generate import demo, generate
 from .image import app as image_app
 from .options import Json, Model
@@ -44,6 +45,8 @@ app.command()(generate)
 app.command()(demo)
 app.command()(evaluate)
 app.command()(view)
+app.command()(fill)
+app.command()(vary)
 app.command()(reader_pack)
 app.command()(reader_score)
 
@@ -60,6 +63,8 @@ def statements(model: Model = None, as_json: Json = False) -> None:
 
 
 app.add_typer(data_app, name="data")
+image_app.command("fill")(image_fill)
+image_app.command("vary")(image_vary)
 app.add_typer(image_app, name="image")
 
 if __name__ == "__main__":

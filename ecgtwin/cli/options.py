@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -17,6 +17,33 @@ Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
 Output = Annotated[Path | None, typer.Option(help="also write the figures to this file, as JSON")]
 Steps = Annotated[int | None, typer.Option(help="denoising steps; the model's own number if left out")]
+
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", help="file of an adapter, or FILE=WEIGHT (1 = as learned); may be repeated"),
+]
+
+
+class Adaptable(Protocol):
+    """A model that takes adapters, of ECGs or of images."""
+
+    def load_adapter(self, path: str | Path, *, weight: float = 1.0, name: str | None = None) -> str: ...
+
+
+T = TypeVar("T", bound=Adaptable)
+
+
+def adapted(model: T, adapters: list[str] | None) -> T:
+    """A model with the adapters of an option. ValueError for a weight that is no number, and as `load_adapter`."""
+    for k, text in enumerate(adapters or ()):
+        path, sign, weight = text.rpartition("=") if not Path(text).is_file() else (text, "", "")
+        try:
+            number = float(weight) if sign else 1.0
+        except ValueError:
+            raise ValueError(f"--adapter {text}: expected FILE or FILE=WEIGHT, with a number such as 0.7") from None
+        file = Path(path if sign else text)
+        model.load_adapter(file, weight=number, name=f"{k}:{file.parent.name}/{file.stem}")
+    return model
 
 
 def statements(texts: list[str] | None) -> tuple[str, ...]:

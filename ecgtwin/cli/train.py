@@ -26,6 +26,18 @@ Cpu = Annotated[bool, typer.Option("--cpu", help="leave GPUs alone")]
 Vae = Annotated[Path, typer.Option(help=f"weights.safetensors of train_vae.py, {MODEL}")]
 Base = Annotated[Path, typer.Option(help=f"weights.safetensors of train_base.py, {MODEL}")]
 Start = Annotated[Path | None, typer.Option(help=f"fine-tune: begin from these weights of the same stage; {MODEL}")]
+Adapter = Annotated[
+    bool,
+    typer.Option(
+        "--adapter", help="train an adapter (LoRA) of the weights in --start; kind, rank: train.denoiser.adapter"
+    ),
+]
+Records = Annotated[
+    Path | None,
+    typer.Option(
+        help="text file of names of recordings, one a line: only these are used, so name validation patients too"
+    ),
+]
 Statements = Annotated[
     Path | None, typer.Option(help="statement table of embed_statements.py; left out: the one inside the package")
 ]
@@ -33,20 +45,30 @@ Statements = Annotated[
 __all__ = ["Json"]
 
 
-def settings_of(config: Path, overrides: list[str], stages: tuple[str, ...], seed: int | None = None) -> "Config":
-    """The configuration with its overrides; seed: of these stages, instead of the configuration's."""
+def settings_of(
+    config: Path, overrides: list[str], stages: tuple[str, ...], seed: int | None = None, *, adapter: bool = False
+) -> "Config":
+    """The configuration with its overrides; seed: of these stages, instead of the configuration's. adapter: of the
+    denoiser, as the configuration says or else by default."""
     from ..training.config import read_config
 
     more = [] if seed is None else [f"train.{stage}.seed={seed}" for stage in stages]
-    return read_config(config, [*overrides, *more])
+    found = read_config(config, [*overrides, *more])
+    if adapter and found.train.denoiser.adapter is None:
+        found = read_config(config, [*overrides, *more, "train.denoiser.adapter={}"])
+    return found
 
 
-def recordings_of(stores: list[Path], settings: "Config") -> "Recordings":
-    """The recordings of stores that fit the model."""
+def recordings_of(stores: list[Path], settings: "Config", records: Path | None = None) -> "Recordings":
+    """The recordings of stores that fit the model; only those that are named in the file
+    `records`, where there is one."""
     from ..ecg.store.recordings import Recordings, fitting
 
     signal = settings.model.signal
-    return Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in stores])
+    found = Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in stores])
+    if records is None:
+        return found
+    return found.named([line.strip() for line in records.read_text(encoding="utf-8").splitlines() if line.strip()])
 
 
 def table_of(path: Path | None, settings: "Config") -> "StatementTable":

@@ -3,10 +3,11 @@
 Every prediction is a mixture p * x0 + q * eps with p, q known
 from the level, so one linear solve turns any of them into x0:
 
-    eps: (0, 1)    x0: (1, 0)    v: (-sigma, alpha)    score: (0, -1/sigma)    flow: (-1, 1)
+    eps: (0, 1)    x0: (1, 0)    v: (-sigma, alpha)    score: (0, -1/sigma)    flow: (-1, 1)    EDM: see there
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -14,8 +15,29 @@ from torch import Tensor
 
 from .schedule import Level
 
-Prediction = Literal["eps", "x0", "v", "score", "flow"]
+Named = Literal["eps", "x0", "v", "score", "flow"]
 Network = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class EDM:
+    """Preconditioning after Karras et al. 2022 (arXiv 2206.00364, section 5 and table 1): c_skip, c_out and c_in such
+    that what the network reads and what it answers have variance 1, for data of standard deviation `data_std`.
+
+    In this package's x = alpha x0 + sigma eps, with n = sqrt(sigma² + alpha² data_std²): it reads x / n and
+    answers sigma/(data_std n) x0 - alpha data_std/n eps, so the plain loss is the paper's, with lambda =
+    1/c_out². On a variance-preserving schedule with data_std 1 it is -v. In the place of c_noise the
+    network is told the level's index.
+    """
+
+    data_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.data_std < float("inf"):
+            raise ValueError(f"data_std {self.data_std}: give a positive number, the data's standard deviation")
+
+
+Prediction = Named | EDM
 
 
 class Denoised(NamedTuple):
@@ -38,6 +60,9 @@ def mixture(prediction: Prediction, alpha: Any, sigma: Any) -> tuple[Any, Any]:
     v: Salimans & Ho 2022 (arXiv 2202.00512, appendix D). flow: the velocity eps - x0 of the straight path
     (Liu et al. 2022, arXiv 2209.03003, eq. 1; Lipman et al. 2022, arXiv 2210.02747).
     """
+    if isinstance(prediction, EDM):
+        n = (sigma**2 + (alpha * prediction.data_std) ** 2) ** 0.5
+        return sigma / (prediction.data_std * n), -alpha * prediction.data_std / n
     match prediction:
         case "eps":
             return 0.0, 1.0
@@ -49,7 +74,14 @@ def mixture(prediction: Prediction, alpha: Any, sigma: Any) -> tuple[Any, Any]:
             return 0.0, -1 / sigma
         case "flow":
             return -1.0, 1.0
-    raise ValueError(f"prediction {prediction!r}: give one of {', '.join(get_args(Prediction))}")
+    raise ValueError(f"prediction {prediction!r}: give one of {', '.join(get_args(Named))}")
+
+
+def read_scale(prediction: Prediction, alpha: Any, sigma: Any) -> Any:
+    """What x is multiplied by before the network reads it: 1/n of EDM, 1 of all others."""
+    if not isinstance(prediction, EDM):
+        return 1.0
+    return (sigma**2 + (alpha * prediction.data_std) ** 2) ** -0.5
 
 
 def target(prediction: Prediction, x0: Tensor, eps: Tensor, alpha: Any, sigma: Any) -> Tensor:
@@ -108,7 +140,8 @@ def bind(network: Network, condition: Any, prediction: Prediction, *, learned_va
                 "nothing about x0: start from a level with alpha > 0, or train with prediction v or x0"
             )
         t = torch.full((x.shape[0],), at.t, dtype=torch.float32, device=x.device)
-        output = network(x, t, condition)
+        scale = read_scale(prediction, at.alpha, at.sigma)
+        output = network(x if scale == 1.0 else x * scale, t, condition)
         mix = None
         if learned_variance:
             output, mix = split_variance(output, x)
@@ -143,3 +176,26 @@ def clamp_x0(denoise: Denoiser, low: float, high: float) -> Denoiser:
         return Denoised(x0.clamp(low, high), mix)
 
     return clamped
+
+
+def threshold_x0(denoise: Denoiser, fraction: float = 0.995, least: float = 1.0) -> Denoiser:
+    """Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3): of each sample, s is the `fraction`
+    quantile of |x0|; where s exceeds `least`, x0 is held inside [-s, s] and divided by s/least. Strong guidance then
+    bends what is too large in place of cutting it off. For pixels in [-least, least]."""
+    if not 0 < fraction <= 1 or not least > 0:
+        raise ValueError(f"fraction {fraction}, least {least}: give a quantile in 0 … 1, and a positive limit")
+
+    def held(x: Tensor, at: Level) -> Denoised:
+        x0, mix = denoise(x, at)
+        s = (
+            _wide(x0)
+            .abs()
+            .flatten(1)
+            .quantile(fraction, dim=1)
+            .clamp_min(least)
+            .view(-1, *[1] * (x0.ndim - 1))
+            .to(x0.dtype)
+        )
+        return Denoised(x0.clamp(-s, s) * (least / s), mix)
+
+    return held

@@ -5,11 +5,13 @@ list may be cut or written by hand: solvers ask only that the noise falls from e
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .schedule import Flow, Level, Schedule
 
 Path = Schedule | Flow
+Spacing = Callable[[Path, int], list[Level]]
+"""A schedule and a number of steps -> the levels of a run."""
 
 
 def trailing(schedule: Path, steps: int) -> list[Level]:
@@ -94,6 +96,22 @@ def respace(schedule: Path, levels: Sequence[Level], steps: int) -> list[Level]:
         high = min(low + 1, len(known) - 1)
         wanted.append(known[low] + (position - low) * (known[high] - known[low]))
     return _from_logsnr(schedule, wanted)
+
+
+def shifted(schedule: Path, levels: Sequence[Level], shift: float) -> list[Level]:
+    """The same run with sigma/alpha of its noisy levels multiplied by `shift`: above 1, more of its steps are where
+    there is much noise. On a `Flow` it is sigma -> shift sigma / (1 + (shift - 1) sigma) (Esser et al. 2024, arXiv
+    2403.03206, eq. 23). Levels that would leave the schedule become its noisiest, once."""
+    if not 0 < shift < math.inf:
+        raise ValueError(f"shift {shift}: give a positive number, 1 = as it is, 3 in Stable Diffusion 3")
+    top = schedule.level(schedule.noisiest)
+    moved: list[Level] = []
+    for at in levels:
+        logsnr = at.logsnr - 2 * math.log(shift)
+        level = at if math.isinf(at.logsnr) else top if logsnr <= top.logsnr else schedule.level_at(logsnr)
+        if not moved or level.logsnr > moved[-1].logsnr:
+            moved.append(level)
+    return moved
 
 
 def _from_logsnr(schedule: Path, values: Sequence[float]) -> list[Level]:

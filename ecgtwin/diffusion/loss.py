@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .denoiser import Network, Prediction, mixture, split_variance, target, to_x0
+from .denoiser import Network, Prediction, mixture, read_scale, split_variance, target, to_x0
 from .schedule import Flow, Schedule
 from .solvers.solver import kept, posterior_spread, transition_spread
 
@@ -34,7 +34,7 @@ def simple(
     """
     alpha, sigma = schedule.alpha_sigma(i)
     a, b = _like(alpha, x0), _like(sigma, x0)
-    output = network(a * x0 + b * eps, i.float(), condition)
+    output = network(read_scale(prediction, a, b) * (a * x0 + b * eps), i.float(), condition)
     if output.shape != x0.shape:
         raise ValueError(f"the network answered {tuple(output.shape)} to {tuple(x0.shape)}: expected the same shape")
     error = _mean((output.float() - target(prediction, x0, eps, a, b).float()).square())
@@ -62,7 +62,7 @@ def hybrid(
     alpha, sigma = schedule.alpha_sigma(i)
     a, b = _like(alpha, x0), _like(sigma, x0)
     x = a * x0 + b * eps
-    output, mix = split_variance(network(x, i.float(), condition), x)
+    output, mix = split_variance(network(read_scale(prediction, a, b) * x, i.float(), condition), x)
     error = _mean((output.float() - target(prediction, x0, eps, a, b).float()).square())
     if weight is not None:
         error = error * prediction_weight(weight, alpha, sigma, prediction)

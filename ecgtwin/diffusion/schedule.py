@@ -103,6 +103,12 @@ class Schedule:
         """Random indices (n,) for training, of the cleanest `part` of the levels."""
         return torch.randint(max(1, round(part * self.length)), (n,), generator=generator)
 
+    def nearest(self, ratio: Tensor) -> Tensor:
+        """The indices (n,) of the noisy levels whose sigma/alpha are nearest, as angles, to those given (n,)."""
+        angles = torch.tensor(self._angle[1:], dtype=torch.float64)
+        middle = (angles[1:] + angles[:-1]) / 2
+        return torch.searchsorted(middle, torch.atan(ratio.double()))
+
     def even(self, n: int, part: float = 1.0) -> Tensor:
         """Indices (n,) evenly over the same levels, for validation."""
         return ((torch.arange(n) + 0.5) / n * part * self.length).long()
@@ -177,6 +183,11 @@ class Flow:
     def draw(self, n: int, generator: torch.Generator, part: float = 1.0) -> Tensor:
         """Random indices (n,) for training, fractional, of the cleanest `part` of the path."""
         return torch.rand(n, generator=generator) * part * self.length
+
+    def nearest(self, ratio: Tensor) -> Tensor:
+        """The indices (n,), fractional, of the levels whose sigma/alpha are those given (n,)."""
+        sigma = ratio.double() / (1 + ratio.double())
+        return (sigma / (self.shift - (self.shift - 1) * sigma) * self.length).float()
 
     def even(self, n: int, part: float = 1.0) -> Tensor:
         """Indices (n,) evenly over the same part, for validation."""

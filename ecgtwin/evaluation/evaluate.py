@@ -179,7 +179,7 @@ def evaluate(
         if shared and split != "train":
             raise ValueError(f"{len(shared)} patients are in both training and {split}: {sorted(shared)[:3]} …")
         figures: dict[str, Any] = {
-            "model": {"weights_sha256": model.parts.weights_hash, "facts": model.parts.facts},
+            "model": {"weights_sha256": model.weights_hash, "facts": model.parts.facts},
             "data": {"split": split, "train": len(train), split: len(held), "digest": held.digest},
             "software": {"python": platform.python_version(), "torch": torch.__version__},
             "seed": seed,

@@ -43,7 +43,7 @@ def known(condition: Condition, statements: Sequence[str]) -> Condition:
 
 def version(model: ECGTwin) -> str:
     """Changes with the weights and with what the model is sampled with."""
-    return f"{model.parts.weights_hash} {model.config.sampling!r}"
+    return f"{model.weights_hash} {model.config.sampling!r}"
 
 
 @dataclass(frozen=True, eq=False)

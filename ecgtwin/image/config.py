@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..train.diffusion import DiffusionConfig
-from ..train.plan import Fraction, Plan, Positive
+from ..train.plan import AdapterPlan, Fraction, Plan, Positive
 from ..train.strict import Strict, parse, read_yaml
 
 
@@ -78,6 +78,10 @@ class DiTConfig(Strict):
     heads: Positive = 8
     patch: Positive = 2
     mlp: Positive = 4
+    context: bool = False
+    """Caption tokens join the sequence in the place of cross-attention (DiT's in-context variant)."""
+    last_norm: Literal["plain", "modulated"] = "plain"
+    """Whether timestep and caption also shift and scale the norm before the head (DiT, arXiv 2212.09748)."""
 
 
 Backbone = Annotated[UNetConfig | DiTConfig, Field(discriminator="kind")]
@@ -112,6 +116,8 @@ class DataConfig(Strict):
 
 
 class TrainConfig(Plan):
+    adapter: AdapterPlan | None = None
+    """Of the denoiser: null: all weights are trained. Else an adapter alone, of the model in --start."""
     drop_caption: Fraction = 0.1
     kl: float = 1.0e-3
 

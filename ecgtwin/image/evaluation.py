@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.solvers import Solver
-from ..metrics.frechet import frechet_distance, kernel_distance
+from ..metrics.frechet import frechet_distance, inception_score, kernel_distance
 from ..train.strict import parse
 from .config import DataConfig
 from .dataset import Pictures
@@ -124,6 +124,9 @@ def evaluate(
     else:
         figures["recognised"] = judge.accuracy(made, held.captions)
         figures["recognised_real"] = judge.accuracy(real, held.captions)
+    if judge is not None and len(made) >= 10:
+        for key, images in (("inception_score", made), ("inception_score_real", real)):
+            figures[key], figures[f"{key}_std"] = inception_score(in_parts(judge, images).softmax(1).numpy())
     if judge is not None:
         figures |= distances(judge.features, made, real, training)
     figures |= {

@@ -77,13 +77,14 @@ def build_codec(config: ModelConfig) -> Pixels | Latents:
 def build_network(
     config: ModelConfig, text: TextModel, codec: Pixels | Latents, backbone: UNetConfig | DiTConfig
 ) -> ImageNetwork:
-    c = backbone
+    c, out = backbone, (2 if config.diffusion.learned_variance else 1) * codec.channels
     if c.kind == "unet":
         network = UNet(
             codec.channels,
             c.width,
             c.widths,
             c.heads,
+            out=out,
             attention=c.attention,
             dims=2,
             blocks=c.blocks,
@@ -92,7 +93,18 @@ def build_network(
         )
         step = codec.factor * network.factor
     else:
-        network = DiT(codec.channels, c.width, c.depth, c.heads, patch=c.patch, axes=2, ratio=c.mlp)
+        network = DiT(
+            codec.channels,
+            c.width,
+            c.depth,
+            c.heads,
+            out=out,
+            patch=c.patch,
+            axes=2,
+            ratio=c.mlp,
+            context=c.context,
+            last=c.last_norm == "modulated",
+        )
         step = codec.factor * c.patch
     if config.picture.size % step:
         raise ValueError(f"pictures of {config.picture.size} pixels: this {c.kind} needs a multiple of {step}")

@@ -10,14 +10,16 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..diffusion.denoiser import Denoiser, bind, clamp_x0
+from ..diffusion.denoiser import Denoiser, clamp_x0, threshold_x0
 from ..diffusion.guidance import guide, within
-from ..diffusion.levels import trailing
+from ..diffusion.levels import Spacing, trailing
+from ..diffusion.objective import Objective
 from ..diffusion.sample import seeded_noise, trajectory
-from ..diffusion.schedule import Flow, Schedule, build_schedule
+from ..diffusion.schedule import Flow, Schedule
 from ..diffusion.solvers import DpmPP, Solver
+from ..nets import adapters
 from ..train.device import pick_device
-from . import model
+from . import filling, model
 from .model import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
@@ -43,7 +45,8 @@ class ImagePipeline:
         for module in parts.modules().values():
             module.eval().requires_grad_(False).to(self.device)
         self.text, self.codec, self.network, self.refiner = parts.text, parts.codec, parts.network, parts.refiner
-        self.schedule = build_schedule(parts.config.diffusion)
+        self.objective = Objective.of(parts.config.diffusion)
+        self.schedule = self.objective.schedule
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "auto") -> "ImagePipeline":
@@ -55,7 +58,25 @@ class ImagePipeline:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Write configuration, weights (safetensors) and text model into the folder `path`: the exact inverse."""
-        return model.save(self.parts, Path(path))
+        with adapters.merged(self.network):
+            return model.save(self.parts, Path(path))
+
+    def load_adapter(self, path: str | Path, *, weight: float = 1.0, name: str | None = None) -> str:
+        """Add an adapter of the denoiser, as a training with --adapter writes it; returns its name, the file's.
+
+        weight: how much of it, 1 as learned; several adapters add up. ValueError: it is none, belongs to another model,
+        or its name is taken. `remove_adapter` takes it away, bit for bit; `save_pretrained` writes the sum.
+        """
+        return adapters.load(self.network, Path(path), name=name, strength=weight, frozen=True)
+
+    def remove_adapter(self, name: str) -> None:
+        """Take an adapter away again. ValueError where there is none of that name."""
+        adapters.remove(self.network, name)
+
+    @property
+    def adapters(self) -> dict[str, float]:
+        """Names of the adapters with how much of each is added."""
+        return adapters.strengths(self.network)
 
     def conditions(self, requests: Sequence[Request]) -> Conditions:
         """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive
@@ -73,26 +94,57 @@ class ImagePipeline:
         return Conditions(values, mask, frame, torch.ones(len(requests), dtype=torch.bool)).to(self.device)
 
     @torch.no_grad()
-    def denoiser(self, requests: Sequence[Request], *, guidance: float = GUIDANCE, refine: bool = True) -> Denoiser:
+    def denoiser(
+        self,
+        requests: Sequence[Request],
+        *,
+        guidance: float = GUIDANCE,
+        refine: bool = True,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+        negative: str | None = None,
+        threshold: float | None = None,
+    ) -> Denoiser:
         """The guided denoiser for requests, for use with anything in `ecgtwin.diffusion`.
 
         guidance: scale of the caption (arXiv 2207.12598), 1 = as learned. refine: hand over to the refiner, where the
-        model has one, at the noise level below which it was trained.
+        model has one, at the noise level below which it was trained. rescale: see `guide`. interval: log-SNR within
+        which guidance acts (arXiv 2404.07724), None: always. negative: a caption to go away from, in the place of none.
+        threshold: the quantile of dynamic thresholding (arXiv 2205.11487), of pixels, in the place of holding them.
         """
         c = self.conditions(requests)
-        guided = self.guided(self.network, c, guidance)
+        away = None if negative is None else self.conditions([r._replace(caption=negative) for r in requests])
+
+        def guided_by(network: ImageNetwork) -> Denoiser:
+            return self.guided(network, c, guidance, away, rescale, interval)
+
+        guided = guided_by(self.network)
         if refine and self.refiner is not None:
             start = self.schedule.level(handover(self.schedule, self.config.refiner.share))
-            guided = within(self.guided(self.refiner, c, guidance), guided, start.logsnr, math.inf)
+            guided = within(guided_by(self.refiner), guided, start.logsnr, math.inf)
+        if threshold is not None:
+            if self.config.codec.kind != "pixels":
+                raise ValueError("threshold is for models of pixels: latents have no limits")
+            return threshold_x0(guided, threshold)
         if self.config.codec.kind == "pixels" and self.config.codec.clamp:
             guided = clamp_x0(guided, -1.0, 1.0)
         return guided
 
-    def guided(self, network: ImageNetwork, c: Conditions, guidance: float) -> Denoiser:
+    def guided(
+        self,
+        network: ImageNetwork,
+        c: Conditions,
+        guidance: float,
+        away: Conditions | None = None,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+    ) -> Denoiser:
         def at(c: Conditions) -> Denoiser:
-            return bind(network, network.prepare(c), self.config.diffusion.prediction)
+            return self.objective.bind(network, network.prepare(c))
 
-        return guide(at(c), at(c._replace(keep=torch.zeros_like(c.keep))), guidance)
+        away = c._replace(keep=torch.zeros_like(c.keep)) if away is None else away
+        guided = guide(at(c), at(away), guidance, rescale=rescale)
+        return guided if interval is None else within(guided, at(c), *interval)
 
     @torch.no_grad()
     def sample(
@@ -102,16 +154,26 @@ class ImagePipeline:
         steps: int = 20,
         guidance: float = GUIDANCE,
         solver: Solver | None = None,
+        levels: Spacing = trailing,
         refine: bool = True,
         progress: bool = False,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+        negative: str | None = None,
+        threshold: float | None = None,
     ) -> Tensor:
-        """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone."""
+        """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone. levels: which are visited,
+        of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
         noise = seeded_noise([r.seed for r in requests])
         side = self.config.picture.size // self.codec.factor
         x = noise(torch.empty(len(requests), self.codec.channels, side, side, device=self.device))
-        denoise = self.denoiser(requests, guidance=guidance, refine=refine)
-        walk = trajectory(denoise, x, trailing(self.schedule, steps), solver or DpmPP(2), noise)
-        for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
+        how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
+        denoise, visited = (
+            self.denoiser(requests, guidance=guidance, refine=refine, **how),
+            levels(self.schedule, steps),
+        )
+        walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
+        for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
             x = moment.x
         return self.codec.decode(x).clamp(-1, 1)
 
@@ -129,12 +191,18 @@ class ImagePipeline:
         refine: bool = True,
         batch: int = 64,
         progress: bool = False,
+        levels: Spacing = trailing,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+        negative: str | None = None,
+        threshold: float | None = None,
     ) -> list[Image.Image]:
         """`n` images of each caption, in the captions' order.
 
         The k-th image of every caption has seed `seed + k`: it is the same alone or among others, and captions can be
         compared on the same noise. solver: any of `ecgtwin.diffusion.solvers`, DPM-Solver++ 2M unless told otherwise.
-        size, crop: as in `Request`. batch: how many are made at once.
+        size, crop: as in `Request`. batch: how many are made at once. levels: which are visited, of
+        `ecgtwin.diffusion.levels`; rescale, interval, negative, threshold: see `denoiser`.
         """
         if n < 1 or batch < 1:
             raise ValueError(f"n {n}, batch {batch}: expected 1 or more images of each caption, and 1 or more at once")
@@ -142,13 +210,14 @@ class ImagePipeline:
         if not captions:
             raise ValueError("no captions: give one or more")
         requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
+        options = {"steps": steps, "guidance": guidance, "solver": solver, "levels": levels, "refine": refine}
+        options |= {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
         made = [
-            self.sample(
-                requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine, progress=progress
-            )
-            for i in range(0, len(requests), batch)
+            self.sample(requests[i : i + batch], **options, progress=progress) for i in range(0, len(requests), batch)
         ]
         return as_images(torch.cat(made))
+
+    fill, vary = filling.fill, filling.vary
 
 
 def handover(schedule: Schedule | Flow, share: float) -> float:

@@ -10,8 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..diffusion import loss as losses
+from ..diffusion.objective import Objective
 from ..diffusion.schedule import Flow, Schedule, build_schedule
+from ..nets import adapters
+from ..nets.adapters import AdapterConfig
 from ..nets.dit import Block
 from ..nets.latents import Latents
 from ..nets.layers import Residual
@@ -66,7 +68,7 @@ def train(
     started = {"start": parts.facts["start_fingerprint"]} if start is not None else {}
     labels = Labels(parts.text, (*seen.captions, *held.captions))
     for name, network in (("denoiser", parts.network), ("refiner", parts.refiner)):
-        if network is not None:
+        if network is not None and (name == "denoiser" or config.train.denoiser.adapter is None):
             share = config.model.refiner.share if name == "refiner" else 1.0
             ends = Ends(parts.codec, labels, build_schedule(config.model.diffusion), share)
             stages[name] = train_denoiser(
@@ -83,6 +85,11 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
     """The parts before training: by chance, or with the weights of the model `start`. ValueError
     where that is built otherwise."""
     facts: dict[str, Any] = {"data": config.data.model_dump(), "stages": {}}
+    for name in ("vae", "refiner"):
+        if (stage := getattr(config.train, name)) is not None and stage.adapter is not None:
+            raise ValueError(f"train.{name}.adapter: adapters are of the denoiser; set train.denoiser.adapter")
+    if config.train.denoiser.adapter is not None and start is None:
+        raise ValueError("train.denoiser.adapter without --start: an adapter is trained on a model that is there")
     torch.manual_seed(config.train.denoiser.seed)
     if start is None:
         return build(config.model, build_text(config.model, seen.captions), seen.typical(), facts)
@@ -96,10 +103,15 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
             "configuration that it was trained with"
         )
     text = before.text.extended(seen.captions) if isinstance(before.text, Vocabulary) else before.text
+    if config.train.denoiser.adapter and isinstance(text, Vocabulary) and (new := text.names[len(before.text.names) :]):
+        raise ValueError(
+            f"captions have {len(new)} words that {start} does not know, such as {new[0]!r}: an adapter "
+            "brings no words, "
+            "so caption these pictures in the model's own, or train all weights"
+        )
     facts["stages"] = {"vae": before.facts["stages"]["vae"]} if "vae" in before.facts.get("stages", {}) else {}
-    parts = build(
-        config.model, text, seen.typical(), facts | {"start": str(start), "start_fingerprint": fingerprint(before)}
-    )
+    frame = before.frame if config.train.denoiser.adapter else seen.typical()  # an adapter is used where its base is
+    parts = build(config.model, text, frame, facts | {"start": str(start), "start_fingerprint": fingerprint(before)})
     for name, module in parts.modules().items():
         fresh, old = module.state_dict(), before.modules()[name].state_dict()
         for key, value in old.items():
@@ -189,13 +201,12 @@ class Denoise(Reconstruct):
         self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...], ends: Ends, diffusion
     ):
         super().__init__(pictures, stage, shrunk, latent)
-        self.ends, self.prediction = ends, diffusion.prediction
-        self.weight = None if diffusion.min_snr is None else losses.min_snr(diffusion.min_snr)
+        self.ends, self.objective = ends, Objective.of(diffusion)
 
     def draw(self, generator: torch.Generator) -> Rows:
         batch = super().draw(generator)
         keep = torch.rand(self.stage.batch, generator=generator) >= self.stage.drop_caption
-        return batch._replace(keep=keep, level=self.ends.schedule.draw(self.stage.batch, generator, self.ends.share))
+        return batch._replace(keep=keep, level=self.objective.draw(self.stage.batch, generator, self.ends.share))
 
     def load(self, batch: Rows) -> Rows:
         batch = super().load(batch)
@@ -203,10 +214,7 @@ class Denoise(Reconstruct):
 
     def losses(self, network: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.ends.encode(batch.batch.pixels)
-        found = losses.simple(
-            network, batch.conditions, z, batch.level, batch.noise, self.ends.schedule, self.prediction, self.weight
-        )
-        return found, {}
+        return self.objective.losses(network, batch.conditions, z, batch.level, batch.noise), {}
 
 
 def train_codec(
@@ -242,6 +250,8 @@ def train_denoiser(
 ) -> dict[str, Any]:
     """Train one network on the noise levels that it is for."""
     stage: TrainConfig = getattr(config.train, name)
+    if stage.adapter is not None:
+        adapters.train_only(network, AdapterConfig(**stage.adapter.model_dump()), adapters.TRAINED)
     device = accelerator.device
     rows = torch.randint(len(held), (256,), generator=stream(1, 2, 3))
     batch = held.centred(rows)
@@ -255,8 +265,7 @@ def train_denoiser(
         figures = {}
         for key, keep in (("held", True), ("held_no_caption", False)):
             c = ends.labels.conditions(held, batch, torch.full((len(z),), keep)).to(device)
-            value = losses.simple(network, c, z, level, eps, ends.schedule, config.model.diffusion.prediction)
-            figures[key] = float(value.mean())
+            figures[key] = float(objective.objective.errors(network, c, z, level, eps).mean())
         return figures
 
     return run_stage(network, stage, config, folder, resume, objective, validate, accelerator, started)
@@ -280,6 +289,8 @@ class ImageStage:
     ):
         self.name, self.network, self.plan, self.validate = name, network, plan, validate
         self.config, self.inputs, self.facts, self.epoch = config.model_dump(), inputs, facts, len(objective.pictures)
+        if plan.adapter is not None:
+            self.config["adapter"] = adapters.facts(network, adapters.TRAINED)
         self.draw, self.load, self.backward, self.names = (
             objective.draw,
             objective.load,
@@ -291,7 +302,8 @@ class ImageStage:
         return None
 
     def result(self, network: nn.Module) -> dict[str, Tensor]:
-        return network.state_dict()
+        """All weights; of an adapter what it learned, so that the kept file is one that `load_adapter` reads."""
+        return network.state_dict() if self.plan.adapter is None else adapters.tensors(network, adapters.TRAINED)
 
     def figure(self, network: nn.Module) -> None:
         return None

@@ -91,3 +91,17 @@ def pair(a: Array, b: Array) -> tuple[Array, Array]:
         if not np.isfinite(x).all():
             raise ValueError(f"the {name} set of features holds values that are not finite: check its network")
     return a, b
+
+
+def inception_score(probabilities: np.ndarray, parts: int = 10) -> tuple[float, float]:
+    """exp E KL(p(y | x) || p(y)) of a classifier's probabilities (N, K), and its standard deviation over `parts` of the
+    samples (Salimans et al. 2016, arXiv 1606.03498, section 4): 1 (nothing recognised, or all alike) to K."""
+    p = np.asarray(probabilities, np.float64)
+    if p.ndim != 2 or len(p) < parts or (p < 0).any() or not np.allclose(p.sum(1), 1, atol=1e-4):
+        raise ValueError(f"probabilities {p.shape}: expected (N, K), N of {parts} or more, each row with a sum of 1")
+    scores = []
+    for part in np.array_split(p, parts):
+        mean = part.mean(0, keepdims=True)
+        ratio = np.log(np.maximum(part, 1e-300)) - np.log(np.maximum(mean, 1e-300))
+        scores.append(np.exp((part * ratio).sum(1).mean()))
+    return float(np.mean(scores)), float(np.std(scores))

@@ -6,11 +6,12 @@ Shapes: O outputs of a layer · I its inputs (of a convolution: input channels x
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from math import isfinite
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,9 @@ from torch.nn.utils import parametrize
 from ..atomic import write_file
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+FORMAT = 1
+TRAINED = "trained"
+"""Name of the adapter that a training stage attaches."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,23 @@ def parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     return [p for _, delta in deltas(network, name) for p in delta.parameters()]
 
 
+def strengths(network: nn.Module) -> dict[str, float]:
+    """How much of each adapter is added."""
+    return {delta.name: delta.strength for _, delta in deltas(network)}
+
+
 def strengthen(network: nn.Module, name: str, strength: float) -> None:
     """How much of an adapter is added: 1 as learned, 0 nothing; beyond and below are allowed."""
     if not isfinite(strength):
         raise ValueError(f"strength {strength}: give a finite number, 1 = as learned")
     for _, delta in deltas(network, name):
         delta.strength = strength
+
+
+def train_only(network: nn.Module, config: AdapterConfig, name: str) -> None:
+    """Give a network an adapter that alone is to be trained: its own weights, and other adapters, are frozen."""
+    network.requires_grad_(False)
+    attach(network, config, name)
 
 
 def remove(network: nn.Module, name: str) -> None:
@@ -142,18 +157,47 @@ def unmerge(network: nn.Module, merged: Merged) -> None:
             parametrize.register_parametrization(layer, "weight", delta)
 
 
-def save(network: nn.Module, path: Path, name: str) -> Path:
-    """Write one adapter to a safetensors file: what it learned, its configuration, and which base it belongs to."""
-    found = list(deltas(network, name))
-    tensors = {
-        f"{at}.{key}": p.detach().cpu().contiguous() for at, delta in found for key, p in delta.named_parameters()
+def tensors(network: nn.Module, name: str) -> dict[str, Tensor]:
+    """What an adapter learned, by layer: the content of its file."""
+    return {
+        f"{at}.{key}": p.detach().cpu().contiguous()
+        for at, delta in deltas(network, name)
+        for key, p in delta.named_parameters()
     }
-    meta = {"format": "1", "config": json.dumps(asdict(found[0][1].config)), "base": fingerprint(network)}
-    return write_file(Path(path), lambda part: save_file(tensors, part, metadata=meta))
 
 
-def load(network: nn.Module, path: Path, *, name: str | None = None, strength: float = 1.0) -> str:
-    """Attach what `save` wrote and return its name, the file's unless told otherwise.
+def facts(network: nn.Module, name: str) -> dict[str, Any]:
+    """What its file says of an adapter: how it is built, and which base it belongs to."""
+    _, delta = next(deltas(network, name))
+    return {"format": FORMAT, **asdict(delta.config), "base": fingerprint(network)}
+
+
+def save(network: nn.Module, path: Path, name: str) -> Path:
+    """Write one adapter to a safetensors file: what it learned, its configuration, and which base it belongs to.
+
+    The layout is that of the training's weights: their JSON text, with the `facts` under config.adapter.
+    """
+    learned, meta = (
+        tensors(network, name),
+        {"json": json.dumps({"config": {"adapter": facts(network, name)}}, sort_keys=True)},
+    )
+    return write_file(Path(path), lambda part: save_file(learned, part, metadata=meta))
+
+
+@contextmanager
+def merged(network: nn.Module) -> Iterator[None]:
+    """While every adapter is in the weights, for writing them."""
+    found = merge(network)
+    try:
+        yield
+    finally:
+        unmerge(network, found)
+
+
+def load(
+    network: nn.Module, path: Path, *, name: str | None = None, strength: float = 1.0, frozen: bool = False
+) -> str:
+    """Attach what `save` wrote and return its name, the file's unless told otherwise. frozen: for use, not training.
 
     FileNotFoundError: there is no such file. ValueError: it is no adapter, or one of another
         base; nothing is attached then.
@@ -163,11 +207,15 @@ def load(network: nn.Module, path: Path, *, name: str | None = None, strength: f
         raise FileNotFoundError(f"no adapter at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors, meta = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
-        config = AdapterConfig(**{k: tuple(v) if k == "targets" else v for k, v in json.loads(meta["config"]).items()})
+            learned, meta = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+        said = dict(json.loads(meta["json"])["config"]["adapter"])
+        if said.pop("format") != FORMAT:
+            raise ValueError("it is of another format")
+        base = said.pop("base")
+        config = AdapterConfig(**{k: tuple(v) if k == "targets" else v for k, v in said.items()})
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is not an adapter of format 1: {str(error)[:200]}") from None
-    if meta.get("base") != fingerprint(network):
+        raise ValueError(f"{path} is not an adapter of format {FORMAT}: {str(error)[:200]}") from None
+    if base != fingerprint(network):
         raise ValueError(
             f"{path} was trained on another base than this model: its changes mean nothing here; load the "
             "model it belongs to"
@@ -176,7 +224,7 @@ def load(network: nn.Module, path: Path, *, name: str | None = None, strength: f
     attach(network, config, name)
     try:
         found = {f"{at}.{key}": p for at, delta in deltas(network, name) for key, p in delta.named_parameters()}
-        wrong = found.keys() ^ tensors.keys() or {k for k, p in found.items() if p.shape != tensors[k].shape}
+        wrong = found.keys() ^ learned.keys() or {k for k, p in found.items() if p.shape != learned[k].shape}
         if wrong:
             raise ValueError(f"{path} does not fit its own configuration, among others at {min(wrong)}: it is damaged")
         strengthen(network, name, strength)
@@ -185,7 +233,7 @@ def load(network: nn.Module, path: Path, *, name: str | None = None, strength: f
         raise
     with torch.no_grad():
         for key, p in found.items():
-            p.copy_(tensors[key])
+            p.copy_(learned[key]).requires_grad_(not frozen)
     return name
 
 
@@ -202,6 +250,19 @@ def fingerprint(network: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(p.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+def fingerprint_with(network: nn.Module, base: str) -> str:
+    """A digest of a base's own and of the adapters on it with their strengths; the base's own where there are none."""
+    found = list(deltas(network))
+    if not found:
+        return base
+    digest = hashlib.sha256(base.encode())
+    for path, delta in found:
+        digest.update(f"{path} {delta.strength}".encode())
+        for p in delta.parameters():
+            digest.update((delta.config.scale * p.detach().cpu().float()).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def deltas(network: nn.Module, name: str | None = None) -> Iterator[tuple[str, Delta]]:

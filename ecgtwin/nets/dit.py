@@ -43,10 +43,13 @@ class Block(nn.Module):
         if cross:
             self.norm_cross, self.cross = nn.LayerNorm(width), CrossAttention(width, heads, normalise=True)
 
-    def forward(self, x: Tensor, r: Tensor, angles: Keys, keys: Keys | None, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, r: Tensor, angles: Keys, keys: Keys | None, mask: Tensor | None, seen: Tensor | None = None
+    ) -> Tensor:
+        """mask: of the condition tokens in `keys`; seen (B, N): of the tokens themselves."""
         modulation = self.modulation(F.silu(r))[:, None]  # (B, 1, 6 D)
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)
-        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, angles)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1, angles, seen)
         if keys is not None:
             x = x + self.cross(self.norm_cross(x), keys, mask)
         return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
@@ -55,8 +58,10 @@ class Block(nn.Module):
 class DiT(nn.Module):
     """(B, C, ...) -> (B, out, ...), conditioned on a vector r (B, D) and, if `cross`, on tokens (B, K, D).
 
-    `axes`: number of spatial axes; each must be divisible by `patch`.
-    The head starts at zero, so an untrained network returns zeros.
+    `axes`: number of spatial axes; each must be divisible by `patch`. The head starts at zero, so an untrained network
+    returns zeros. context: condition tokens join the sequence in front of the patches and are left out of the answer,
+    in the place of cross-attention (DiT, section 3.2, "in-context"). last: whether r also shifts and scales the norm
+    before the head, as in DiT; else that norm is plain.
     """
 
     def __init__(
@@ -71,8 +76,11 @@ class DiT(nn.Module):
         axes: int = 1,
         ratio: int = 4,
         cross: bool = True,
+        context: bool = False,
+        last: bool = False,
     ):
         super().__init__()
+        self.context, cross = context, cross and not context
         self.axes, self.patch, self.channels, self.out = axes, patch, channels, out or channels
         self.grid, self.tokens = patches(axes)
         self.sizes = {f"p{n}": patch for n in "hwd"[:axes]}
@@ -82,9 +90,15 @@ class DiT(nn.Module):
         self.head = nn.Linear(width, self.out * patch**axes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.last = nn.Linear(width, 2 * width) if last else None
+        if self.last is not None:
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)
 
     def keys(self, condition: Tensor) -> list[Keys]:
         """Keys and values of the condition tokens for every block: computed once for a whole sampling run."""
+        if self.context:
+            return [(condition, condition)]  # the tokens themselves
         return [block.cross.keys(condition) for block in self.blocks]
 
     def forward(self, x: Tensor, r: Tensor, keys: list[Keys] | None = None, mask: Tensor | None = None) -> Tensor:
@@ -96,13 +110,34 @@ class DiT(nn.Module):
         size = [n // self.patch for n in x.shape[2:]]
         h = self.embed(rearrange(x, f"{self.grid} -> {self.tokens}", **self.sizes))  # (B, N, D)
         angles = self.rotary.angles(tuple(size))
+        first, seen = 0, None
+        if self.context and keys:
+            (tokens, _), keys = keys[0], None
+            first = tokens.shape[1]
+            h = torch.cat([tokens.to(h.dtype), h], 1)  # (B, K + N, D)
+            cos, sin = (
+                torch.cat([start.expand(first, -1), a]) for start, a in zip(unturned(angles), angles, strict=True)
+            )
+            angles = cos, sin
+            if mask is not None:
+                seen = torch.cat([mask, mask.new_ones(len(h), h.shape[1] - first)], 1)
         for index, block in enumerate(self.blocks):
-            h = block(h, r, angles, keys[index] if keys else None, mask)
-        h = self.head(F.layer_norm(h, h.shape[-1:]))  # (B, N, out * patch ** axes)
+            h = block(h, r, angles, keys[index] if keys else None, mask, seen)
+        h = F.layer_norm(h[:, first:], h.shape[-1:])
+        if self.last is not None:
+            shift, scale = self.last(F.silu(r))[:, None].chunk(2, dim=-1)  # (B, 1, D)
+            h = h * (1 + scale) + shift
+        h = self.head(h)  # (B, N, out * patch ** axes)
         return rearrange(h, f"{self.tokens} -> {self.grid}", **self.sizes, **dict(zip("hwd", size, strict=False)))
 
 
-Inject = Literal["adax", "adaln", "cross"]
+def unturned(angles: Keys) -> Keys:
+    """Cosine and sine (1, head / 2) of a token that has no place."""
+    cos, sin = angles
+    return torch.ones_like(cos[:1]), torch.zeros_like(sin[:1])
+
+
+Inject = Literal["adax", "adaln", "cross", "context"]
 
 
 def pooled(tokens: Tensor, mask: Tensor) -> Tensor:

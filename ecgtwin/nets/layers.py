@@ -90,7 +90,7 @@ class Rotary(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with a rotary position code: (B, N, D) -> (B, N, D)."""
+    """Multi-head self-attention with a rotary position code: (B, N, D) -> (B, N, D); mask (B, N), True = attend."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -99,9 +99,10 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        h = attend(Rotary.turn(q, angles), Rotary.turn(k, angles), v)
+        mask = None if mask is None else mask[:, None, None, :]
+        h = attend(Rotary.turn(q, angles), Rotary.turn(k, angles), v, mask)
         return self.out(rearrange(h, "b h n d -> b n (h d)"))
 
 

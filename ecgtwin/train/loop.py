@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .batch import Drawn, ahead, cut, key_seed, stream, to
-from .checkpoint import load_tensors, pack_training, save_tensors, unpack_training
+from .checkpoint import load_tensors, pack_training, part, save_tensors, unpack_training
 from .device import accelerator_of
-from .ema import EMA
+from .ema import EMA, PowerEMA
 from .plan import Plan
 from .stage import Backward, Batch, Task
 
@@ -62,6 +62,7 @@ class Training:
         if plan.gradient_checkpointing:
             checkpointed(network, blocks)
         self.ema = EMA(network, plan.ema_decay)
+        self.powers = [PowerEMA(network, std) for std in plan.ema_stds]
         # Norms, biases and learned tokens are not shrunk: decay acts on matrices and kernels only.
         weights = [p for p in network.parameters() if p.requires_grad]
         groups = [
@@ -88,6 +89,8 @@ class Training:
 
     def save(self, path: Path, meta: dict[str, Any] | None = None) -> None:
         tensors = pack_training(self.network, self.optimiser, self.ema.shadow)
+        for k, power in enumerate(self.powers):
+            tensors |= {f"power{k}.{name}": value for name, value in power.shadow.items()}
         facts = {"step": self.done, "updates": self.ema.updates, "scaler": self.scaler.state_dict()}
         save_tensors(path, tensors, {**(meta or {}), **facts})
 
@@ -95,6 +98,10 @@ class Training:
         tensors, meta = load_tensors(path)
         unpack_training(tensors, self.network, self.optimiser, self.ema.shadow)
         self.done, self.ema.updates = meta["step"], meta["updates"]
+        for k, power in enumerate(self.powers):
+            power.updates = self.done
+            for name, value in part(tensors, f"power{k}").items():
+                power.shadow[name].copy_(value)
         if self.scaler.is_enabled() and meta.get("scaler"):
             self.scaler.load_state_dict(meta["scaler"])
         return meta
@@ -147,7 +154,8 @@ def fit(training: Training, task: Task) -> Iterator[Step]:
         training.scaler.step(optimiser)
         training.scaler.update()
         optimiser.zero_grad(set_to_none=True)
-        training.ema.update(network)
+        for average in (training.ema, *training.powers):
+            average.update(network)
         training.done += 1
         training.stopped = stopping
         now = time.perf_counter()

@@ -15,6 +15,17 @@ FREE = {"validate_every", "save_every", "grad_accum", "gradient_checkpointing", 
 """Settings that change how a training runs and not what it computes: they may differ when it is resumed."""
 
 
+class AdapterPlan(Strict):
+    """The adapter that is trained in the place of a network's own weights; see `nets.adapters.AdapterConfig`."""
+
+    kind: Literal["lora", "loha"] = "lora"
+    """lora: one product of two thin matrices, on convolutions LoCon; loha: two such products, entry by entry."""
+    rank: Positive = 4
+    scale: float = Field(1.0, gt=0)
+    targets: tuple[str, ...] = Field(("*",), min_length=1)
+    """Patterns of layer names; linear layers and convolutions that match any are adapted."""
+
+
 class Plan(Strict):
     """One stage's training."""
 
@@ -33,6 +44,9 @@ class Plan(Strict):
     """Largest norm of the gradient."""
     ema_decay: float = 0.999
     """Of the exponential moving average of the weights, which is what a stage delivers."""
+    ema_stds: tuple[Annotated[float, Field(gt=0.0, lt=0.288)], ...] = ()
+    """Relative widths of further averages (arXiv 2312.02696), such as [0.05, 0.1]: their snapshots are kept with each
+    checkpoint, and scripts/posthoc_ema.py makes averages of any width of them afterwards."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     grad_accum: Positive = 1
     """Parts of a process's own part of the batch that are in memory one after the other; the gradient is that of the

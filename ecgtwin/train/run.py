@@ -169,6 +169,18 @@ class Run:
             return
         try:
             self.training.save(self.last, {"best": self.best, "figures": self.kept, "inputs": self.stage.inputs})
+            for power in self.training.powers:
+                facts = {
+                    "step": self.training.done,
+                    "std": power.std,
+                    "config": self.stage.config,
+                    "inputs": self.stage.inputs,
+                }
+                save_tensors(
+                    self.folder / "averages" / f"{self.training.done:08d}_{power.std:g}.safetensors",
+                    power.shadow,
+                    facts,
+                )
         except OSError as error:
             left = (
                 f"that of step {load_tensors(self.last)[1]['step']} is intact"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from ..train.plan import FREE, Fraction, Plan, Positive
+from ..train.plan import FREE, AdapterPlan, Fraction, Plan, Positive
 from ..train.strict import Strict, parse, read_yaml
 from ..twin.config import ModelConfig
 
@@ -113,6 +113,8 @@ class BaseTraining(Plan):
 
 
 class DenoiserTraining(Plan):
+    adapter: AdapterPlan | None = None
+    """Null: all weights are trained. Else an adapter alone, of the weights in --start (the option --adapter)."""
     drop_condition: Fraction = 0.1
     """Probability that the whole condition is left out, for classifier-free guidance."""
     drop_base: Fraction = 0.15

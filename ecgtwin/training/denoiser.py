@@ -3,6 +3,7 @@
 Shapes: B batch · Z latent channels · T latent samples.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.loss import Weight, min_snr, simple
-from ..diffusion.schedule import build_schedule
+from ..diffusion.objective import Objective
 from ..ecg.store.recordings import Recordings
+from ..nets import adapters
+from ..nets.adapters import AdapterConfig
 from ..nets.dit import Block
 from ..nets.unet import Stage as UNetStage
 from ..nets.vae import parameters
@@ -102,12 +104,19 @@ class DenoiserStage:
         weight = torch.zeros(len(self.targets.statements))
         weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
         torch.manual_seed(self.plan.seed)
-        self.schedule, self.prediction = build_schedule(model.diffusion), model.diffusion.prediction
-        self.weight = None if model.diffusion.min_snr is None else min_snr(model.diffusion.min_snr)
+        self.objective = Objective.of(model.diffusion)
+        self.schedule = self.objective.schedule
         self.network = build_denoiser(model)
         self.config, self.signal, self.latent = settings.model_dump(), model.signal, bank.latents.shape[-2:]
         self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, **keys)
         self.inputs |= begin_from(self.network, start, self.name)
+        if self.plan.adapter is not None:
+            if start is None:
+                raise ValueError(
+                    "train.denoiser.adapter without --start: an adapter is trained on weights that are there"
+                )
+            adapters.train_only(self.network, AdapterConfig(**self.plan.adapter.model_dump()), adapters.TRAINED)
+            self.config["adapter"] = adapters.facts(self.network, adapters.TRAINED)
         self.vae, self.base = vae.to(device), base.to(device)
         self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
@@ -183,7 +192,7 @@ class DenoiserStage:
             drop=Drop.draw(
                 n, generator, condition=self.plan.drop_condition, base=self.plan.drop_base, field=self.plan.drop_field
             ),
-            level=self.schedule.draw(n, generator),
+            level=self.objective.draw(n, generator),
             noise=torch.randn(n, *self.latent, generator=generator),
             pair=chosen,
         )
@@ -232,17 +241,20 @@ class DenoiserStage:
         return by_sample(training, self.losses, batch)
 
     def losses(self, network: nn.Module, batch: Twins) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.errors(network, batch, self.weight), {}
+        return self.measured(self.objective.losses, network, batch), {}
 
-    def errors(self, network: nn.Module, batch: Twins, weight: Weight | None = None) -> Tensor:
-        """(B,) squared error of the network's prediction from the noised target; weight: of noise levels."""
+    def errors(self, network: nn.Module, batch: Twins) -> Tensor:
+        """(B,) squared error of the network's prediction from the noised target, whatever is trained."""
+        return self.measured(self.objective.errors, network, batch)
+
+    def measured(self, how: Callable[..., Tensor], network: nn.Module, batch: Twins) -> Tensor:
+        """(B,) what a function of the objective makes of a batch."""
         assert batch.latents is not None and batch.conditions is not None
         (z, reference), (c, own) = batch.latents, batch.conditions
         with torch.no_grad():
             base = self.base(reference.float(), own).float()  # (B, E)
         c = c._replace(base=base)
-        z, eps = z.float(), batch.noise
-        return simple(network, c, z, batch.level, eps, self.schedule, self.prediction, weight)
+        return how(network, c, z.float(), batch.level, batch.noise)
 
     def names(self, batch: Twins) -> list[str]:
         pairs = zip(batch.reference.tolist(), batch.target.tolist(), strict=True)
@@ -268,7 +280,9 @@ class DenoiserStage:
         return None
 
     def result(self, network: nn.Module) -> dict[str, Tensor]:
-        return network.state_dict()
+        """All weights; of an adapter what it learned, so that the kept file is one that
+        `ECGTwin.load_adapter` reads."""
+        return network.state_dict() if self.plan.adapter is None else adapters.tensors(network, adapters.TRAINED)
 
     def figure(self, network: nn.Module) -> "Figure":
         return pictures.twins(network, self)

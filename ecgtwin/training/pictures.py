@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..diffusion.denoiser import bind
 from ..diffusion.levels import trailing
 from ..diffusion.sample import sample, seeded_noise
 from ..diffusion.solvers import DpmPP
@@ -57,7 +56,7 @@ def twins(network: nn.Module, stage: "DenoiserStage", n: int = 2, steps: int = 2
     c, own = (c.mapped(lambda t: t[:n]) for c in batch.conditions)
     c = c._replace(base=stage.base(reference, own).float())
     noise = seeded_noise(range(n))
-    denoise = bind(network, network.prepare(c), stage.prediction)
+    denoise = stage.objective.bind(network, network.prepare(c))
     made = sample(
         denoise,
         noise(torch.empty_like(z)),

@@ -79,8 +79,10 @@ class DenoiserConfig(Strict):
     heads: Size = 8
     patch: Size = 1
     mlp: Size = 4
-    inject: Literal["adax", "adaln", "cross"] = "adax"
+    inject: Literal["adax", "adaln", "cross", "context"] = "adax"
     """How base and statements come in: see `TwinNetwork`."""
+    last_norm: Literal["plain", "modulated"] = "plain"
+    """Of the DiT: whether time and base also shift and scale the norm before its head (DiT, arXiv 2212.09748)."""
     unet: UNetConfig = UNetConfig()
     draft: bool = False
     """Whether it is told when the beats come and shown the reference's own median beats laid there, as

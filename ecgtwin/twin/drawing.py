@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..diffusion.denoiser import Denoiser, bind
-from ..diffusion.guidance import two_ways, weigh
-from ..diffusion.levels import trailing
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.guidance import two_ways, weigh, within
+from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Solver
-from .condition import join
+from .condition import Condition, join
 from .request import Request, check_options, check_seed
 
 if TYPE_CHECKING:
@@ -29,13 +29,16 @@ def denoiser(
     guidance: float | None = None,
     base_guidance: float | None = None,
     rescale: float = 0.0,
+    interval: tuple[float, float] | None = None,
+    negative: Condition | None = None,
 ) -> Denoiser:
     """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
 
     x0 = nothing + base_guidance (base - nothing) + guidance (condition and base - base), after
     InstructPix2Pix (arXiv 2211.09800, eq. 3): `guidance` scales the state, `base_guidance` the identity.
     rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
-    scale that the model was tuned with.
+    scale that the model was tuned with. interval: log-SNR within which guidance acts (arXiv 2404.07724), None: always.
+    negative: a state to go away from, in the place of no state: + guidance (condition and base - negative and base).
     """
     tuned = model.config.sampling
     guidance = tuned.guidance if guidance is None else guidance
@@ -44,11 +47,17 @@ def denoiser(
     none = torch.zeros_like(c.keep_base)
     base_only = c._replace(keep_condition=none)
     nothing = base_only._replace(keep_base=none, keep_draft=None if c.draft is None else none)
-    terms = zip((nothing, base_only, c), two_ways(base_guidance, guidance, rescale=rescale), strict=True)
+    scales = two_ways(base_guidance, guidance, rescale=rescale)
+    away = [base_only]
+    if negative is not None:
+        away.append(model.asked([r._replace(condition=negative) for r in requests]))
+        scales = (scales[0], base_guidance, -guidance, guidance)
+    terms = zip((nothing, *away, c), scales, strict=True)
     branches, weights = zip(*((branch, weight) for branch, weight in terms if weight != 0), strict=True)
     network = model.parts.denoiser
-    denoise = bind(network, network.prepare(join(branches)), model.config.diffusion.prediction)
-    return denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
+    denoise = model.objective.bind(network, network.prepare(join(branches)))
+    guided = denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
+    return guided if interval is None else within(guided, model.objective.bind(network, network.prepare(c)), *interval)
 
 
 @torch.inference_mode()
@@ -61,9 +70,13 @@ def sample(
     base_guidance: float | None = None,
     rescale: float = 0.0,
     solver: Solver | None = None,
+    levels: Spacing = trailing,
+    interval: tuple[float, float] | None = None,
+    negative: Condition | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone."""
+    """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
+    visited, of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
     steps = model.config.sampling.steps if steps is None else steps
@@ -72,13 +85,18 @@ def sample(
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
     if len(set(scales)) > 1:
-        return model.sample_apart(requests, scales, steps=steps, rescale=rescale, solver=solver, progress=progress)
+        same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
+        return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     guidance, base_guidance = scales[0]
     noise = seeded_noise([r.seed for r in requests])
     x = noise(torch.empty(len(requests), *model.latent, device=model.device))
-    denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
-    walk = trajectory(denoise, x, trailing(model.schedule, steps), solver or DpmPP(2), noise)
-    for moment in tqdm(walk, total=steps, desc="denoising", disable=not progress):
+    how = {"rescale": rescale, "interval": interval, "negative": negative}
+    denoise, visited = (
+        model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how),
+        levels(model.schedule, steps),
+    )
+    walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
+    for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x
     return model.parts.vae.decode(x)
 

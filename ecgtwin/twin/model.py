@@ -78,6 +78,8 @@ def build_denoiser(config: ModelConfig) -> TwinNetwork:
         inject=c.inject,
         unet=c.unet if c.network == "unet" else None,
         factor=config.vae.stem * 2 ** len(config.vae.widths) if c.draft else None,
+        variance=config.diffusion.learned_variance,
+        last=c.last_norm == "modulated",
     )
 
 

@@ -33,10 +33,12 @@ class TwinNetwork(nn.Module):
 
     `inject` chooses the pathways (arXiv 2508.02720, ablations): "adax": r = time + base drives adaptive layer
     norm, statements come by cross-attention; "adaln": r = time + base + mean of the statement tokens, no
-    cross-attention; "cross": r = time, statements and base come by cross-attention. unet: channels, attending
+    cross-attention; "cross": r = time, statements and base come by cross-attention; "context": as cross, but these
+    tokens join the sequence (DiT's in-context variant). last: see `DiT`. unet: channels, attending
     levels, blocks, groups and dropout of a U-Net that takes the DiT's place; depth, patch and ratio are the DiT's
     alone. factor: samples of the signal to a sample of the latent, for a network that reads beat tracks and drafts
-    as channels beside x; None: one that does not.
+    as channels beside x; None: one that does not. variance: whether it also answers how much variance a step has,
+    as further Z channels.
     """
 
     def __init__(
@@ -54,9 +56,12 @@ class TwinNetwork(nn.Module):
         inject: Inject = "adax",
         unet: UNetConfig | None = None,
         factor: int | None = None,
+        variance: bool = False,
+        last: bool = False,
     ):
         super().__init__()
         self.latent, self.factor = latent, factor
+        out = 2 * latent if variance else latent
         seen = latent if factor is None else 2 * latent + len(KINDS) * factor + 2
         self.inject, self.width = inject, width
         self.tokens = Tokens(text, width, position_table(statements, width))
@@ -68,16 +73,22 @@ class TwinNetwork(nn.Module):
             self.skip = nn.Linear(width, 2 * latent)
             nn.init.zeros_(self.skip.weight)
             nn.init.zeros_(self.skip.bias)
-        cross = inject != "adaln"
+        cross, context = inject != "adaln", inject == "context"
+        if context and unet is not None:
+            raise ValueError(
+                "inject context: tokens join the patches of a DiT; a U-Net has none, choose another inject"
+            )
         if unet is None:
-            self.dit = DiT(seen, width, depth, heads, out=latent, patch=patch, ratio=ratio, cross=cross)
+            self.dit = DiT(
+                seen, width, depth, heads, out=out, patch=patch, ratio=ratio, cross=cross, context=context, last=last
+            )
             return
         self.unet = UNet(
             seen,
             width,
             unet.widths,
             heads,
-            out=latent,
+            out=out,
             attention=unet.attention,
             blocks=unet.blocks,
             groups=unet.groups,
@@ -114,7 +125,7 @@ class TwinNetwork(nn.Module):
         base = torch.where(c.keep_base[:, None], base, self.null_base.to(base.dtype))
         if self.inject == "adaln":
             return Prepared(base + pooled(tokens, mask), None, None)
-        if self.inject == "cross":
+        if self.inject in ("cross", "context"):
             tokens = torch.cat([tokens, base[:, None]], 1)
             return Prepared(None, self.body.keys(tokens), torch.cat([mask, torch.ones_like(mask[:, :1])], 1))
         return Prepared(base, self.body.keys(tokens), mask)
@@ -128,4 +139,5 @@ class TwinNetwork(nn.Module):
         beside = c.beside.to(x.dtype).expand(-1, 2 + self.latent + len(KINDS) * self.factor, x.shape[-1])
         of_x, of_draft = self.skip(F.silu(r))[..., None].chunk(2, dim=1)  # (B, Z, 1)
         answer = self.body(torch.cat([x, beside], 1), r, c.keys, c.mask)
-        return answer + of_x * x + of_draft * beside[:, : self.latent]
+        moved = of_x * x + of_draft * beside[:, : self.latent]
+        return answer + F.pad(moved, (0, 0, 0, answer.shape[1] - self.latent))

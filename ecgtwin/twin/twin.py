@@ -11,14 +11,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.guidance import guide
-from ..diffusion.levels import linspace
+from ..diffusion.levels import Spacing, linspace, trailing
+from ..diffusion.objective import Objective
 from ..diffusion.sample import edit
 from ..diffusion.solvers import Heun, Solver
 from ..ecg.beats import Beats
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
+from ..nets import adapters
 from ..train.device import pick_device
-from . import asking, drawing, inputs
+from . import asking, drawing, filling, inputs
 from .condition import Condition
 from .model import DEFAULT, Parts, load, named, save
 from .request import check_options, check_seed, each, same
@@ -31,7 +33,8 @@ class ECGTwin:
         self.parts, self.config, self.device = parts, parts.config, torch.device(device)
         for network in (parts.vae, parts.base, parts.denoiser):
             network.eval().requires_grad_(False).to(self.device)
-        self.schedule, self.table = parts.schedule, parts.table
+        self.objective, self.table = Objective.of(parts.config.diffusion), parts.table
+        self.schedule = self.objective.schedule
         self.vocabulary = parts.table.vocabulary
 
     def __repr__(self) -> str:
@@ -56,7 +59,30 @@ class ECGTwin:
 
         half: weights as float16, half the size, for sharing; else float32, the exact inverse of `from_pretrained`.
         """
-        return save(self.parts, Path(path), half=half)
+        with adapters.merged(self.parts.denoiser):
+            return save(self.parts, Path(path), half=half)
+
+    def load_adapter(self, path: str | Path, *, weight: float = 1.0, name: str | None = None) -> str:
+        """Add an adapter of the denoiser, as `train_denoiser.py --adapter` writes it; returns its name, the file's.
+
+        weight: how much of it, 1 as learned; several adapters add up. ValueError: it is none, belongs to another model,
+        or its name is taken. `remove_adapter` takes it away, bit for bit; `save_pretrained` writes the sum.
+        """
+        return adapters.load(self.parts.denoiser, Path(path), name=name, strength=weight, frozen=True)
+
+    def remove_adapter(self, name: str) -> None:
+        """Take an adapter away again. ValueError where there is none of that name."""
+        adapters.remove(self.parts.denoiser, name)
+
+    @property
+    def weights_hash(self) -> str:
+        """What the weights that answer are known by: the file's digest, with adapters one of it and of theirs."""
+        return adapters.fingerprint_with(self.parts.denoiser, self.parts.weights_hash)
+
+    @property
+    def adapters(self) -> dict[str, float]:
+        """Names of the adapters with how much of each is added."""
+        return adapters.strengths(self.parts.denoiser)
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -80,6 +106,7 @@ class ECGTwin:
     change, keeps_rhythm = asking.change, asking.keeps_rhythm
     denoiser, sample, scales = drawing.denoiser, drawing.sample, drawing.scales
     sample_apart, sample_in_parts = drawing.sample_apart, drawing.sample_in_parts
+    fill, vary = filling.fill, filling.vary
 
     @torch.inference_mode()
     def base(self, reference: ECG | Sequence[ECG], condition: Condition | Sequence[Condition] | None = None) -> Tensor:
@@ -106,6 +133,9 @@ class ECGTwin:
         base_guidance: float | None = None,
         rescale: float = 0.0,
         solver: Solver | None = None,
+        levels: Spacing = trailing,
+        interval: tuple[float, float] | None = None,
+        negative: Condition | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> list[ECG] | list[list[ECG]]:
@@ -118,10 +148,12 @@ class ECGTwin:
         or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
-        rescale: see `denoiser`. Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or
-        among n, and under two conditions it is drawn from the same noise, but no two people share noise or beat times.
-        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError
-        for what is no ECG or no condition; warns `Contradiction` where the condition contradicts itself.
+        rescale, interval, negative (a state to go away from): see `denoiser`. solver, levels: any of
+        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. Sample k is drawn from `seed + k` and the
+        reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
+        but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
+        or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
+        condition contradicts itself.
         """
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")
@@ -139,6 +171,9 @@ class ECGTwin:
             "base_guidance": base_guidance,
             "rescale": rescale,
             "solver": solver,
+            "levels": levels,
+            "interval": interval,
+            "negative": negative,
         }
         if many:
             signals = self.sample_in_parts(requests, progress=progress, **options)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgtwin.diffusion import Flow, bind, clamp_x0, cosine, sample, zero_terminal_snr
-from ecgtwin.diffusion.denoiser import target, to_eps, to_score, to_x0
+from ecgtwin.diffusion.denoiser import Denoised, target, threshold_x0, to_eps, to_score, to_x0
 from ecgtwin.diffusion.exact import Gaussian
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DDIM, DpmPP, Heun
@@ -146,3 +146,13 @@ def test_a_whole_run_in_half_precision_ends_where_float64_does(prediction, solve
     assert ends[0].dtype == kind
     assert ends[0].double().std().item() == pytest.approx(ends[1].std().item(), rel=0.05)
     assert (ends[0].double() - ends[1]).abs().mean() < 0.05
+
+
+def test_dynamic_thresholding_bends_what_is_too_large_and_leaves_the_rest():
+    x = torch.tensor([[0.5, -0.9, 0.2, 0.1], [4.0, -2.0, 1.0, 0.0]], dtype=torch.float64)
+    found = threshold_x0(lambda x, at: Denoised(x), 0.75)(x, None).x0
+    s = x[1].abs().quantile(0.75)
+    assert torch.equal(found[0], x[0]) and torch.allclose(found[1], x[1].clamp(-s, s) / s)
+    assert float(found.abs().max()) <= 1.0
+    with pytest.raises(ValueError, match="fraction 0"):
+        threshold_x0(lambda x, at: Denoised(x), 0.0)

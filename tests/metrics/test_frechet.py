@@ -6,6 +6,7 @@ from ecgtwin.metrics.frechet import (
     frechet_distance,
     frechet_gaussians,
     frechet_infinite,
+    inception_score,
     kernel_distance,
     kernel_distance_drawn,
 )
@@ -111,3 +112,16 @@ def test_repeated_rows_leave_the_kernel_distance_at_zero_for_one_source():
         weights = generator.multinomial(40, np.full(40, 1 / 40), size=(2, 5))
         found += kernel_distance_drawn(a, b, *weights).tolist()
     assert abs(np.mean(found)) < 5 * np.std(found) / np.sqrt(100)
+
+
+def test_the_inception_score_of_sure_and_even_answers_is_their_number_and_of_others_less():
+    sure = np.eye(4)[np.arange(400) % 4]
+    assert np.allclose(inception_score(sure), (4.0, 0.0)) and np.allclose(
+        inception_score(sure[:1].repeat(400, 0)), (1.0, 0.0)
+    )
+    assert np.isclose(inception_score(np.full((400, 4), 0.25))[0], 1.0)
+    p = np.array([[0.9, 0.1], [0.1, 0.9]]).repeat(200, 0)[np.random.default_rng(0).permutation(400)]
+    kl = 0.9 * np.log(0.9 / 0.5) + 0.1 * np.log(0.1 / 0.5)
+    assert np.isclose(inception_score(p, 1)[0], np.exp(kl))
+    with pytest.raises(ValueError, match="sum of 1"):
+        inception_score(2 * sure)

@@ -79,3 +79,31 @@ def test_codes():
 def test_a_wrong_shape_says_what_is_expected():
     with pytest.raises(ValueError, match="divisible by 2"):
         DiT(2, 32, 1, 4, patch=2)(torch.randn(1, 2, 7), torch.randn(1, 32))
+
+
+def test_tokens_in_context_act_as_a_set_and_are_no_part_of_the_answer():
+    network = DiT(2, 32, 2, 4, context=True)
+    x, r, tokens = torch.randn(2, 2, 8), torch.randn(2, 32), torch.randn(2, 3, 32)
+    assert not any("cross" in name for name, _ in network.named_parameters())
+    assert network(x, r, network.keys(tokens)).shape == x.shape
+    wake(network).eval()
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    plain = network(x, r, network.keys(tokens), mask)
+    padded = torch.cat([tokens[:, [2, 0, 1]], 100 * torch.randn(2, 4, 32)], 1)
+    hidden = torch.cat([mask, torch.zeros(2, 4, dtype=torch.bool)], 1)
+    torch.testing.assert_close(network(x, r, network.keys(padded), hidden), plain, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(network(x, r, network.keys(-tokens), mask), plain, atol=1e-3)
+
+
+def test_a_modulated_last_norm_is_plain_at_the_start_and_then_follows_r():
+    torch.manual_seed(0)
+    plain = DiT(2, 32, 1, 4, cross=False)
+    torch.manual_seed(0)
+    modulated = DiT(2, 32, 1, 4, cross=False, last=True)
+    x, r = torch.randn(1, 2, 8), torch.randn(1, 32)
+    for network in (plain, modulated):
+        torch.nn.init.constant_(network.head.weight, 0.01)
+    assert torch.equal(plain(x, r), modulated(x, r))
+    before = modulated(x, r)
+    torch.nn.init.constant_(modulated.last.weight, 0.1)
+    assert not torch.allclose(modulated(x, r), before) and not torch.allclose(modulated(x, 2 * r), modulated(x, r))

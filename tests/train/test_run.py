@@ -189,3 +189,12 @@ def test_a_dry_run_measures_and_counts():
 def test_flops_of_a_linear_layer_are_those_of_its_products():
     # Forward and the gradient of the weights: 2 * 8 * 3 * 2 each; the input needs no gradient.
     assert flops(training(), Regression()) == 2 * (2 * 8 * 3 * 2)
+
+
+def test_snapshots_are_kept_for_averages_made_afterwards(tmp_path):
+    one = training(steps=8, ema_stds=(0.05, 0.1))
+    complete(Run(tmp_path), one, Small())
+    kept = sorted(p.name for p in (tmp_path / "averages").iterdir())
+    assert kept == [f"{step:08d}_{std}.safetensors" for step in (4, 8) for std in ("0.05", "0.1")]
+    tensors, meta = load_tensors(tmp_path / "averages" / "00000008_0.1.safetensors")
+    assert torch.equal(tensors["weight"], one.powers[1].shadow["weight"]) and meta["step"] == 8

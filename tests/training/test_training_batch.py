@@ -15,8 +15,12 @@ from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
 from ecgtwin.ecg.store.collect import collect
 from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.nets import adapters
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
+from ecgtwin.train.checkpoint import save_tensors
+from ecgtwin.train.device import accelerator_of
+from ecgtwin.train.loop import Training
 from ecgtwin.train.strict import parse
 from ecgtwin.training import latents
 from ecgtwin.training.config import Config
@@ -139,3 +143,29 @@ def test_target_and_reference_look_like_the_person_they_are_of(stage, batch):
         expected = size(drawn(person(stage, batch.target[k]), 60.0).resample(RATE).signal)
         for z in (batch.latents[0][k], batch.latents[1][k]):
             assert np.corrcoef(size(decoded(z)), expected)[0, 1] > 0.9
+
+
+def test_an_adapter_alone_is_trained_and_its_file_fits_its_base(stage, tmp_path):
+    tree = parse(Config, {k: stage.config[k] for k in ("model", "train")}, "tiny").model_dump()
+    tree["train"]["denoiser"]["adapter"] = {"rank": 2, "targets": ["*attention*"]}
+    settings = parse(Config, tree, "tiny")
+    given = (settings, stage.recordings, stage.bank, stage.vae, stage.base, StatementTable.build(STATEMENTS, Letters()))
+    start = save_tensors(tmp_path / "start.safetensors", stage.network.state_dict(), {"config": stage.config})
+    with pytest.raises(ValueError, match="adapter without --start"):
+        DenoiserStage(*given, torch.device("cpu"))
+    own = DenoiserStage(*given, torch.device("cpu"), start)
+    training = Training(own.network, own.plan, accelerator=accelerator_of(cpu=True))
+    learned = sum(p.numel() for group in training.optimiser.param_groups for p in group["params"])
+    whole = sum(p.numel() for p in own.network.parameters())
+    assert 0 < learned == own.facts["parameters"] < 0.2 * whole and own.inputs["start"]
+    meta = {"config": own.config, "figures": {}, "inputs": own.inputs}
+    path = save_tensors(tmp_path / "site.safetensors", own.result(own.network), meta)
+    assert adapters.load(stage.network, path) == "site"
+    adapters.remove(stage.network, "site")
+
+
+def test_only_recordings_of_given_names_are_used(stage):
+    names = [stage.recordings.name(k).split(" (")[0] for k in (3, 5)]
+    assert stage.recordings.named(names).rows.tolist() == stage.recordings.rows[[3, 5]].tolist()
+    with pytest.raises(ValueError, match="1 of 3 names are of no usable recording, such as 'nobody'"):
+        stage.recordings.named([*names, "nobody"])

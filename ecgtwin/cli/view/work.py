@@ -133,7 +133,7 @@ class Desk:
             twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
         one = explain(ecg, twins, now)
         one = explain(ecg, [twins[r.index] for r in ranked(one)], now)
-        key = self.keep(self.results, Result(one, {"model": self.model.parts.weights_hash, "n": n, **options}))
+        key = self.keep(self.results, Result(one, {"model": self.model.weights_hash, "n": n, **options}))
         told = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
         return {
             "key": key,

@@ -85,6 +85,19 @@ class Recordings:
     def only(self, split: str, *, simulated: bool | None = None) -> "Recordings":
         return self.where(self.places(split, simulated=simulated))
 
+    def named(self, names: Sequence[str]) -> "Recordings":
+        """Those of these names alone. ValueError: there are no names, or one that no recording has."""
+        own = [self.stores[k].texts("name")[int(row)] for k, row in zip(self.which, self.rows, strict=True)]
+        wanted = set(names)
+        if missing := wanted - set(own):
+            raise ValueError(
+                f"{len(missing)} of {len(wanted)} names are of no usable recording, such as {min(missing)!r}: "
+                f"names in these stores look like {own[0]!r}"
+            )
+        if not wanted:
+            raise ValueError(f"no names of recordings: give one or more, such as {own[0]!r}")
+        return self.where(np.array([name in wanted for name in own]))
+
     def places(self, split: str, *, simulated: bool | None = None) -> np.ndarray:
         """Places of the ECGs of a split; simulated: only those, only others, or all (None)."""
         mask = self.split == SPLITS.index(split)
