@@ -2,7 +2,7 @@
 
 Normal recordings of the training folds (1 to 8) are fitted and constructed in each state; the real side are the
 recordings of these folds with the state's code. Both go through one ruler: the median beat of
-`ecgtwin.ecg.simulate.median` and its ends of waves. Printed are medians and quartiles, real | constructed, amplitudes
+`ecgtwin.ecg.simulate.read` and its ends of waves. Printed are medians and quartiles, real | constructed, amplitudes
 in mV from the level at the QRS onset; --rhythm prints the same of RR intervals.
 """
 
@@ -17,9 +17,10 @@ import wfdb
 from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
+from ecgtwin.ecg.median_beat import RATE
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate import Fitted, construct, fit
-from ecgtwin.ecg.simulate.median import RATE, median_beat
+from ecgtwin.ecg.simulate.read import read_beat
 
 MORPHOLOGY = {
     "sinus rhythm": ("NORM",),
@@ -82,7 +83,7 @@ def ruler(signal: np.ndarray, rate: float, atria: bool) -> dict[str, float] | No
     """Amplitudes in mV, durations in ms and the frontal axis in degrees of the median beat; None where
     it has no ends to be found."""
     try:
-        found = median_beat(signal, rate, atria)
+        found = read_beat(signal, rate, atria)
     except ValueError:
         return None
     beat, ends = found.beat, found.ends

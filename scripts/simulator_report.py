@@ -18,12 +18,13 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from ecgtwin.cli.options import Json, Output, tell
+from ecgtwin.ecg.beats import r_aligned
 from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.plot import COLUMNS, MARGIN, PULSE, WIDTH, draw, paper, rows_of
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import STATES, Person, cohort, counterfactual, simulate
-from ecgtwin.metrics.identity import median_beat, whitening
+from ecgtwin.metrics.identity import GRID, whitening
 from ecgtwin.metrics.judge import CLASSES, Judge, load_judge
 
 TEN = {
@@ -151,16 +152,17 @@ def alikeness(table, folder: Path, people: int) -> dict:
     beats, person, states = [], [], []
     for number in range(people):
         for seed, (name, code) in enumerate(TEN.items()):
-            beat = median_beat(simulate(Person.draw(number), name, seed=seed).select(INDEPENDENT).signal, 500)
+            signal = simulate(Person.draw(number), name, seed=seed).select(INDEPENDENT).signal
+            beat = r_aligned(signal, 500, GRID)
             if beat is not None:
-                beats.append(beat), person.append(number), states.append(frozenset([code]))
+                beats.append(beat.ravel()), person.append(number), states.append(frozenset([code]))
     simulated = alike(np.array(beats), np.array(person), states, rng)
     beats, person, states = [], [], []
     for _, row in table.iterrows():
         ecg = ECG.read(folder / f"{row.low}.hea").select(INDEPENDENT)
-        beat = median_beat(ecg.signal, ecg.rate)
+        beat = r_aligned(ecg.signal, ecg.rate, GRID)
         if beat is not None:
-            beats.append(beat), person.append(row.patient), states.append(frozenset(row.codes))
+            beats.append(beat.ravel()), person.append(row.patient), states.append(frozenset(row.codes))
     return {"simulated": simulated, "real": alike(np.array(beats), np.array(person), states, rng)}
 
 

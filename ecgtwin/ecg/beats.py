@@ -3,13 +3,13 @@ recording made of them anew.
 
 `take` reads a recording: R times to a fraction of a sample, which beats look like the others, and the median of each
 kind. `lay` puts these median beats at other times: the same heart in another rhythm or at another rate. P and T waves
-that meet add up, as fields of one body do.
+that meet add up, as fields of one body do. `r_aligned` is the plain median around R, by which recordings are compared.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import BSpline, CubicSpline, make_interp_spline
 
 from .rhythm import r_peaks
 
@@ -98,18 +98,19 @@ def take(
     before, after = min(BEFORE, 0.42 * rr), min(AFTER, 0.70 * rr)
     grid = np.arange(-round(before * FINE), round(after * FINE) + 1) / FINE
     smooth = CubicSpline(np.arange(signal.shape[-1]), signal, axis=-1)
+    end = signal.shape[-1] - 1
     times = peaks / rate
     usual = np.ones(len(peaks), bool)
     core = np.abs(grid) <= 0.08
     for turn in range(3):
-        cut = _cut(smooth, rate, times, grid)  # (beats, leads, samples)
-        inside = (times >= before) & (times <= (signal.shape[-1] - 1) / rate - after)
+        cut = _cut(smooth, end, rate, times, grid)  # (beats, leads, samples)
+        inside = (times >= before) & (times <= end / rate - after)
         chosen = usual & inside if (usual & inside).sum() >= 2 else usual
         shape = np.median(cut[chosen], axis=0)
         if turn == 2:
             break
         times = times + _lags(cut, shape, core)
-        likeness = _likeness(_cut(smooth, rate, times, grid)[..., core], shape[:, core])
+        likeness = _likeness(_cut(smooth, end, rate, times, grid)[..., core], shape[:, core])
         usual = likeness > 0.80 if (likeness > 0.80).mean() > 0.5 else np.ones(len(peaks), bool)
     if len(times) > 1 and (np.diff(times) <= 0).any():
         times = peaks / rate
@@ -151,10 +152,27 @@ def lay(beat: Heartbeat, beats: Beats, rate: float, samples: int) -> np.ndarray:
     return out.astype(np.float32)
 
 
-def _cut(smooth: CubicSpline, rate: float, times: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """(beats, leads, samples) around each time; ends of the strip are continued."""
-    place = np.clip((times[:, None] + grid[None]) * rate, smooth.x[0], smooth.x[-1])
-    return smooth(place).transpose(1, 0, 2)
+def r_aligned(signal: np.ndarray, rate: float, grid: np.ndarray) -> np.ndarray | None:
+    """The median (leads, samples) in mV of a recording's beats as their R peaks lie, at `grid` s around R; None with
+    fewer than 2 whole beats.
+
+    Between samples the signal (leads, samples) runs straight. Each beat's own median is taken off, so that wander does
+    not count.
+    """
+    end = signal.shape[-1] - 1
+    times = r_peaks(signal, rate) / rate
+    times = times[(times >= -grid[0]) & (times <= end / rate - grid[-1])]
+    if len(times) < 2:
+        return None
+    beats = _cut(make_interp_spline(np.arange(end + 1), signal, 1, axis=-1), end, rate, times, grid)
+    return np.median(beats - np.median(beats, -1, keepdims=True), 0)
+
+
+def _cut(curve: CubicSpline | BSpline, end: int, rate: float, times: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """(beats, leads, samples) around each time of a curve through samples 0 to `end`; ends of the strip are
+    continued."""
+    place = np.clip((times[:, None] + grid[None]) * rate, 0, end)
+    return curve(place).transpose(1, 0, 2)
 
 
 def _lags(cut: np.ndarray, shape: np.ndarray, core: np.ndarray) -> np.ndarray:

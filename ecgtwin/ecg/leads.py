@@ -38,6 +38,11 @@ def derive_limb(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
     return {"I": one, "II": two, "III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
 
 
+def with_limbs(signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """These leads, and the other limb leads where I and II are among them."""
+    return dict(signals) | (derive_limb(signals["I"], signals["II"]) if {"I", "II"} <= signals.keys() else {})
+
+
 # I and II as combinations (a, b) of two other limb leads; every pair of limb leads determines the frontal plane.
 _IN_TERMS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
 

@@ -1,24 +1,28 @@
-"""The usual beat of an ECG: band-limited up-sampling, beats aligned on their QRS complex, the median of
-those of the usual shape."""
+"""The median beat of a recording at 500 Hz: its beats laid on each other by their QRS complexes, and those of the usual
+shape. Measurements (`intervals`) and the fit of a simulated person (`simulate.delineated`) find the ends of waves in it.
+
+Beats that are laid at other times, of each kind and to a fraction of a sample, are `beats.take`'s; the median of a
+lead around R alone, by which metrics compare recordings, is `beats.r_aligned`.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
 
 import numpy as np
-from scipy.fft import irfft, rfft
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import binary_dilation, median_filter
 
+from .record import resample
 from .rhythm import r_peaks
 
-RATE = 500.0
+RATE = 500
 """Hz of a median beat, whatever the rate of the recording: two milliseconds a sample."""
-BEFORE, AFTER = 200, 350
-"""Samples before and after the fiducial point (0.40 s and 0.70 s)."""
-CORE = slice(BEFORE - 40, BEFORE + 60)
-"""Where beats are compared: the QRS complex, a broad one too."""
-REACH = 30
-"""Samples by which a beat is moved at most to lie on the others."""
+BEFORE, AFTER = 200, 340
+"""Samples of a beat before and after its R peak (0.40 s and 0.68 s)."""
+CORE = 60
+"""Samples on each side of R in which beats are compared: the QRS complex, a broad one too."""
+ALIKE = 0.85
+"""Correlation with the median QRS complex above which a beat has the usual shape."""
 WANDER = 0.3
 """Hz below which everything counts as wander of the baseline."""
 SPIKE = 0.4
@@ -42,25 +46,42 @@ class MedianBeat:
     usual: np.ndarray
 
 
-def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
-    """(leads, samples) at `RATE`, without wander, by one Fourier transform: band-limited, and nothing is delayed.
+def median_beat(signal: np.ndarray, rate: float) -> MedianBeat | None:
+    """The median beat of signal (leads, samples) in mV, finite, at `rate` Hz, without wander and pacing spikes; None
+    with fewer than two whole beats that are alike.
 
-    The ends are continued by point reflection, in whole periods of the two rates, so that the
-    first sample keeps its time.
+    ValueError for a rate below 100 Hz, at which the ends of waves cannot be seen.
     """
-    n = signal.shape[1]
-    period = Fraction(RATE / rate).limit_denominator(400).denominator
-    pad = period * ceil(2 * rate / period)
-    end = -n % period + pad
-    padded = np.pad(signal, ((0, 0), (pad, end)), mode="reflect", reflect_type="odd")
-    total = padded.shape[1]
-    out = round(total * RATE / rate)
+    if not rate >= 100:
+        raise ValueError(f"rate is {rate:g} Hz, expected at least 100 Hz to measure intervals")
+    signal = np.asarray(signal, np.float64)
+    fine = without_wander(at_500(without_spikes(signal, rate), rate))
+    peaks = np.round(r_peaks(signal, rate) * RATE / rate).astype(int)
+    places, usual = aligned(fine, peaks, reach=30)
+    chosen = usual & whole(fine, places)
+    if chosen.sum() < 2:
+        return None
+    beats = beats_at(fine, places[chosen])
+    before = np.diff(places, prepend=np.nan)[chosen] / RATE
+    return MedianBeat(np.median(beats, axis=0), beats, before, places / RATE, usual)
+
+
+def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
+    """(leads, samples) at `RATE`, as float64."""
+    up, down = (Fraction(RATE) / Fraction(rate).limit_denominator(10_000)).limit_denominator(2_000).as_integer_ratio()
+    return signal.astype(float) if up == down else resample(signal, up, down).astype(float)
+
+
+def without_wander(fine: np.ndarray) -> np.ndarray:
+    """A signal at `RATE` less what is slower than `WANDER`; nothing is delayed, the ends are continued by point
+    reflection."""
+    n = fine.shape[1]
+    pad = min(2 * RATE, n - 1)
+    padded = np.pad(fine, ((0, 0), (pad, next_fast_len(n + 2 * pad, True) - n - pad)), "reflect", reflect_type="odd")
     spectrum = rfft(padded, axis=1)
-    hertz = np.arange(spectrum.shape[1]) * rate / total
+    hertz = np.arange(spectrum.shape[1]) * RATE / padded.shape[1]
     spectrum *= hertz**4 / (hertz**4 + WANDER**4)
-    wide = irfft(spectrum[:, : out // 2 + 1], out, axis=1) * (out / total)
-    first = round(pad * RATE / rate)
-    return wide[:, first : first + round(n * RATE / rate)]
+    return irfft(spectrum, padded.shape[1], axis=1)[:, pad : pad + n]
 
 
 def without_spikes(signal: np.ndarray, rate: float) -> np.ndarray:
@@ -81,66 +102,46 @@ def without_spikes(signal: np.ndarray, rate: float) -> np.ndarray:
     return clean
 
 
-def median_beat(signal: np.ndarray, rate: float) -> MedianBeat | None:
-    """The usual beat of signal (leads, samples) in mV, finite, at `rate` Hz; None with fewer than two whole beats.
+def whole(signal: np.ndarray, places: np.ndarray, room: int = 0) -> np.ndarray:
+    """(n,) whether the beats at R peaks, in samples, lie in the strip with `room` on both sides."""
+    return (places >= BEFORE + room) & (places + AFTER + room <= signal.shape[1])
 
-    ValueError for a rate below 100 Hz, at which the ends of waves cannot be seen.
+
+def beats_at(signal: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The beats (n, leads, BEFORE + AFTER) around R peaks, of those that are whole."""
+    return windows(signal, places[whole(signal, places)], -BEFORE, AFTER)
+
+
+def windows(signal: np.ndarray, places: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """(n, leads, stop - first) of (leads, samples): what lies from `first` to `stop` around each place."""
+    return signal[:, places[:, None] + np.arange(first, stop)].transpose(1, 0, 2)
+
+
+def aligned(signal: np.ndarray, peaks: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """R peaks (n,) of a signal at `RATE` moved by up to `reach` samples to where the beats' QRS complexes lie on each
+    other (least squares), and which beats (n,) have the usual shape.
+
+    Beats too near an edge to be compared stay where they are and are not usual.
     """
-    if not rate >= 100:
-        raise ValueError(f"rate is {rate:g} Hz, expected at least 100 Hz to measure intervals")
-    signal = np.asarray(signal, np.float64)
-    fine = at_500(without_spikes(signal, rate), rate)
-    peaks = np.round(r_peaks(signal, rate) * RATE / rate).astype(int)
-    at = peaks[(peaks >= BEFORE // 2) & (peaks < fine.shape[1] - AFTER // 2)]  # enough of it to compare
-    if len(at) < 2:
-        return None
-    margin = BEFORE + AFTER + REACH
-    padded = np.pad(fine, ((0, 0), (margin, margin)), mode="edge")
-
-    def windows(places: np.ndarray, window: slice = slice(0, BEFORE + AFTER), extra: int = 0) -> np.ndarray:
-        """(n, leads, samples) around places."""
-        steps = np.arange(window.start - extra, window.stop + extra) - BEFORE + margin
-        return padded[:, places[:, None] + steps].transpose(1, 0, 2)
-
-    cores = _level(windows(at, CORE))
-    alike = _alike(cores, cores)
-    template = cores[np.argmax(np.median(alike, axis=1))]  # the beat that most resemble
+    room = CORE + reach
+    inner = np.flatnonzero((peaks >= room) & (peaks + room <= signal.shape[1]))
+    places, usual = peaks.copy(), np.zeros(len(peaks), bool)
+    there = np.flatnonzero(whole(signal, peaks, reach))
+    if not len(there):
+        return places, usual
+    around = windows(signal, peaks[inner], -room, room)  # (n, leads, 2 room)
+    squares = np.cumsum(np.pad((around**2).sum(1), ((0, 0), (1, 0))), axis=1)
+    energy = squares[:, 2 * CORE :] - squares[:, : -2 * CORE]  # (n, 2 reach + 1)
+    template = np.median(windows(signal, peaks[there], -CORE, CORE), axis=0)
     for _ in range(2):
-        shift = _shifts(windows(at, CORE, REACH), template)
-        cores = _level(windows(at + shift, CORE))
-        match = _alike(cores, template[None])[:, 0]
-        size = np.linalg.norm(cores, axis=(1, 2)) / np.linalg.norm(template)
-        usual = (match > 0.85) & (size > 0.5) & (size < 2.0)
-        template = np.median(cores[usual], axis=0) if usual.any() else template
-    places = at + shift
-    whole = usual & (places >= BEFORE) & (places + AFTER <= fine.shape[1])
-    if whole.sum() < 2:
-        return None
-    beats = windows(places[whole])
-    moved, kept = peaks.copy(), np.zeros(len(peaks), bool)
-    kept[np.isin(peaks, at)] = usual
-    moved[kept] = places[usual]
-    order = np.searchsorted(moved, places[whole])
-    before = np.where(order > 0, places[whole] - moved[np.maximum(order - 1, 0)], np.nan) / RATE
-    return MedianBeat(np.median(beats, axis=0), beats, before, moved / RATE, kept)
-
-
-def _level(x: np.ndarray) -> np.ndarray:
-    return x - x.mean(-1, keepdims=True)
-
-
-def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlations (n, m) of beats (n, leads, samples) and (m, leads, samples) without a mean."""
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    return a @ b.T / np.maximum(np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1), 1e-12)
-
-
-def _shifts(wide: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """By how many samples each of (n, leads, samples + 2 REACH) has to be moved to lie on the template best."""
-    width = template.shape[1]
-    moved = np.lib.stride_tricks.sliding_window_view(wide, width, axis=2)  # (n, leads, 2 REACH + 1, samples)
-    dot = np.einsum("nlks,ls->nk", moved, template, optimize=True)
-    total, squares = (np.pad(np.cumsum(x, axis=2), ((0, 0), (0, 0), (1, 0))) for x in (wide, wide**2))
-    mean = (total[..., width:] - total[..., :-width]) / width
-    power = squares[..., width:] - squares[..., :-width] - width * mean**2
-    return np.argmax(dot / np.sqrt(np.maximum(power.sum(1), 1e-12)), axis=1) - REACH
+        moved = np.lib.stride_tricks.sliding_window_view(around, 2 * CORE, axis=2)  # (n, leads, 2 reach + 1, 2 CORE)
+        product = np.einsum("nlsk,lk->ns", moved, template, optimize=True)
+        best = np.argmin(energy - 2 * product, axis=1)
+        size = np.sqrt(np.take_along_axis(energy, best[:, None], 1)[:, 0] * np.sum(template**2) + 1e-12)
+        places[inner] = peaks[inner] - reach + best
+        usual[inner] = np.take_along_axis(product, best[:, None], 1)[:, 0] / size > ALIKE
+        chosen = there[usual[there]]
+        if not len(chosen):
+            break
+        template = np.median(windows(signal, places[chosen], -CORE, CORE), axis=0)
+    return places, usual

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ecg.rhythm import r_peaks
+from ..ecg.beats import r_aligned
 
 BEFORE, AFTER, POINTS = 0.30, 0.45, 96
 GRID = np.linspace(-BEFORE, AFTER, POINTS)
@@ -85,29 +85,11 @@ def equal_error_rate(within: np.ndarray, between: np.ndarray) -> float:
     return float((missed[best] + accepted[best]) / 2)
 
 
-def median_beat(signal: np.ndarray, rate: float) -> np.ndarray | None:
-    """Median beat of every lead, flattened, from 0.30 s before to 0.45 s after R; None with fewer than 2 beats.
-
-    signal (leads, samples) in mV. Each beat's own median is taken off, so that wander does not count.
-    """
-    peaks = r_peaks(signal, rate)
-    seconds = np.arange(signal.shape[-1]) / rate
-    beats = [
-        np.stack([np.interp(p / rate + GRID, seconds, lead) for lead in signal])
-        for p in peaks
-        if BEFORE <= p / rate <= seconds[-1] - AFTER
-    ]
-    if len(beats) < 2:
-        return None
-    beats = np.stack(beats)
-    return np.median(beats - np.median(beats, -1, keepdims=True), 0).ravel()
-
-
 def median_beats(signals: np.ndarray, rate: float) -> np.ndarray:
     """Median beats (N, leads * POINTS) of many ECGs; zeros (no similarity to anybody) where none can be measured."""
-    width = signals.shape[1] * POINTS
-    found = (median_beat(x, rate) for x in signals)
-    return np.stack([np.zeros(width) if beat is None else beat for beat in found])
+    none = np.zeros((signals.shape[1], POINTS))
+    found = (r_aligned(x, rate, GRID) for x in signals)
+    return np.stack([(none if beat is None else beat).ravel() for beat in found])
 
 
 def whitening(

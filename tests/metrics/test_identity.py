@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin.metrics.identity import equal_error_rate, identity, median_beat, whitening
+from ecgtwin.metrics.identity import GRID, POINTS, equal_error_rate, identity, median_beats, whitening
 
 
 def people(n=40, spread=0.1, seed=0):
@@ -58,14 +58,15 @@ def test_within_whitening_needs_pairs():
         whitening(np.eye(4), np.arange(4))
 
 
-def test_median_beat_ignores_offset_and_needs_beats():
+def test_median_beats_ignore_offset_and_need_beats():
     rate, t = 100.0, np.arange(1000) / 100.0
     beat = sum(np.exp(-(((t - p) / 0.02) ** 2)) for p in np.arange(0.7, 9.5, 0.9))
     x = np.stack([beat, 0.5 * beat])
-    one, two = median_beat(x, rate), median_beat(x + 3.0, rate)
-    assert one is not None
+    one, two, none = median_beats(np.stack([x, x + 3.0, 0 * x]), rate).reshape(3, 2, POINTS)
     np.testing.assert_allclose(one, two, atol=1e-6)
-    assert median_beat(np.zeros((2, 1000)), rate) is None
+    straight = [np.interp(0.7 + GRID, t, row) for row in x]  # ten like beats: each is their median
+    np.testing.assert_allclose(one, straight - np.median(straight, 1, keepdims=True), atol=1e-9)
+    assert not none.any()
 
 
 def test_unknown_patients_are_nobody_s_and_each_a_person_of_their_own():

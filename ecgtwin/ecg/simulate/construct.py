@@ -10,13 +10,13 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, firwin
 
+from ..median_beat import RATE
 from ..record import resample
 from . import changes as to
 from . import timing
 from .beat import Beat
 from .dipole import Wave
 from .fitted import Fitted
-from .median import RATE
 from .run import STEP, beats_of, rate_in, rhythm_in
 from .states import INFARCTED, INJURED, State
 from .states import state as named

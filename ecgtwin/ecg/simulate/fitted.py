@@ -25,11 +25,12 @@ import numpy as np
 from scipy.signal import detrend
 
 from ..leads import INDEPENDENT
+from ..median_beat import AFTER, BEFORE, RATE
 from ..record import ECG
 from .beat import Beat, Parts, area_within, p_ends, put_together, qrs_ends, t_end
 from .dipole import DOWER, Wave, frontal_axis
-from .median import AFTER, BEFORE, RATE, Ends, MedianBeat, median_beat
 from .person import SIZES, Person, population
+from .read import Ends, ReadBeat, read_beat
 from .timing import CALMER
 
 NOISE = 0.02  # mV: of a median beat, and of what no dipole explains, in each sample at 250 Hz
@@ -113,7 +114,7 @@ def fit(
     if not np.isfinite(signal).all():
         raise ValueError("the signal has missing samples: fill or crop them first")
     seed = crc32(known or signal.tobytes()) if seed is None else seed
-    found = median_beat(signal, rate, atria)
+    found = read_beat(signal, rate, atria)
     if (wide := (found.ends.off - found.ends.on) * 1000 / RATE) > WIDEST:
         raise ValueError(
             f"QRS lasts {wide:.0f} ms: a block, pacing or a bypass, whose normal beat the recording does not show"
@@ -148,7 +149,7 @@ def fit(
 
 
 def explained(
-    found: MedianBeat, sex: str | None, age: float | None, seed: int
+    found: ReadBeat, sex: str | None, age: float | None, seed: int
 ) -> tuple[Person, Parts, Beat, np.ndarray, float]:
     """The person, the parts of their beat, that beat, the model's median beat (8, n), and the
     sample of it where QRS begins."""
@@ -335,7 +336,7 @@ def linearised(
     return missed.ravel(), slope.reshape(rows * leads, -1)
 
 
-def fading(found: MedianBeat) -> np.ndarray:
+def fading(found: ReadBeat) -> np.ndarray:
     """A window over the median beat (n,): 1 from P to T, fading out before and after, before the next beat begins."""
     ends = found.ends
     start = ends.on - 0.16 * RATE if ends.p_on is None else ends.p_on - 6
@@ -345,7 +346,7 @@ def fading(found: MedianBeat) -> np.ndarray:
     return 0.5 - 0.5 * np.cos(np.pi * inside)
 
 
-def floor_of(found: MedianBeat, beat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def floor_of(found: ReadBeat, beat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The recording less its beats (8, samples) at 500 Hz, and where it is nothing but noise (samples,)."""
     left = found.signal.copy()
     calm = np.ones(left.shape[1], bool)

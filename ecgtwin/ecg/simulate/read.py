@@ -1,19 +1,19 @@
-"""The median beat of a recording, and where its waves begin and end."""
+"""What a fit reads in a recording: the median beat on the baseline before P, and where its waves begin and end.
+
+The ends are those by which the population was made (`scripts/fit_population.py`): of normally conducted beats only.
+What a reader measures, in any beat, is `delineate`'s of the room above.
+"""
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from ..record import resample
+from ..median_beat import BEFORE, RATE, aligned, at_500, beats_at, whole
 from ..rhythm import r_peaks
 
-RATE = 500  # Hz: in which beats are aligned and waves are found
-BEFORE, AFTER = 200, 340  # samples of a beat before and after its R peak
 REACH = 10  # samples by which a beat may be moved when beats are aligned
-ALIKE = 0.85  # correlation with the median beat of those that are its own kind
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ends:
 
 
 @dataclass(frozen=True, eq=False)
-class MedianBeat:
+class ReadBeat:
     """beat: (8, BEFORE + AFTER) in mV at 500 Hz on the baseline before P, its R peak at BEFORE. peaks: R peaks in s of
     all beats; alike: of which (n,) bool the beat is the median. rr: mean RR interval in s. signal: (8, samples) the
     recording at 500 Hz; wander: its baseline. ends: of the waves.
@@ -44,7 +44,7 @@ class MedianBeat:
     ends: Ends
 
 
-def median_beat(signal: np.ndarray, rate: float, atria: bool = True) -> MedianBeat:
+def read_beat(signal: np.ndarray, rate: float, atria: bool = True) -> ReadBeat:
     """Of a recording (8, samples) in mV. atria: whether there is a P wave to be found.
 
     ValueError, with the reason, where there are less than three whole beats alike or a wave can not be found.
@@ -56,7 +56,15 @@ def median_beat(signal: np.ndarray, rate: float, atria: bool = True) -> MedianBe
     slow = uniform_filter1d(uniform_filter1d(fine, 425, mode="nearest"), 425, mode="nearest")  # a bell of 0.35 s
     still = fine - slow
     places = np.round(peaks * RATE / rate).astype(int)
-    places, alike = aligned(still, places)
+    there = whole(still, places, REACH)
+    if there.sum() < 3:
+        raise ValueError(f"{there.sum()} whole beats: at least 3 are needed for a median beat")
+    places, alike = aligned(still, places, REACH)
+    alike &= there
+    if alike.sum() < 3:
+        raise ValueError(
+            f"{alike.sum()} of {there.sum()} whole beats are alike: at least 3 are needed for a median beat"
+        )
     rr = float(np.diff(places).mean() / RATE)
     rough = np.median(beats_at(still, places[alike]), axis=0)
     ends = delineate(rough, rr, atria)
@@ -70,53 +78,7 @@ def median_beat(signal: np.ndarray, rate: float, atria: bool = True) -> MedianBe
     at = np.clip(np.arange(fine.shape[1]), knots[0] + quiet.mean(), knots[-1] + quiet.mean())
     wander = PchipInterpolator(knots + quiet.mean(), levels, axis=1)(at)
     beat = np.median(beats_at(fine - wander, places[alike]), axis=0)
-    return MedianBeat(beat, places / RATE, alike, rr, fine, wander, ends)
-
-
-def at_500(signal: np.ndarray, rate: float) -> np.ndarray:
-    """(leads, samples) at 500 Hz."""
-    up, down = (Fraction(RATE) / Fraction(rate).limit_denominator(10_000)).limit_denominator(2_000).as_integer_ratio()
-    return signal.astype(float) if up == down else resample(signal, up, down).astype(float)
-
-
-def beats_at(signal: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The beats (n, 8, BEFORE + AFTER) around R peaks, of those that are whole."""
-    whole = places[(places >= BEFORE) & (places + AFTER <= signal.shape[1])]
-    return (
-        np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole])
-        if len(whole)
-        else np.empty((0, len(signal), BEFORE + AFTER))
-    )
-
-
-def aligned(signal: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R peaks moved by up to REACH samples until beats lie upon each other, and which of them
-    (n,) are of the usual kind."""
-    half = 60
-    room = half + REACH
-    inner = (places >= room) & (places + room <= signal.shape[1])
-    whole = (places >= BEFORE + REACH) & (places + AFTER + REACH <= signal.shape[1])
-    if whole.sum() < 3:
-        raise ValueError(f"{whole.sum()} whole beats: at least 3 are needed for a median beat")
-    moved, alike = places.copy(), whole
-    for _ in range(2):
-        core = np.median(np.stack([signal[:, i - half : i + half] for i in moved[alike]]), axis=0)
-        match = np.zeros(len(places))
-        for n in np.flatnonzero(inner):
-            around = signal[:, places[n] - room : places[n] + room]
-            windows = np.lib.stride_tricks.sliding_window_view(around, 2 * half, axis=1)  # (8, 2 REACH + 1, 2 half)
-            product = np.einsum("lsn,ln->s", windows, core)
-            energy = np.cumsum(np.concatenate([[0.0], (around**2).sum(0)]))
-            energy = energy[2 * half :] - energy[: -2 * half]
-            best = int(np.argmin(energy - 2 * product))
-            moved[n] = places[n] - REACH + best
-            match[n] = product[best] / np.sqrt(energy[best] * np.sum(core**2) + 1e-12)
-        alike = whole & (match > ALIKE)
-        if alike.sum() < 3:
-            raise ValueError(
-                f"{alike.sum()} of {whole.sum()} whole beats are alike: at least 3 are needed for a median beat"
-            )
-    return moved, alike
+    return ReadBeat(beat, places / RATE, alike, rr, fine, wander, ends)
 
 
 def delineate(beat: np.ndarray, rr: float, atria: bool = True) -> Ends:
