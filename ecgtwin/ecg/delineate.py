@@ -175,7 +175,7 @@ def _above(x: np.ndarray, level: slice) -> np.ndarray:
 
 
 def _foot(size: np.ndarray, top: int, side: int, edge: int) -> float:
-    """Where the tangent at the steepest slope of a wave, between its top and a third of its height or an edge, meets 0."""
+    """Where the tangent at the steepest slope of a wave meets 0; looked for from its top to a third of its height."""
     at = top + side * np.arange(max(side * (edge - top), 3) + 1)
     below = np.flatnonzero(size[at] < size[top] / 3)
     at = at[: below[0] + 1] if len(below) else at

@@ -1,5 +1,6 @@
-"""The median beat of a recording at 500 Hz: its beats laid on each other by their QRS complexes, and those of the usual
-shape. Measurements (`intervals`) and the fit of a simulated person (`simulate.delineated`) find the ends of waves in it.
+"""The median beat of a recording at 500 Hz: beats laid on each other by their QRS complexes, those of the usual shape.
+
+Measurements (`intervals`) and the fit of a simulated person (`simulate.read`) find the ends of waves in it.
 
 Beats that are laid at other times, of each kind and to a fraction of a sample, are `beats.take`'s; the median of a
 lead around R alone, by which metrics compare recordings, is `beats.r_aligned`.
@@ -35,15 +36,13 @@ class MedianBeat:
     those that it is the median of.
 
     before: (n,) s from the beat in front of each, NaN where none is seen. times: s of every ventricular beat of the
-    strip, alike points of alike beats; usual: (len(times),) True where a beat has the usual shape (also where it lies
-    too near an edge to be among `beats`).
+    strip, alike points of alike beats.
     """
 
     signal: np.ndarray
     beats: np.ndarray
     before: np.ndarray
     times: np.ndarray
-    usual: np.ndarray
 
 
 def median_beat(signal: np.ndarray, rate: float) -> MedianBeat | None:
@@ -63,7 +62,7 @@ def median_beat(signal: np.ndarray, rate: float) -> MedianBeat | None:
         return None
     beats = beats_at(fine, places[chosen])
     before = np.diff(places, prepend=np.nan)[chosen] / RATE
-    return MedianBeat(np.median(beats, axis=0), beats, before, places / RATE, usual)
+    return MedianBeat(np.median(beats, axis=0), beats, before, places / RATE)
 
 
 def at_500(signal: np.ndarray, rate: float) -> np.ndarray:

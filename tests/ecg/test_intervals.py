@@ -71,6 +71,35 @@ def test_fibrillating_atria_have_no_p_wave_and_no_order(rate):
     assert all(len(m.p_evidence) >= 3 for m in found)
 
 
+def test_p_and_t_waves_are_told_apart_at_every_rate():
+    """T peaks before the next P wave; up to 110/min, where P begins to lie on T, every P wave is found."""
+    for heart_rate, seen, off in ((50, 6, 8), (90, 6, 8), (110, 5, 25)):
+        found = [simulate_truth(p, "sinus rhythm", heart_rate, seed=s, fs=102.4) for s, p in enumerate(PEOPLE[:6])]
+        measured = [truth.ecg.measured() for truth in found]
+        assert sum(m.p_present is True for m in measured) >= seen, heart_rate
+        pairs = [(m, truth) for m, truth in zip(measured, found, strict=True) if m.pr is not None]
+        assert np.median([abs(m.pr - truth.pr_ms) for m, truth in pairs]) < off, heart_rate
+        assert np.median([abs(m.qt - truth.qt_ms) for m, truth in zip(measured, found, strict=True) if m.qt]) < 8
+
+
+def test_a_u_wave_and_the_next_p_wave_are_no_t_wave():
+    """QT is the same whatever follows T: a U wave, or a P wave as high as T."""
+    beats, rate = np.arange(0.6, 9.5, 0.75), 500
+    time = np.arange(5000) / rate
+
+    def bell(at: float, width: float, height: float) -> np.ndarray:
+        return height * np.exp(-0.5 * ((time[:, None] - beats - at) / width) ** 2).sum(1)
+
+    beat = bell(0, 0.008, 1.0) + bell(-0.03, 0.008, -0.1) + bell(0.28, 0.035, 0.15)
+    found = [
+        measure(np.outer([1.0, 0.8, -0.6, 0.9], beat + more), rate, ("I", "II", "V1", "V5"))
+        for more in (0 * time, bell(0.43, 0.03, 0.035), bell(-0.16, 0.02, 0.15))
+    ]
+    assert found[0].p_present is not True and found[2].p_present is True
+    assert found[0].qt == pytest.approx(390, abs=12)  # R less 40 ms to T and two of its widths
+    assert all(m.qt == pytest.approx(found[0].qt, abs=8) for m in found)
+
+
 def test_premature_beats_are_odd_intervals_in_a_regular_rhythm():
     found = [simulate(p, "ventricular premature complex", seed=s).measured() for s, p in enumerate(PEOPLE)]
     assert sum(m.odd_fraction > 0 for m in found) >= 15
@@ -175,3 +204,18 @@ def test_real_recordings_by_reported_rhythm(ptbxl):
     assert np.mean([m.regularity == "irregular" for m in found["SR"]]) < 0.2
     normal = [m.qrs for m in found["SR"] if m.qrs]
     assert 75 < np.median(normal) < 110
+    assert 85 < np.median([m.p for m in found["SR"] if m.p]) < 120
+    assert np.quantile([m.qtc_fridericia for m in found["SR"] if m.qt], 0.95) < 480  # no P wave is taken for T
+
+
+def test_real_blocks_are_measured_as_blocks(ptbxl):
+    table = read_table(ptbxl)
+    rows = {
+        "wide": table[[bool({"CLBBB", "CRBBB"} & set(codes)) for codes in table.codes]][:12],
+        "slow": table[["1AVB" in codes for codes in table.codes]][:12],
+        "tachycardia": table[["STACH" in codes for codes in table.codes]][:12],
+    }
+    found = {k: [ECG.read(ptbxl / row.low).measured() for _, row in some.iterrows()] for k, some in rows.items()}
+    assert np.median([m.qrs for m in found["wide"]]) > 125 and min(m.qrs for m in found["wide"]) > 105
+    assert np.median([m.pr for m in found["slow"] if m.pr]) > 200
+    assert np.mean([m.p_present is True for m in found["tachycardia"]]) > 0.8
