@@ -23,8 +23,8 @@ from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.store import FORMAT, GAIN, Store
 from ecgtwin.ecg.store.columns import Texts
+from ecgtwin.ecg.store.facts import COLUMNS, TEXTS
 from ecgtwin.ecg.store.pairs import Pairs
-from ecgtwin.ecg.store.store import COLUMNS, TEXTS
 from ecgtwin.ecg.store.writer import empty_signals
 
 BATCH = 256

@@ -2,7 +2,6 @@
 beat stays with the person."""
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 from zlib import crc32
 
@@ -11,7 +10,6 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, firwin
 
 from ..median_beat import RATE
-from ..record import resample
 from . import changes as to
 from . import timing
 from .beat import Beat
@@ -20,6 +18,7 @@ from .fitted import Fitted
 from .run import STEP, beats_of, rate_in, rhythm_in
 from .states import INFARCTED, INJURED, State
 from .states import state as named
+from .surrogate import noise_like
 
 FINE = 1000.0  # Hz: of the grid on which a beat is drawn once before it is laid at its times
 KEPT: dict = {
@@ -289,32 +288,6 @@ def put(signal: np.ndarray, part: np.ndarray, start: float, time: np.ndarray) ->
     whole = at.astype(int)
     share = at - whole
     signal[:, window] += part[:, whole] * (1 - share) + part[:, whole + 1] * share
-
-
-def noise_like(fitted: Fitted, samples: int, rate: float, rng: np.random.Generator | None) -> np.ndarray:
-    """Noise (8, samples) in mV: with the spectra and cross-spectra of the recording's own in phases of
-    `rng`, or its own as it is (None).
-
-    Surrogates of Prichard and Theiler, Phys Rev Lett 1994; 73:951: one random phase for each
-    frequency, the same in all leads.
-    """
-    long = fitted.floor.shape[1]
-    n = round(rate * long / RATE)
-    if rng is None:
-        out = resampled(fitted.floor, rate)
-    else:
-        spectrum = fitted.noise_spectrum
-        kept = min(n // 2 + 1, spectrum.shape[1])
-        turned = np.zeros((8, n // 2 + 1), complex)
-        turned[:, 1:kept] = spectrum[:, 1:kept] * np.exp(2j * np.pi * rng.random(kept - 1))
-        out = np.fft.irfft(turned, n, axis=1) * (n / long)
-    return np.tile(out, -(-samples // out.shape[1]))[:, :samples]
-
-
-def resampled(signal: np.ndarray, rate: float) -> np.ndarray:
-    """A signal at 500 Hz at another rate."""
-    up, down = (Fraction(rate).limit_denominator(10_000) / RATE).limit_denominator(2_000).as_integer_ratio()
-    return signal if up == down else resample(signal, up, down)
 
 
 def flutter_cycle(heart_rate: float) -> float:
