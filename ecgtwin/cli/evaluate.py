@@ -40,7 +40,8 @@ def evaluate(
     suite: Annotated[
         Suite,
         typer.Option(
-            help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs; full: on all"
+            help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs, without the part "
+            "utility; full: on all"
         ),
     ] = Suite.quick,
     output: Annotated[Path | None, typer.Option(help="write the figures here as JSON")] = None,
@@ -56,8 +57,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--parts",
-            help="of the suite, joined by commas: realism, agreement, identity, pairs, doses, privacy, truth; all if "
-            "left out",
+            help="of the suite, joined by commas: realism, agreement, identity, pairs, doses, privacy, truth, "
+            "utility; all if left out",
         ),
     ] = None,
     people: Annotated[

@@ -24,6 +24,7 @@ from .simulated_truth import counterfactuals
 from .strength import STRENGTHS, TARGET, of_strength
 from .tasks import Held, Task
 from .telltales import Against, floor, telltales
+from .utility import Effort, utility
 
 Say = Callable[[str], None]
 RATES = (40.0, 60.0, 80.0, 100.0, 120.0, 140.0)
@@ -36,7 +37,7 @@ REDRAWN = "twin, own state"
 class Size:
     """How many: ECGs asked for again and exchanged, factual pairs at most, samples of each (of as many pairs),
     references of the heart rate and age series, edits by inversion, references of the series of strengths, simulated
-    people, real people in constructed states, training ECGs."""
+    people, real people in constructed states, training ECGs. utility: what is spent on it, None: it is left out."""
 
     ecgs: int
     pairs: int
@@ -48,6 +49,7 @@ class Size:
     people: int
     constructed: int
     fitted: int
+    utility: Effort | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,6 +316,26 @@ def constructed_states(a: Answers, model: ECGTwin) -> list[Section]:
     return [Section("Real patients in constructed states", figures, [table])]
 
 
+def useful(a: Answers) -> list[Section]:
+    """Classifiers trained on twins; says why where that cannot be measured."""
+    stage, effort = a.stage, a.stage.size.utility
+    if effort is None:
+        stage.say("utility is measured with --suite full alone")
+        return []
+
+    def draw(maker: Maker, task: Task) -> np.ndarray:
+        stage.say(f"{task.name}: {maker.name} ({len(task)} ECGs)")
+        return drawn(maker, task, stage.cache, progress=stage.progress)
+
+    title = "Are twins of use for training?"
+    try:
+        figures, table = utility(stage.train, stage.held, a.twin, draw, effort, stage.seed, stage.say)
+    except ValueError as why:
+        stage.say(f"utility is not measured: {why}")
+        return [Section(title, [], [Table("Left out", str(why), (), {})])]
+    return [Section(title, figures, [table])]
+
+
 PARTS: dict[str, Callable[[Answers], list[Section]]] = {
     "realism": looks,
     "agreement": asked,
@@ -322,5 +344,6 @@ PARTS: dict[str, Callable[[Answers], list[Section]]] = {
     "doses": doses,
     "privacy": kept,
     "truth": exact,
+    "utility": useful,
 }
 """What can be chosen with `--parts`."""

@@ -19,6 +19,7 @@ from .makers import Edits, Maker, Mechanistic, Reconstruction, Twins
 from .reading import Judges, Reading, beat_distance
 from .sections import PARTS, Answers, Say, Size, Stage
 from .tasks import Held, Task
+from .utility import Effort
 
 SIZES = {
     "quick": Size(
@@ -35,6 +36,7 @@ SIZES = {
         people=16,
         constructed=48,
         fitted=3000,
+        utility=Effort(twins=300, each=10, patients=24, seeds=3, steps=300, tuning=20),
     ),
 }
 
