@@ -40,8 +40,8 @@ def evaluate(
     suite: Annotated[
         Suite,
         typer.Option(
-            help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs, without the part "
-            "utility; full: on all"
+            help="parts: auto-encoder, base, speed, requested states; quick: everything on 96 ECGs, the part utility "
+            "only where --parts names it; full: on all"
         ),
     ] = Suite.quick,
     output: Annotated[Path | None, typer.Option(help="write the figures here as JSON")] = None,
@@ -153,7 +153,7 @@ def judged(
             return run.of_files(made, recordings, split=split, seed=seed, say=progress, name=what.stem, beside=others)
     if array.beside:
         raise ValueError("--beside goes with an array or a folder of generated ECGs, not with a model")
-    chosen = chosen_parts(only)
+    chosen = chosen_parts(only, suite)
     model = adapted(ECGTwin.from_pretrained(named(what), device=device), adapter)
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:

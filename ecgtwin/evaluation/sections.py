@@ -37,7 +37,7 @@ REDRAWN = "twin, own state"
 class Size:
     """How many: ECGs asked for again and exchanged, factual pairs at most, samples of each (of as many pairs),
     references of the heart rate and age series, edits by inversion, references of the series of strengths, simulated
-    people, real people in constructed states, training ECGs. utility: what is spent on it, None: it is left out."""
+    people, real people in constructed states, training ECGs. utility: what is spent on it."""
 
     ecgs: int
     pairs: int
@@ -49,7 +49,7 @@ class Size:
     people: int
     constructed: int
     fitted: int
-    utility: Effort | None = None
+    utility: Effort
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,9 +319,6 @@ def constructed_states(a: Answers, model: ECGTwin) -> list[Section]:
 def useful(a: Answers) -> list[Section]:
     """Classifiers trained on twins; says why where that cannot be measured."""
     stage, effort = a.stage, a.stage.size.utility
-    if effort is None:
-        stage.say("utility is measured with --suite full alone")
-        return []
 
     def draw(maker: Maker, task: Task) -> np.ndarray:
         stage.say(f"{task.name}: {maker.name} ({len(task)} ECGs)")

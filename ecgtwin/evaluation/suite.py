@@ -23,7 +23,17 @@ from .utility import Effort
 
 SIZES = {
     "quick": Size(
-        ecgs=96, pairs=48, samples=4, sampled=24, series=10, edits=16, strengths=4, people=4, constructed=12, fitted=600
+        ecgs=96,
+        pairs=48,
+        samples=4,
+        sampled=24,
+        series=10,
+        edits=16,
+        strengths=4,
+        people=4,
+        constructed=12,
+        fitted=600,
+        utility=Effort(twins=120, each=4, patients=12, seeds=2, steps=120, tuning=12),
     ),
     "full": Size(
         ecgs=480,
@@ -92,10 +102,11 @@ def suite(
     }
 
 
-def chosen_parts(text: str | None) -> tuple[str, ...]:
-    """Names joined by commas, in the suite's order; all where None. ValueError for one that there is not."""
+def chosen_parts(text: str | None, size: str = "full") -> tuple[str, ...]:
+    """Names joined by commas, in the suite's order; where None all, but not utility in the quick suite, of which it
+    would be half. ValueError for one that there is not."""
     if text is None:
-        return tuple(PARTS)
+        return tuple(name for name in PARTS if name != "utility" or size == "full")
     asked = [name.strip() for name in text.split(",")]
     if unknown := [name for name in asked if name not in PARTS]:
         raise ValueError(f"part {unknown[0]!r} of the suite: expected some of {', '.join(PARTS)}")
