@@ -193,7 +193,7 @@ def test_flops_of_a_linear_layer_are_those_of_its_products():
 
 def test_snapshots_are_kept_for_averages_made_afterwards(tmp_path):
     one = training(steps=8, ema_stds=(0.05, 0.1))
-    complete(Run(tmp_path), one, Small())
+    complete(Run(tmp_path), one, Small(one))
     kept = sorted(p.name for p in (tmp_path / "averages").iterdir())
     assert kept == [f"{step:08d}_{std}.safetensors" for step in (4, 8) for std in ("0.05", "0.1")]
     tensors, meta = load_tensors(tmp_path / "averages" / "00000008_0.1.safetensors")
