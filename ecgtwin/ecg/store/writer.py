@@ -19,7 +19,8 @@ from ..quality import BAD, FLAGS, bits
 from . import split
 from .columns import FORMAT, GAIN, SPLITS, Texts, fingerprint
 from .duplicates import BITS
-from .store import TEXTS, Store
+from .facts import TEXTS
+from .store import Store
 
 DISAGREE = 10.0
 """beats/min between the measured and the given heart rate."""
