@@ -31,11 +31,14 @@ from ..ecg.leads import LEADS
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.store.prepare import locked
+from ..evaluation.explain import explain
 from ..twin.contradictions import Contradiction
 from ..twin.request import check_options, check_seed
 from ..twin.twin import ECGTwin
 from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used, walked
-from .people import COLUMNS, Asked, Row, asked, read_rows
+from .measured import Side
+from .measured import write as write_table
+from .people import COLUMNS, Asked, Row, asked, read_rows, records_in
 
 INDEX = ("row", *COLUMNS, "status", "files", "measured_heart_rate", "notes", "reason")
 READERS = 2
@@ -95,6 +98,7 @@ def run(
     refuse_used(output, False)
     output.mkdir(parents=True, exist_ok=True)
     begin, index = time.perf_counter(), output / "index.csv"
+    load = reference_of(table if table.is_dir() else table.parent, default, given, model)
     with locked(index):
         begun(output / "run.json", table, default, options, given, model)
         sweep(output)
@@ -112,7 +116,6 @@ def run(
             ThreadPoolExecutor(1) as writer,
         ):
             waiting: deque[Future[int]] = deque()
-            load = reference_of(table.parent, default, given, model)
             for group, loaded in ahead(todo, lambda row: readers.submit(load, row)):
                 found = answers(model, group, loaded, options)
                 fresh = [answer for answer in found if answer.row.number not in done]
@@ -122,6 +125,9 @@ def run(
             for future in waiting:
                 bar.update(future.result())
         done = finished(index)
+        if options.measure:
+            write_table(output / "measurements.csv", sides(output, table, index, load, model), options.measure)
+            say(f"{output / 'measurements.csv'}  {', '.join(options.measure)} before and after")
     reasons = {line.row: line.reason for line in done.values() if line.reason}
     return {
         "rows": total,
@@ -154,9 +160,9 @@ def tell(done: dict[str, Any], say: Callable[[str], None], as_json: bool) -> Non
 def begun(path: Path, table: Path, default: Asked, options: Options, given: Given, model: ECGTwin) -> None:
     """Write what this run is made with; ValueError where the folder's run was made with something else."""
     own = {
-        "table": {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()},
+        "table": {"name": table.name, "sha256": hashlib.sha256(content(table)).hexdigest()},
         "model": {"weights_sha256": model.weights_hash, "text_encoder": model.table.fingerprint},
-        "options": {k: v for k, v in asdict(options).items() if k not in ("n", "seed")},
+        "options": {k: v for k, v in asdict(options).items() if k not in ("n", "seed", "measure")},
         "default": {"wish": asdict(default.wish), "n": default.n, "seed": default.seed, "records": asdict(given)},
     }
     own = json.loads(json.dumps(own, default=str))
@@ -173,6 +179,23 @@ def begun(path: Path, table: Path, default: Asked, options: Options, given: Give
     write_text(
         path, json.dumps({"notice": NOTICE, "versions": versions, "device": str(model.device)} | own, indent=2) + "\n"
     )
+
+
+def content(table: Path) -> bytes:
+    """What makes a table another one: its bytes, or the names in a folder."""
+    return "\n".join(records_in(table)).encode() if table.is_dir() else table.read_bytes()
+
+
+def sides(output: Path, table: Path, index: Path, load: Callable[[Row], Read], model: ECGTwin) -> Iterator[Side]:
+    """Reference and twins of each row that was answered, from the files."""
+    with index.open(encoding="utf-8", newline="") as file:
+        files = {int(line["row"]): line["files"].split("|") for line in csv.DictReader(file) if line["files"]}
+    for row in read_rows(table):
+        if row.number in files:
+            wanted, used = load(row)
+            now = conditions(model, used, wanted.wish)[0]
+            twins = [ECG.read(output / name) for name in files[row.number]]
+            yield Side(row.number, row.cells["record"], explain(used, twins, now))
 
 
 def sweep(output: Path) -> None:

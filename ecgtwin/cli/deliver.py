@@ -25,17 +25,20 @@ from ..ecg.simulate import Person, simulate
 from ..evaluation.candidates import Ranked, ranked
 from ..evaluation.explain import explain
 from ..evaluation.explain_page import page
+from ..evaluation.reliability import Reliability
 from ..metrics.judge import load_judge
 from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
 from ..twin.contradictions import Contradiction, contradictions
 from ..twin.twin import ECGTwin
+from .measured import Side, shown
+from .measured import write as write_table
 from .walk import Walk
 from .wishes import meant, with_rhythm
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
 SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz", "dicom": ".dcm"}
-OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|dcm|png)|twins\.(json|png|html)|explanation\.json")
+OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|dcm|png)|twins\.(json|png|html)|explanation\.json|changes\.csv")
 """Names of the files of a run."""
 FAR = 0.10
 """Difference of the measured heart rate from the asked one, relative to it, from which on it is told."""
@@ -70,6 +73,7 @@ class Options:
     html: bool = False
     walk: Walk = Walk()
     negative: tuple[str, ...] = ()
+    measure: tuple[str, ...] = ()
 
 
 def example() -> ECG:
@@ -109,6 +113,7 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
         wanted = meant(model, wish.reports, wish.encoder, wish.accept_nearest, notes)
         wanted = with_rhythm(model, wanted, reports, wish.heart_rate, notes)
     notes += dict.fromkeys(str(one.message) for one in told if issubclass(one.category, Assumption))
+    notes += Reliability.of(model).doubts(wanted)
     # The numbers alone would not be the reference's state: without a statement the condition-free token is used.
     was = Condition(reports, reference.sex, reference.age, reference.heart_rate()) if reports else Condition()
     return Condition(wanted, wish.sex, wish.age, wish.heart_rate), was, notes
@@ -243,7 +248,8 @@ def run(
     if options.candidates:
         ranks = best_first(used, twins, wanted, notes)
         twins, seeds = [twins[r.index] for r in ranks], [seeds[r.index] for r in ranks]
-    one = explain(used, twins, wanted)  # of all candidates: those that are kept would say too little about the spread
+    # Of all candidates: those that are kept would say too little about the spread.
+    one = explain(used, twins, wanted, model=model)
     twins = twins[: options.n]
     names = [f"twin_{k:03d}" for k in range(len(twins))]
     asked, measured = wanted.heart_rate, [twin.heart_rate() for twin in twins]
@@ -301,6 +307,8 @@ def run(
             facts = {"model": model.weights_hash, **sidecar["versions"], **sidecar["options"]}
             (part / "twins.html").write_text(page(one, title=reference.name, facts=facts), encoding="utf-8")
             (part / "explanation.json").write_text(one.json() + "\n", encoding="utf-8")
+        if options.measure:
+            write_table(part / "changes.csv", [Side(1, reference.name, one)], options.measure)
         for old in (p for p in output.iterdir() if overwrite and OURS.fullmatch(p.name)):
             old.unlink()
         for path in sorted(part.iterdir()):
@@ -319,6 +327,9 @@ def run(
         say(f"{output / twin['file']}  {twin['picture']}  seed {twin['seed']}  heart rate {beats}")
     if ranks:
         say(f"the best {len(names)} of {len(ranks)} candidates; all are listed in {output / 'twins.json'}")
+    if options.measure:
+        say(shown(one, options.measure))
+        say(f"{output / 'changes.csv'}  the same as a table")
     if options.html:
         say(f"{output / 'twins.html'}  what changed, and how sure that is")
     say(f"{seconds:.1f} s. {NOTICE}")

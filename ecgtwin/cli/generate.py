@@ -16,7 +16,10 @@ SOME_REFUSED = 3
 def generate(
     record: Annotated[
         Path | None,
-        typer.Argument(help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE"),
+        typer.Argument(
+            help="10 s or more, 12 leads: WFDB, CSV, NPZ, DICOM, MUSE, Sierra, aECG, SCP, EDF, ISHNE; a folder: "
+            "each record in it"
+        ),
     ] = None,
     table: Annotated[
         Path | None,
@@ -80,22 +83,31 @@ def generate(
     html: Annotated[
         bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")
     ] = False,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help="table of these before and after, with their spread over the N twins: all, or some of heart_rate, "
+            "regularity, p_present, pr, qrs, qt, qtc_fridericia, qrs_axis, t_axis, sokolow, with commas",
+            metavar="NAMES",
+        ),
+    ] = None,
     model: Model = None,
     adapter: Adapters = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write N ECGs of the person in RECORD under another condition, or those of the people in a table.
+    """Write N ECGs of the person in RECORD under another condition, or of each person in a folder or a table.
 
-    With --table, the other options are what its rows leave empty, records lie in OUTPUT with index.csv, and the same
-    command again goes on where it was stopped. Exit code 3: some rows were refused, and index.csv says why.
+    With many people, records lie in OUTPUT with index.csv (and measurements.csv by --measure), the other options are
+    what a table's rows leave empty, and the same command again goes on where it was stopped. Exit code 3: some were
+    refused, and index.csv says why.
     """
     with refusing():
         from ..ecg.files import Given
         from ..ecg.record import ECG
         from ..twin.twin import ECGTwin
-        from . import cohort, deliver, people
+        from . import cohort, deliver, measured, people
 
         if strength != 1.0 and not keep:
             raise ValueError("--strength is for --keep: it says how far the recording itself is changed")
@@ -119,11 +131,14 @@ def generate(
             html,
             Walk(solver, eta, levels.value, shift, interval_of(interval)),
             statements(negative_report),
+            measured.quantities(measure),
         )
         if keep and (options.walk != Walk() or options.negative):
             raise ValueError(
                 "--solver, --levels, --shift, --interval and --negative-report are for new ECGs: leave --keep out"
             )
+        if record is not None and people.is_folder(record):
+            record, table = None, record
         if record is not None:
             reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
             deliver.run(
@@ -139,8 +154,8 @@ def generate(
             return
         if keep or overwrite or candidates or html:
             raise ValueError(
-                "--table goes without --keep, --overwrite, --candidates and --html; the same command goes on "
-                "where it stopped"
+                "a table or a folder goes without --keep, --overwrite, --candidates and --html; the same command "
+                "goes on where it stopped"
             )
         given = Given(units, rate, tuple(names) if names else None, gain)
         loaded = adapted(ECGTwin.from_pretrained(model, device=device), adapter)

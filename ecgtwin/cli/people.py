@@ -10,7 +10,7 @@ from pathlib import Path
 from reprlib import repr as brief
 from typing import NamedTuple
 
-from ..ecg.files import fields
+from ..ecg.files import FORMATS, fields
 from .deliver import Wish
 
 COLUMNS = ("record", "report", "heart_rate", "sex", "age", "reference_report", "n", "seed")
@@ -40,8 +40,27 @@ class Asked:
     seed: int
 
 
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, and not the name of a WFDB record beside one."""
+    return path.is_dir() and not path.with_name(f"{path.name}.hea").is_file()
+
+
+def records_in(folder: Path) -> list[str]:
+    """Names of the files in a folder that may be records, in order. ValueError where there is none."""
+    endings = {ending for kind in FORMATS for ending in kind.endings} - {".dat", ".mat", ""}
+    found = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in endings and p.is_file())
+    if not found:
+        raise ValueError(f"{folder} holds no record: expected files that end in {', '.join(sorted(endings))}")
+    return found
+
+
 def read_rows(table: Path) -> Iterator[Row]:
-    """Rows of a CSV table, as they are read. ValueError for a table that is none, or has columns that are not known."""
+    """Rows of a CSV table, as they are read, or of the records in a folder. ValueError for a table that is none, or
+    has columns that are not known."""
+    if table.is_dir():
+        for number, name in enumerate(records_in(table), 1):
+            yield Row(number, dict.fromkeys(COLUMNS, "") | {"record": name})
+        return
     with table.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         try:

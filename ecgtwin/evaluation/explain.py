@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,13 @@ import numpy as np
 from ..ecg.intervals import Measurements, measure, usual_beat
 from ..ecg.leads import INDEPENDENT, LEADS
 from ..ecg.record import ECG
+from ..metrics.evaluators import Identity
 from ..metrics.rules import RULES, check, validity
 from ..twin.condition import Condition
 from ..twin.contradictions import contradictions
+from ..twin.twin import ECGTwin
+from .reliability import Reliability
+from .training_distance import FAR
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,8 +27,13 @@ LOW, HIGH = 0.1, 0.9
 SAME_PERSON, OTHERS = (0.53, 0.96), (0.09, 0.73)
 """Likeness of two real ECGs of one person, and of two people: 10th and 90th centile, 235 and 49,220
 pairs of 139 people of PTB-XL."""
+SAME_IDENTITY, OTHER_IDENTITY = (0.18, 0.87), (-0.27, 0.29)
+"""Identity score of two real ECGs of one person, and of two people: 10th and 90th centile, 54 and 115,386 pairs of
+validation patients of PTB-XL, on whom the identity evaluator was not trained."""
 READABLE = {"ms": 10.0, "degrees": 10.0, "mV": 0.1, "/min": 3.0, "": 0.03}
 """Changes below this are within what measuring the same ECG twice gives."""
+identifier = cache(Identity.load)
+
 LIMITS = (
     "A twin is a draw of a statistical model given this ECG and what was asked for: no intervention on this "
     "heart, and no forecast.",
@@ -40,7 +49,10 @@ class Explanation:
     """A reference and its twins, measured. Made by `explain`.
 
     measured: the reference, at the twins' rate; found: each twin. likeness: of each twin's median beat (8 leads) with
-    the reference's, as a correlation; NaN where it cannot be measured.
+    the reference's, as a correlation. identity: the same question asked of the independent identity evaluator
+    (`metrics.evaluators.Identity`), a cosine; both NaN where there is no median beat. distance: of the reference, then
+    of each twin, the fraction of held-out real ECGs that are nearer to the model's training data; None where the model
+    was not given or does not know. reliability: of the model's statements, None where the model was not given.
     """
 
     reference: ECG
@@ -49,6 +61,9 @@ class Explanation:
     measured: Measurements
     found: tuple[Measurements, ...]
     likeness: np.ndarray
+    identity: np.ndarray
+    distance: np.ndarray | None = None
+    reliability: Reliability | None = None
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -134,6 +149,18 @@ class Explanation:
             said.append(
                 f"{unlike} of {len(self.twins)} samples are less like the reference than nine of ten strangers are"
             )
+        strangers = int(np.sum(self.identity < OTHER_IDENTITY[0]))
+        if strangers:
+            said.append(
+                f"{strangers} of {len(self.twins)} samples have a lower identity score than nine of ten strangers have"
+            )
+        if self.reliability is not None:
+            said += self.reliability.doubts(self.condition.reports)
+        if self.distance is not None and self.distance[0] >= FAR:
+            said.append(
+                f"the reference is unlike the ECGs that the model was trained on: {self.distance[0]:.0%} of other "
+                "real ECGs are nearer to them"
+            )
         return tuple(said)
 
     @property
@@ -149,6 +176,8 @@ class Explanation:
             found.append(f"{len(self.twins)} {says} little about the spread: ask for 8 or more (-n 8)")
         if self.unchecked:
             found.append(f"no rule checks: {', '.join(self.unchecked)}")
+        if self.reliability is not None and self.reliability.note:
+            found.append(self.reliability.note)
         return (*found, *LIMITS)
 
     def data(self) -> dict[str, Any]:
@@ -158,9 +187,16 @@ class Explanation:
             "reference": self.reference.name,
             "asked_for": str(self.condition),
             "samples": len(self.twins),
-            "likeness": [None if np.isnan(x) else round(float(x), 3) for x in self.likeness],
+            "likeness": listed(self.likeness),
             "likeness_same_person": SAME_PERSON,
             "likeness_others": OTHERS,
+            "identity": listed(self.identity),
+            "identity_same_person": SAME_IDENTITY,
+            "identity_others": OTHER_IDENTITY,
+            "training_distance": None
+            if self.distance is None
+            else {"reference": listed(self.distance)[0], "twins": listed(self.distance)[1:]},
+            "statements": [] if self.reliability is None else self.reliability.data(self.condition.reports),
             "validity": self.validity,
             "changes": self.rows,
             "rules": self.checked,
@@ -179,9 +215,12 @@ class Explanation:
         ]
 
 
-def explain(reference: ECG, twins: Sequence[ECG], condition: Condition | None = None) -> Explanation:
+def explain(
+    reference: ECG, twins: Sequence[ECG], condition: Condition | None = None, *, model: ECGTwin | None = None
+) -> Explanation:
     """Measure a reference and its twins and put them side by side. condition: what was asked for; None: what
-    the twins say of themselves.
+    the twins say of themselves. model: that drew them, for the distance from its training data and for how reliable
+    the statements asked for are.
 
     The reference is measured at the twins' rate, so that the same blur lies on both. ValueError without twins, or
     for twins of different rates.
@@ -197,7 +236,12 @@ def explain(reference: ECG, twins: Sequence[ECG], condition: Condition | None = 
     found = tuple(measure(t.signal, t.rate, t.leads) for t in twins)
     own = eight(beat_of(seen))
     likeness = np.array([correlation(own, eight(beat_of(t))) for t in twins])
-    return Explanation(reference, twins, condition, measure(seen.signal, seen.rate, seen.leads), found, likeness)
+    who = np.stack([identifier()(e.twelve().select(INDEPENDENT).signal[None], e.rate)[0] for e in (seen, *twins)])
+    identity = np.where(who[0].any() & who[1:].any(1), who[1:] @ who[0], np.nan)
+    reliability = None if model is None else Reliability.of(model)
+    near = None if reliability is None or reliability.distance is None else reliability.distance((reference, *twins))
+    before = measure(seen.signal, seen.rate, seen.leads)
+    return Explanation(reference, twins, condition, before, found, likeness, identity, near, reliability)
 
 
 def at_rate(ecg: ECG, rate: float) -> ECG:
@@ -253,6 +297,10 @@ def circular_middle(degrees: np.ndarray) -> float:
 
 def turned(degrees: np.ndarray) -> np.ndarray:
     return (degrees + 180) % 360 - 180
+
+
+def listed(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(x) else round(float(x), 3) for x in values]
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from ..atomic import write_file
 from ..ecg.leads import LEADS
 from ..ecg.median_beat import RATE
 from ..ecg.plot import NOTICE, plot
-from .explain import HIGH, LOW, OTHERS, SAME_PERSON, Explanation
+from .explain import HIGH, LOW, OTHER_IDENTITY, OTHERS, SAME_IDENTITY, SAME_PERSON, Explanation
 
 INK, OTHER, BAND = "#333a44", "#b3202c", "#f0b9bd"
 NAMES = {
@@ -49,6 +49,7 @@ h1 { font-size: 1.6rem; margin: .4rem 0 } h2 { font-size: 1.2rem; margin: 1.6rem
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde1e6 }
 td.n, th.n { text-align: right; white-space: nowrap }
+tr.few { color: #6b7480 }
 tr.clear td { font-weight: 600; background: #fdf3f3 } caption { text-align: left; color: #4a525c; padding: .2rem 0 }
 img { max-width: 100%; height: auto; border: 1px solid #dde1e6 }
 details { margin: .6rem 0 } summary { cursor: pointer; font-weight: 600 }
@@ -106,13 +107,13 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
         "content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}: what changed</title><style>{STYLE}</style></head><body>",
         f"<p class=notice>Synthetic ECGs. {NOTICE}.</p>",
-        f"<h1>{escape(title)}</h1><p>Asked for: <b>{escape(str(one.condition))}</b>. {len(one.twins)} "
-        f"samples. {likeness(one)}</p>",
+        f"<h1>{escape(title)}</h1><p>Asked for: <b>{escape(str(one.condition))}</b>. {len(one.twins)} samples.</p>",
     ]
     if one.doubts:
         items = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
         parts.append(f"<div class=warn role=note><b>Do not believe without a look</b><ul>{items}</ul></div>")
-    parts += [rules_table(one), "<h2>What changed</h2>", changes_table(one, whole=True)]
+    parts += [rules_table(one), trust_table(one), "<h2>What changed</h2>", changes_table(one, whole=True)]
+    parts += ["<h2>Who, and how far from what the model has seen</h2>", nearness_table(one)]
     parts.append(
         f"<h2>Median beats</h2>{image(svg(beats_figure(one)), 'Median beats of reference and twins in twelve leads')}"
     )
@@ -137,16 +138,63 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
     return "\n".join([*parts, "</body></html>\n"])
 
 
-def likeness(one: Explanation) -> str:
-    known = one.likeness[~np.isnan(one.likeness)]
-    if not len(known):
-        return "How alike reference and twins are cannot be measured."
-    return (
-        f"Likeness of median beats with the reference: {np.median(known):.2f} ({known.min():.2f} to "
-        f"{known.max():.2f}); "
-        f"real ECGs of one person {SAME_PERSON[0]:.2f} to {SAME_PERSON[1]:.2f}, of two people {OTHERS[0]:.2f} "
-        f"to {OTHERS[1]:.2f}."
+def nearness_table(one: Explanation) -> str:
+    """Whether the twins are of the reference's person, and how far both are from the training data."""
+    usual = "real ECGs of one person {:.2f} to {:.2f}, of two people {:.2f} to {:.2f}"
+    rows = [
+        ("Likeness of median beats with the reference", spread(one.likeness), usual.format(*SAME_PERSON, *OTHERS)),
+        ("Identity score by an independent judge", spread(one.identity), usual.format(*SAME_IDENTITY, *OTHER_IDENTITY)),
+    ]
+    if one.distance is not None:
+        means = "0 to 1 for other real ECGs; above 0.95 unlike what the model was trained on"
+        rows.append(("Distance of the reference from the training data", spread(one.distance[:1]), means))
+        rows.append(("Distance of the twins from the training data", spread(one.distance[1:]), means))
+    body = "".join(
+        f"<tr><th scope=row>{name}</th><td class=n>{value}</td><td>{means}</td></tr>" for name, value, means in rows
     )
+    return (
+        "<div class=scroll><table><thead><tr><th scope=col>Measure</th>"
+        "<th scope=col class=n>Median (least to most)</th>"
+        f"<th scope=col>What is usual</th></tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def spread(values: np.ndarray) -> str:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "not measurable"
+    around = f" ({known.min():.2f} to {known.max():.2f})" if len(known) > 1 else ""
+    return f"{np.median(known):.2f}{around}"
+
+
+def trust_table(one: Explanation) -> str:
+    """What taught the model the statements asked for, and how an independent reader sees them in its twins."""
+    rows = [] if one.reliability is None else one.reliability.data(one.condition.reports)
+    if not rows:
+        return ""
+    body = "".join(
+        f"<tr{' class=few' if r['verdict'] == 'few' else ''}><th scope=row>{escape(r['name'])}</th>"
+        f"<td class=n>{count(r['recorded_ecgs'])}</td><td class=n>{count(r['training_ecgs'])}</td>"
+        f"<td class=n>{count(r['constructed_ecgs'])}</td><td class=n>{share(r['auroc'])}</td>"
+        f"<td class=n>{share(r['rules'])}</td><td>{r['verdict']}</td></tr>"
+        for r in rows
+    )
+    return (
+        "<h2>Can these statements be trusted?</h2><div class=scroll><table><caption>AUROC: an independent 12-lead "
+        "classifier tells twins asked for the statement from twins asked for a normal sinus rhythm (0.5 is chance). "
+        "Rules: how many of the criteria hold in them.</caption><thead><tr><th scope=col>Statement</th>"
+        "<th scope=col class=n>Recorded ECGs</th><th scope=col class=n>With simulated</th>"
+        "<th scope=col class=n>Constructed</th><th scope=col class=n>AUROC</th><th scope=col class=n>Rules</th>"
+        f"<th scope=col>Verdict</th></tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def count(value: int | None) -> str:
+    return "not known" if value is None else f"{value}"
+
+
+def share(value: float | None) -> str:
+    return "not judged" if value is None else f"{value:.2f}"
 
 
 def rules_table(one: Explanation) -> str:

@@ -34,6 +34,8 @@ LEADS = 8
 FORMAT = 2
 EARLIER = {"codec": "vae"}
 """What format 1 called a part -> its name. It also named the denoiser's validation after its stage, "twin"."""
+RELIABILITY = "reliability.json"
+"""Beside the weights, where somebody measured it: how reliably the model draws each statement."""
 DEFAULT = Path(__file__).parent.parent / "default"
 """The model inside the package."""
 
@@ -89,7 +91,8 @@ def build_codec(config: ModelConfig) -> Codec:
 
 @dataclass(frozen=True)
 class Parts:
-    """A model's parts. facts: what it was trained on and how it did, free text for the sidecar."""
+    """A model's parts. facts: what it was trained on and how it did, free text for the sidecar. reliability: what
+    `evaluation.reliability` measured of it, None where nobody did."""
 
     config: ModelConfig
     vae: Codec
@@ -98,6 +101,7 @@ class Parts:
     table: StatementTable
     facts: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
+    reliability: dict[str, Any] | None = None
 
     @property
     def schedule(self) -> Schedule | Flow:
@@ -125,25 +129,58 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     write_file(folder / "statements.safetensors", lambda p: save_file(arrays, p))
     said = json.dumps(parts.table.description(), indent=1)
     write_text(folder / "statements.json", said + "\n")
+    if parts.reliability is not None:
+        write_text(folder / RELIABILITY, json.dumps(parts.reliability, indent=1) + "\n")
     tree = {"format": FORMAT, "model": parts.config.model_dump(), "facts": parts.facts}
     write_text(folder / "config.json", json.dumps(tree, indent=2) + "\n")
     return folder
 
 
-def load(folder: Path) -> Parts:
-    """Read what `save` wrote."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """The sections of config.json. FileNotFoundError or ValueError where it is none."""
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"no model at {folder}: a model folder holds config.json and weights.safetensors")
+    tree = json_of(path)
+    if tree.get("format") not in (1, FORMAT):
+        raise ValueError(
+            f"{path} has format {brief(tree.get('format'))}: this version of ecgtwin reads formats 1 and {FORMAT}"
+        )
+    if not isinstance(tree.get("model"), dict) or not isinstance(tree.get("facts") or {}, dict):
+        raise ValueError(f"{path} is damaged: expected sections 'model' and 'facts'")
+    return tree
+
+
+def read_reliability(folder: Path) -> dict[str, Any] | None:
+    """What lies beside the weights; None where nothing does, ValueError where it is damaged."""
+    path = folder / RELIABILITY
+    return json_of(path) if path.is_file() else None
+
+
+def summary(folder: Path) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Any] | None, str]:
+    """Statements, facts, reliability and hash of a model's weights, without loading its networks."""
+    facts = read_config(folder).get("facts") or {}
+    table = StatementTable.load(folder / "statements")
+    return table.statements, facts, read_reliability(folder), hash_of(folder / "weights.safetensors")
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def json_of(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {str(error)[:200]}") from None
-    if not isinstance(tree, dict) or tree.get("format") not in (1, FORMAT):
-        found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
-        raise ValueError(f"{path} has format {brief(found)}: this version of ecgtwin reads formats 1 and {FORMAT}")
-    if not isinstance(tree.get("model"), dict) or not isinstance(tree.get("facts") or {}, dict):
-        raise ValueError(f"{path} is damaged: expected sections 'model' and 'facts'")
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} holds a {type(tree).__name__}: expected sections with keys")
+    return tree
+
+
+def load(folder: Path) -> Parts:
+    """Read what `save` wrote."""
+    path, tree = folder / "config.json", read_config(folder)
     facts = dict(tree.get("facts") or {})
     if isinstance(facts.get("validation"), dict) and "twin" in facts["validation"]:
         facts["validation"] = {
@@ -162,8 +199,7 @@ def load(folder: Path) -> Parts:
     parts = build(config, table, facts)
     for name in PARTS:
         getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
-    sha = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return replace(parts, weights_hash=sha)
+    return replace(parts, weights_hash=hash_of(weights), reliability=read_reliability(folder))
 
 
 def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:

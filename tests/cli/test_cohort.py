@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.cli import app
+from ecgtwin.cli.measured import FIRST
 from ecgtwin.cli.people import COLUMNS
 from ecgtwin.twin import drawing
 
 from ..twin.tiny import model, reference
 
 RUNNER = CliRunner()
+PARTS = ("before", "after", "low", "high")
 STEP_MV = 1e-3
 """Of the converter of a written record, with rounding."""
 
@@ -107,6 +109,45 @@ def test_rows_are_answered_as_one_by_one(people, folder, tmp_path, monkeypatch):
     second = ECG.read(tmp_path / "out" / index[1]["files"])
     assert (second.sex, second.age) == ("female", 51) and len(second.reports) == 2
     assert ECG.read(tmp_path / "out" / index[2]["files"].split("|")[5]).reports == ("sinus rhythm",)
+
+
+def test_a_folder_of_records_as_a_table_of_measurements(people, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(twins.FULL, "cpu", 4)
+    records = tmp_path / "records"
+    records.mkdir()
+    for k in (1, 2):
+        ECG.read(people / f"p{k}.hea").write(records / f"p{k}.hea")
+    (records / "torn.npz").write_bytes((people / "torn.npz").read_bytes())
+    (records / "notes.txt").write_text("no record")
+    command = [
+        "generate",
+        records,
+        "--report",
+        "complete right bundle branch block",
+        "-n",
+        2,
+        "--output",
+        tmp_path / "o",
+    ]
+    command += ["--steps", 1, "--device", "cpu", "--model", folder]
+    result = RUNNER.invoke(app, [str(a) for a in (*command, "--measure", "qrs,qrs_axis")])
+    assert result.exit_code == 3 and "torn" in (tmp_path / "o" / "index.csv").read_text(), result.output
+    table = tmp_path / "o" / "measurements.csv"
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["record"], row["samples"]) for row in rows] == [("p1.hea", "2"), ("p2.hea", "2")]
+    assert set(rows[0]) - set(FIRST) == {f"{q}_{p}" for q in ("qrs_ms", "qrs_axis_degrees") for p in PARTS}
+    for row in rows:
+        own = ECG.read(records / row["record"]).resample(102.4).measured()
+        assert float(row["qrs_ms_before"]) == pytest.approx(own.qrs, abs=10) and "right bundle" in row["asked_for"]
+    table.unlink()
+    again = RUNNER.invoke(app, [str(a) for a in (*command, "--measure", "all")])
+    assert again.exit_code == 3 and len(table.read_text().splitlines()) == 3 and "sokolow_mv_after" in table.read_text()
+    wrong = RUNNER.invoke(app, [str(a) for a in (*command, "--measure", "qrs_width")])
+    assert wrong.exit_code == 2 and "did you mean qrs" in wrong.output
+    (tmp_path / "empty").mkdir()
+    none = RUNNER.invoke(app, ["generate", str(tmp_path / "empty"), "--model", str(folder)])
+    assert none.exit_code == 2 and "no record" in none.output
 
 
 def test_a_bad_row_refuses_itself_alone(people, folder, tmp_path):

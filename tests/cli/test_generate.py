@@ -290,12 +290,19 @@ def test_a_missing_package_or_device_is_a_message(record, folder, tmp_path, monk
 
 def test_version_and_the_default_model_by_its_name():
     assert run("--version").stdout.startswith("ecgtwin ")
-    assert "atrial fibrillation" in run("statements", "--model", "default").stdout.splitlines()
+    assert "atrial fibrillation" in run("statements", "--names", "--model", "default").stdout.splitlines()
 
 
 def test_statements(folder):
-    assert json.loads(run("statements", "--model", folder, "--json").stdout) == list(model().statements)
-    assert "atrial fibrillation" in run("statements", "--model", folder).stdout.splitlines()
+    rows = json.loads(run("statements", "--model", folder, "--json").stdout)
+    assert [row["name"] for row in rows] == sorted(model().statements)
+    assert "atrial fibrillation" in run("statements", "--names", "--model", folder).stdout.splitlines()
+    assert run("statements", "--find", "fibril", "--names", "--model", folder).stdout.split() == [
+        "atrial",
+        "fibrillation",
+    ]
+    shown = run("statements", "--model", folder).stdout.splitlines()
+    assert len(shown) == 5 and shown[1].startswith("atrial fibrillation") and shown[1].endswith("not judged")
 
 
 @pytest.mark.parametrize("command", ["generate", "demo", "statements", "evaluate"])

@@ -10,6 +10,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,8 +21,17 @@ from ...ecg.quality import prepare
 from ...ecg.record import ECG
 from ...evaluation.candidates import ranked
 from ...evaluation.explain import Explanation, explain
-from ...evaluation.explain_page import beats_figure, changes_table, image, likeness, page, rules_table, svg
-from ...metrics.rules import RULES
+from ...evaluation.explain_page import (
+    beats_figure,
+    changes_table,
+    image,
+    nearness_table,
+    page,
+    rules_table,
+    svg,
+    trust_table,
+)
+from ...evaluation.reliability import Reliability
 from ...twin.condition import Condition
 from ...twin.twin import ECGTwin
 from ..deliver import known_reports
@@ -50,6 +60,10 @@ class Desk:
         self.records: OrderedDict[str, ECG] = OrderedDict()
         self.results: OrderedDict[str, Result] = OrderedDict()
         self.first = None if first is None else self.keep(self.records, prepared(first, model))
+
+    @cached_property
+    def reliability(self) -> Reliability:
+        return Reliability.of(self.model)
 
     def keep(self, shelf: OrderedDict, thing: Any) -> str:
         key = secrets.token_urlsafe(12)
@@ -87,6 +101,7 @@ class Desk:
     def about(self, key: str) -> dict[str, Any]:
         """What the page shows of a record."""
         ecg = self.take(self.records, key)
+        far = None if self.reliability.distance is None else float(self.reliability.distance([ecg])[0])
         known, unknown = known_reports(self.model, ecg.reports)
         rate = ecg.heart_rate()
         return {
@@ -97,14 +112,14 @@ class Desk:
             "age": ecg.age,
             "reports": known,
             "notes": [*ecg.notes, *(f"the model does not know: {text}" for text in unknown)],
+            "far": None if far is None or far != far else round(far, 2),
             "sheet": image(drawn(ecg, "svg").decode(), f"{ecg.name}, 12 leads on ECG paper"),
         }
 
     def statements(self) -> list[dict[str, Any]]:
-        """What can be asked for, with how many training ECGs showed it and whether rules can check it."""
-        counts = self.model.parts.facts.get("statement_counts", {})
-        found = [{"name": name, "count": counts.get(name), "checked": name in RULES} for name in self.model.statements]
-        return sorted(found, key=lambda s: -(s["count"] or 0))
+        """What can be asked for and how far it can be trusted, most taught first."""
+        found = [one.data() for one in self.reliability.statements.values()]
+        return sorted(found, key=lambda s: -(s["training_ecgs"] or 0))
 
     def tuned(self) -> dict[str, float]:
         """Where the sliders stand at first: what the model was tuned with."""
@@ -130,16 +145,22 @@ class Desk:
             raise ValueError("nothing was asked for: pick a statement, a heart rate, an age or a sex")
         options = {"steps": steps, **scales, "seed": seed}  # None: the model's own
         with self.busy:  # one at a time: a second user waits, and gets own results
-            twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
-        one = explain(ecg, twins, now)
-        one = explain(ecg, [twins[r.index] for r in ranked(one)], now)
-        key = self.keep(self.results, Result(one, {"model": self.model.weights_hash, "n": n, **options}))
+            if wish.get("keep"):
+                options["strength"] = float(wish.get("strength", 1.0))
+                twins = kept(self.model, ecg, now, was, n, options, notes)
+            else:
+                twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
+        one = explain(ecg, twins, now, model=self.model)
+        one = explain(ecg, [twins[r.index] for r in ranked(one)], now, model=self.model)
+        facts = {"model": self.model.weights_hash, "n": len(twins), "keep": bool(wish.get("keep")), **options}
+        key = self.keep(self.results, Result(one, facts))
         told = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
         return {
             "key": key,
-            "n": n,
+            "n": len(twins),
             "asked": str(now),
-            "words": likeness(one),
+            "nearness": nearness_table(one),
+            "trust": trust_table(one),
             "warnings": f"<ul>{told}</ul>" if told else "",
             "rules": rules_table(one),
             "changes": changes_table(one, whole=True),
@@ -182,6 +203,19 @@ class Desk:
                 for file in sorted(Path(folder).iterdir()):
                     archive.write(file, file.name)
             return name, content.getvalue()
+
+
+def kept(
+    model: ECGTwin, ecg: ECG, now: Condition, was: Condition | None, n: int, options: dict[str, Any], notes: list[str]
+) -> list[ECG]:
+    """The recording itself, changed: n times where its beats are drawn anew, else once."""
+    options = {name: value for name, value in options.items() if value is not None}
+    seed = options.pop("seed")
+    before, after = model.change(ecg, now, seed, reference_condition=was)
+    if n > 1 and (after.beats is before.beats or not model.config.denoiser.draft):
+        notes.append("one sample: nothing of this change is left to chance, so all samples would be alike")
+        n = 1
+    return [model.counterfactual(ecg, now, reference_condition=was, seed=seed + k, **options) for k in range(n)]
 
 
 def prepared(ecg: ECG, model: ECGTwin) -> ECG:
