@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from ..ecg.intervals import measure_many
+from ..ecg.leads import INDEPENDENT, LEADS, complete
 from ..ecg.store.recordings import Recordings
 from ..metrics.evaluators import Statements
 from ..metrics.rules import RULES, validity
@@ -195,7 +196,7 @@ def measure(
     refs, reader = references(model, held, plain(held, people, seed)), Statements.load()
     known = tuple(s for s in SINUS if s in model.statements)
     before = twins(model, refs, known, None, seed, **options)[0]
-    read_before, measured_before = reader(before), measure_many(before, rate, held.leads)
+    read_before, measured_before = reader(before), measure_many(twelve(before), rate, LEADS)
     found = dict(done or {})
     for name in model.statements:
         if name in found:
@@ -209,7 +210,7 @@ def measure(
                 column = reader.names.index(name)
                 both = np.concatenate([read_before[:, column], reader(drawn)[:, column]])
                 row["auroc"] = round(float(auroc(both, np.repeat([0, 1], [len(before), len(drawn)]))), 3)
-            row["rules"] = held_by(name, measure_many(drawn, rate, held.leads))
+            row["rules"] = held_by(name, measure_many(twelve(drawn), rate, LEADS))
             row["rules_before"] = held_by(name, measured_before)
         found[name] = Judged(**row)
         told(found)
@@ -221,6 +222,11 @@ def measure(
         statements=found,
         training=space.stored(),
     )
+
+
+def twelve(signals: np.ndarray) -> np.ndarray:
+    """All leads (N, 12, L): criteria ask for III, aVL and aVF too."""
+    return np.stack([complete(dict(zip(INDEPENDENT, x, strict=True)), LEADS) for x in signals])
 
 
 def held_by(statement: str, measured: Sequence[Any]) -> float | None:

@@ -112,7 +112,7 @@ def test_rows_are_answered_as_one_by_one(people, folder, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_records_as_a_table_of_measurements(people, folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(twins.FULL, "cpu", 4)
+    monkeypatch.setitem(drawing.FULL, "cpu", 4)
     records = tmp_path / "records"
     records.mkdir()
     for k in (1, 2):
