@@ -13,19 +13,24 @@ import typer
 
 from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing, say
+from ecgtwin.cli.options import Json
 from ecgtwin.evaluation import reliability
 from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.twin.model import named
 from ecgtwin.twin.twin import ECGTwin
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command(help=__doc__)
 def main(
     model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
     real: Annotated[Path, typer.Argument(help="the store that it was trained on, or a PTB-XL folder")],
     output: Annotated[Path, typer.Option(help="the file to write")],
     people: Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")] = 24,
     steps: Annotated[int | None, typer.Option(min=1, help="the model's own if left out")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    as_json: Json = False,
 ) -> None:
     with refusing():
         twin = ECGTwin.from_pretrained(named(model))
@@ -45,7 +50,9 @@ def main(
             found = reliability.measure(twin, recordings, people=people, seed=seed, done=done, told=told, steps=steps)
         write_text(output, found.model_dump_json(indent=1) + "\n")
         part.unlink(missing_ok=True)
+        if as_json:
+            typer.echo(found.model_dump_json(indent=1, exclude={"training"}))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

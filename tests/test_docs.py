@@ -1,5 +1,6 @@
 """The commands in README and docs are ones that the command line and the scripts take: every option, every argument."""
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -87,3 +88,33 @@ def test_the_test_sees_what_is_wrong():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_nothing_is_installed_by_a_name_that_no_index_has(page):
     assert "ecgtwin[" not in page.read_text()
+
+
+def test_links_to_elsewhere_are_well_formed():
+    """Whether they answer, `python scripts/check_links.py --online` asks."""
+    spec = importlib.util.spec_from_file_location("check_links", ROOT / "scripts" / "check_links.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.links()
+    assert len(found) > 100 and module.malformed(found) == []
+    wrong = [("a.md", "doi", "10.1/x"), ("a.md", "arxiv", "25080.2720"), ("a.md", "url", "https://nowhere")]
+    assert len(module.malformed(wrong)) == 3
+
+
+def test_the_api_reference_has_every_public_name():
+    """Each name that a package exports lives in a module, or is an object, of docs/api.md."""
+    page = set(re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.M))
+    for package in (
+        "ecgtwin",
+        "ecgtwin.ecg.simulate",
+        "ecgtwin.text",
+        "ecgtwin.diffusion",
+        "ecgtwin.diffusion.solvers",
+    ):
+        module = importlib.import_module(package)
+        for name in module.__all__:
+            found = getattr(module, name)
+            home = getattr(found, "__module__", None)
+            if home in (None, "typing") or not home.startswith("ecgtwin"):
+                continue  # a value: it is beside the functions of its module
+            assert page & {home, f"{home}.{name}"}, f"{home}.{name} is not in docs/api.md"

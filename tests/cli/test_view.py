@@ -18,6 +18,8 @@ from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.twin.twin import ECGTwin
 
+from ..twin.tiny import model
+
 RBBB = "complete right bundle branch block"
 
 
@@ -39,7 +41,7 @@ def server(desk):
 def ask(address, body=None, **headers):
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=120) as answer:
+        with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=600) as answer:
             return answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
         return error.code, error.read(), error.headers
@@ -193,3 +195,92 @@ def test_in_a_browser_by_keyboard_with_no_request_elsewhere(server, browser):
     ]
     assert asked and all(url.startswith((server, "data:", "blob:")) for url in asked), asked
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """A server with an untrained model: what the page does, not what it draws."""
+    running = serve(Desk(model(), simulate(Person.draw(50), "sinus rhythm", 70, seed=1)))
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_address[1]}"
+    running.shutdown()
+    running.server_close()
+
+
+SET = """
+const [id, value] = arguments, box = document.getElementById(id);
+if (["checkbox", "radio"].includes(box.type)) box.checked = true; else box.value = value;
+for (const kind of ["input", "change"]) box.dispatchEvent(new Event(kind, {bubbles: true}));
+"""
+LISTEN = """
+window.asked = []; const real = window.fetch;
+const refuse = how => { asked.push(how.body); return Promise.reject(new Error("not now")); };
+window.fetch = (path, how) => path === "/twins" ? refuse(how) : real(path, how);
+"""
+CONTROLS = {
+    "setrate": (None, "heart_rate"), "heart_rate": ("120", "heart_rate"), "setage": (None, "age"), "age": ("33", "age"),
+    "sex": ("female", "sex"), "keep": (None, "keep"), "strength": ("0.5", "strength"), "new": (None, "keep"),
+    "n": ("3", "n"), "guidance": ("4", "guidance"), "base_guidance": ("0.5", "base_guidance"), "steps": ("35", "steps"),
+    "seed": ("9", "seed"),
+}  # fmt: skip
+"""Control -> what it is set to, and what of the request it changes."""
+
+
+def test_every_control_changes_what_is_asked(quick, browser):
+    from selenium.webdriver.common.by import By
+
+    browser.get(quick + "/")
+    browser.execute_script(LISTEN)
+    there = {one.get_attribute("id") for one in browser.find_elements(By.CSS_SELECTOR, "form input, form select")}
+    assert {name for name in there if name} - {"files", "search"} == set(CONTROLS)
+    press = "document.getElementById('go').click(); return JSON.parse(asked.at(-1));"
+    before = browser.execute_script(press)
+    for name, (value, field) in CONTROLS.items():
+        browser.execute_script(SET, name, value)
+        after = browser.execute_script(press)
+        assert [k for k in after if after[k] != before.get(k)] == [field], name
+        before = after
+    box = browser.find_element(By.CSS_SELECTOR, "#statements input")
+    browser.execute_script("arguments[0].click()", box)
+    assert len(browser.execute_script(press)["reports"]) == 1
+    assert "not now" in browser.find_element(By.ID, "error").text
+
+
+def draw_in(browser, words, **values):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    for name, value in ({"n": "1", "steps": "5"} | values).items():
+        browser.execute_script(SET, name, value)
+    for label in browser.find_elements(By.CSS_SELECTOR, "#statements label"):
+        if words in label.text:
+            label.find_element(By.TAG_NAME, "input").click()
+    browser.execute_script("document.getElementById('go').click()")
+    WebDriverWait(browser, 300).until(lambda _: browser.find_element(By.ID, "answer").is_displayed())
+
+
+def test_two_tabs_have_their_own_results_at_400_percent(quick, browser):
+    from selenium.webdriver.common.by import By
+
+    first = browser.current_window_handle
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                            {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
+    browser.get(quick + "/")
+    draw_in(browser, "right bundle branch block", keep=None, strength="0.5")
+    inside = "return [document.documentElement.scrollWidth, window.innerWidth]"
+    width, window = browser.execute_script(inside)
+    assert (width, window) == (320, 320)
+    asked, link = browser.find_element(By.ID, "asked").text, browser.find_element(By.CSS_SELECTOR, "#files_out a")
+    mine = link.get_attribute("href")
+    assert "right bundle" in asked and "Identity score" in browser.find_element(By.ID, "nearness").text
+    browser.switch_to.new_window("tab")
+    browser.get(quick + "/")
+    draw_in(browser, "atrial fibrillation", setrate=None, heart_rate="120")
+    other = browser.find_element(By.CSS_SELECTOR, "#files_out a").get_attribute("href")
+    assert "atrial fibrillation" in browser.find_element(By.ID, "asked").text and other != mine
+    browser.close()
+    browser.switch_to.window(first)
+    assert browser.find_element(By.ID, "asked").text == asked and link.get_attribute("href") == mine
+    one, two = (json.loads(ask(href.replace("kind=wfdb", "kind=json"))[1]) for href in (mine, other))
+    assert "right bundle" in one["asked_for"] and "fibrillation" in two["asked_for"] and "120/min" in two["asked_for"]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
