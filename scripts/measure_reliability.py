@@ -35,7 +35,7 @@ def main(
     with refusing():
         twin = ECGTwin.from_pretrained(named(model))
         signal, part = twin.config.signal, output.with_suffix(".part.json")
-        same = [twin.parts.weights_hash, people, steps, seed]
+        same = [twin.weights_hash, people, steps, seed]
         begun = json.loads(part.read_text()) if part.is_file() else None
         kept = begun["found"] if begun and begun["of"] == same else {}
 

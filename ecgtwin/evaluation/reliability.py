@@ -136,9 +136,7 @@ class Reliability:
 
     @staticmethod
     def of(model: ECGTwin) -> "Reliability":
-        return Reliability.of_files(
-            model.statements, model.parts.facts, model.parts.reliability, model.parts.weights_hash
-        )
+        return Reliability.of_files(model.statements, model.parts.facts, model.parts.reliability, model.weights_hash)
 
     @staticmethod
     def of_files(names: Sequence[str], facts: dict, tree: dict | None, weights_hash: str) -> "Reliability":
@@ -216,7 +214,7 @@ def measure(
         told(found)
     space = TrainingDistance.fit(training.millivolts(), held.millivolts(), seed)
     return Measured(
-        weights_sha256=model.parts.weights_hash,
+        weights_sha256=model.weights_hash,
         data=f"{recordings.stores[0].source}, validation patients",
         samples=len(refs.rows),
         statements=found,
