@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtwin.evaluation import classifier
 from ecgtwin.evaluation.classifier import Taught, targets, train
 from ecgtwin.evaluation.tasks import Held
 from ecgtwin.evaluation.utility import Effort, diagnosis, references, states, training
@@ -14,7 +13,7 @@ from ecgtwin.twin.condition import Condition
 
 pytest.importorskip("accelerate")
 SHOWN, PLAIN = "atrial fibrillation", "sinus rhythm"
-EFFORT = Effort(twins=48, each=10, patients=4, seeds=1, steps=10, tuning=16)
+EFFORT = Effort(twins=48, each=10, patients=6, seeds=1, steps=12, tuning=20)
 LENGTH = 256
 
 
@@ -79,11 +78,6 @@ def values(figure):
     return {k: v.value for k, v in figure.rows.items()}
 
 
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    monkeypatch.setattr(classifier, "WIDTHS", (16, 16, 16, 16))
-
-
 @pytest.fixture(scope="module")
 def data():
     signals, conditions, patients = people(60, 2, 1, own=False)
@@ -109,7 +103,7 @@ def test_twins_that_show_what_was_asked_train_a_classifier_and_others_do_not(dat
 
 def test_a_classifier_is_tuned_to_people_in_whom_a_statement_looks_otherwise(data):
     train_on, _ = data
-    signals, conditions, patients = people(4, 5, 4, own=True)
+    signals, conditions, patients = people(6, 5, 4, own=True)
     held, names = Held(signals, conditions, patients, 102.4), (SHOWN, PLAIN)
     labels = torch.from_numpy(targets([Condition(r) for r in train_on.said], names)).float()
     population = [train(Taught(torch.from_numpy(train_on.signals), labels), EFFORT.steps, 0)]
@@ -118,7 +112,7 @@ def test_a_classifier_is_tuned_to_people_in_whom_a_statement_looks_otherwise(dat
     assert found["own twins"] > 0.9 and found["own twins"] > max(found["population"], found["another patient's twins"])
     assert found["population"] < 0.8 and found["no skill"] == 0.5
     assert values(micro)["own twins"] > values(micro)["population"]
-    assert macro.n == 16 and macro.rows["own twins minus population"].low > 0
+    assert macro.n == 24 and macro.rows["own twins minus population"].low > 0
 
 
 def test_references_are_first_ecgs_of_known_patients_with_several():
