@@ -13,6 +13,7 @@ from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.solvers import DpmPP, Solver
 from .condition import Condition, join
+from .fast import sample_fast
 from .request import Request, check_options, check_seed
 
 if TYPE_CHECKING:
@@ -73,12 +74,18 @@ def sample(
     levels: Spacing = trailing,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    fast: bool = False,
     progress: bool = False,
 ) -> Tensor:
     """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
-    visited, of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
+    visited, of `ecgtwin.diffusion.levels`. fast: by the model's student (`twin.fast`). The others: see `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
+    if fast:
+        if solver is not None or rescale or levels is not trailing or interval is not None or negative is not None:
+            raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
+        scales = [model.scales(r, guidance, base_guidance) for r in requests]
+        return sample_fast(model, requests, scales, steps, progress=progress)
     steps = model.config.sampling.steps if steps is None else steps
     check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
     for request in requests:

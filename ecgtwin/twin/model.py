@@ -36,6 +36,8 @@ EARLIER = {"codec": "vae"}
 """What format 1 called a part -> its name. It also named the denoiser's validation after its stage, "twin"."""
 RELIABILITY = "reliability.json"
 """Beside the weights, where somebody measured it: how reliably the model draws each statement."""
+STUDENT = "student.safetensors"
+"""In a model's folder, where it has a student (`twin.fast`)."""
 DEFAULT = Path(__file__).parent.parent / "default"
 """The model inside the package."""
 
@@ -102,6 +104,8 @@ class Parts:
     facts: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
     reliability: dict[str, Any] | None = None
+    student: Path | None = None
+    """File of its student, where it has one."""
 
     @property
     def schedule(self) -> Schedule | Flow:
@@ -127,6 +131,8 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     save_tensors(folder / "weights.safetensors", tensors)
     arrays = {k: np.asarray(v, np.float16 if half else np.float32) for k, v in parts.table.arrays().items()}
     write_file(folder / "statements.safetensors", lambda p: save_file(arrays, p))
+    if parts.student is not None and parts.student.resolve() != (folder / STUDENT).resolve():
+        write_file(folder / STUDENT, lambda p: p.write_bytes(parts.student.read_bytes()))
     said = json.dumps(parts.table.description(), indent=1)
     write_text(folder / "statements.json", said + "\n")
     if parts.reliability is not None:
@@ -199,7 +205,13 @@ def load(folder: Path) -> Parts:
     parts = build(config, table, facts)
     for name in PARTS:
         getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
-    return replace(parts, weights_hash=hash_of(weights), reliability=read_reliability(folder))
+    student = folder / STUDENT
+    return replace(
+        parts,
+        weights_hash=hash_of(weights),
+        reliability=read_reliability(folder),
+        student=student if student.is_file() else None,
+    )
 
 
 def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:

@@ -1,6 +1,7 @@
 """The product: a real ECG and a wanted condition in, ECGs of the same person under that condition out."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from reprlib import repr as brief
@@ -22,6 +23,7 @@ from ..nets import adapters
 from ..train.device import pick_device
 from . import asking, drawing, filling, inputs
 from .condition import Condition
+from .fast import Fast, fast_of
 from .model import DEFAULT, Parts, load, named, save
 from .request import check_options, check_seed, each, same
 
@@ -108,6 +110,11 @@ class ECGTwin:
     sample_apart, sample_in_parts = drawing.sample_apart, drawing.sample_in_parts
     fill, vary = filling.fill, filling.vary
 
+    @cached_property
+    def fast(self) -> Fast:
+        """The model's student; ValueError where it has none."""
+        return fast_of(self)
+
     @torch.inference_mode()
     def base(self, reference: ECG | Sequence[ECG], condition: Condition | Sequence[Condition] | None = None) -> Tensor:
         """Individual base vectors (B, E): who the patient is, apart from the state that `condition` describes.
@@ -136,6 +143,7 @@ class ECGTwin:
         levels: Spacing = trailing,
         interval: tuple[float, float] | None = None,
         negative: Condition | None = None,
+        fast: bool = False,
         seed: int = 0,
         progress: bool = False,
     ) -> list[ECG] | list[list[ECG]]:
@@ -149,7 +157,8 @@ class ECGTwin:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from): see `denoiser`. solver, levels: any of
-        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. Sample k is drawn from `seed + k` and the
+        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: by the model's student, where it has one
+        (scripts/distill.py), in `steps` calls of the network. Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
         or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
@@ -174,6 +183,7 @@ class ECGTwin:
             "levels": levels,
             "interval": interval,
             "negative": negative,
+            "fast": fast,
         }
         if many:
             signals = self.sample_in_parts(requests, progress=progress, **options)

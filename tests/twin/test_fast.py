@@ -1,0 +1,108 @@
+"""Twins by a model's student: one call of the network a step, both sliders, and a file that belongs to one model."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtwin import Condition, ECGTwin
+from ecgtwin.diffusion.solvers import DDIM, UniPC
+from ecgtwin.nets import student as students
+from ecgtwin.nets.adapters import AdapterConfig
+from ecgtwin.nets.student import Student
+
+from . import tiny
+
+WANTED = Condition("atrial fibrillation", heart_rate=80)
+
+
+def student(model: ECGTwin, std: float) -> Student:
+    """A student with random content; std 0: one that has learned nothing."""
+    found = Student(model.parts.denoiser, model.config.denoiser.width, 3, AdapterConfig(rank=2, targets=("dit.*",)))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in found.parameters():
+            if p.requires_grad and std:
+                p.copy_(std * torch.randn(p.shape, generator=generator))
+    return found
+
+
+def folder(place, std: float):
+    model = tiny.model()
+    model.save_pretrained(place)
+    students.save(student(model, std), place / "student.safetensors", {"calls": [2, 4]})
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return ECGTwin.from_pretrained(folder(tmp_path_factory.mktemp("fast") / "model", 0.3), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def requests(model):
+    return model.requests(tiny.reference(), WANTED, range(3))
+
+
+def test_one_that_has_learned_nothing_draws_as_the_model_without_guidance(tmp_path):
+    model = ECGTwin.from_pretrained(folder(tmp_path / "model", 0.0), device="cpu")
+    asked = model.requests(tiny.reference(), WANTED, range(2))
+    for steps in (2, 4):
+        plain = model.sample(asked, steps=steps, guidance=1.0, base_guidance=1.0, solver=UniPC(2))
+        fast = model.sample(asked, steps=steps, fast=True)
+        torch.testing.assert_close(fast, plain, atol=1e-5, rtol=0)
+
+
+def test_the_network_is_called_once_a_step_whatever_the_scales_of_the_requests(model, requests, monkeypatch):
+    network, batches = model.fast.student.network, []
+    inside = network.forward
+    monkeypatch.setattr(network, "forward", lambda x, *rest: batches.append(len(x)) or inside(x, *rest))
+    model.sample([requests[0], requests[1]._replace(leaves=True)], fast=True)
+    assert batches == [2, 2, 2, 2]
+
+
+def test_both_scales_and_the_number_of_calls_act(model, requests):
+    def drawn(**options):
+        return model.sample(requests[:1], fast=True, **options)
+
+    before = drawn(guidance=1.5, base_guidance=1.5)
+    for other in ({"guidance": 3.0}, {"base_guidance": 1.0}, {"steps": 2}):
+        assert (drawn(**({"guidance": 1.5, "base_guidance": 1.5} | other)) - before).abs().max() > 1e-3
+    assert torch.equal(drawn(), drawn(steps=4))
+
+
+def test_a_sample_is_the_same_alone_or_among_others_at_other_scales(model, requests):
+    together = model.sample([requests[0]._replace(leaves=True), requests[1], requests[2]], fast=True)
+    alone = torch.cat([model.sample([r], fast=True) for r in requests])
+    torch.testing.assert_close(together[1:], alone[1:], atol=1e-5, rtol=0)
+
+
+def test_generate_draws_by_it(model):
+    reference = tiny.reference()
+    fast, slow = (model.generate(reference, WANTED, steps=4, fast=flag)[0].signal for flag in (True, False))
+    assert fast.shape == slow.shape and np.isfinite(fast).all() and not np.allclose(fast, slow)
+
+
+def test_what_it_cannot_do_is_refused(model, requests, tmp_path):
+    with pytest.raises(ValueError, match="has learned 4, 2"):
+        model.sample(requests, fast=True, steps=3)
+    for other in ({"solver": DDIM()}, {"rescale": 0.5}):
+        with pytest.raises(ValueError, match="goes with steps"):
+            model.sample(requests, fast=True, **other)
+    with pytest.raises(ValueError, match="no student"):
+        tiny.model().sample(requests, fast=True)
+
+
+def test_it_goes_with_its_model_and_with_no_other(model, tmp_path):
+    model.save_pretrained(tmp_path / "copy")
+    back = ECGTwin.from_pretrained(tmp_path / "copy", device="cpu")
+    asked = back.requests(tiny.reference(), WANTED, [0])
+    assert torch.equal(back.sample(asked, fast=True), model.sample(asked, fast=True))
+    other = tiny.model()
+    with torch.no_grad():
+        other.parts.denoiser.null_base += 1
+    other.save_pretrained(tmp_path / "other")
+    shutil.copy(model.parts.student, tmp_path / "other")
+    with pytest.raises(ValueError, match="another network"):
+        ECGTwin.from_pretrained(tmp_path / "other", device="cpu").sample(asked, fast=True)
