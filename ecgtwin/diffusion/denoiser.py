@@ -131,6 +131,17 @@ def bind(network: Network, condition: Any, prediction: Prediction, *, learned_va
     condition: handed through untouched.
     Calling the result where alpha = 0 with eps or score raises ValueError: such an output says nothing about x0 there.
     """
+
+    def answer(x: Tensor, at: Level) -> Tensor:
+        return network(x, torch.full((x.shape[0],), at.t, dtype=torch.float32, device=x.device), condition)
+
+    return read(answer, prediction, learned_variance=learned_variance)
+
+
+def read(
+    answer: Callable[[Tensor, Level], Tensor], prediction: Prediction, *, learned_variance: bool = False
+) -> Denoiser:
+    """As `bind`, of a network whose conditions are bound already: called as answer(x, level)."""
     mixture(prediction, 1.0, 1.0)  # an unknown name is an error here, not at the first step
 
     def denoise(x: Tensor, at: Level) -> Denoised:
@@ -139,9 +150,8 @@ def bind(network: Network, condition: Any, prediction: Prediction, *, learned_va
                 f"a network that predicts {prediction} was asked at alpha = 0 (t = {at.t:g}), where its answer holds "
                 "nothing about x0: start from a level with alpha > 0, or train with prediction v or x0"
             )
-        t = torch.full((x.shape[0],), at.t, dtype=torch.float32, device=x.device)
         scale = read_scale(prediction, at.alpha, at.sigma)
-        output = network(x if scale == 1.0 else x * scale, t, condition)
+        output = answer(x if scale == 1.0 else x * scale, at)
         mix = None
         if learned_variance:
             output, mix = split_variance(output, x)

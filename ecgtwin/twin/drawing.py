@@ -11,9 +11,11 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import two_ways, weigh, within
 from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
+from ..diffusion.schedule import Level
 from ..diffusion.solvers import DpmPP, Solver
 from .condition import Condition, join
 from .fast import sample_fast
+from .lean import run_of
 from .request import Request, check_options, check_seed
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def denoiser(
     rescale: float = 0.0,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    visited: Sequence[Level] = (),
 ) -> Denoiser:
     """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
 
@@ -40,6 +43,8 @@ def denoiser(
     rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
     scale that the model was tuned with. interval: log-SNR within which guidance acts (arXiv 2404.07724), None: always.
     negative: a state to go away from, in the place of no state: + guidance (condition and base - negative and base).
+    visited: the levels that it will be asked for, where they are known: then what depends on them alone is worked out
+    now. Others may be asked for.
     """
     tuned = model.config.sampling
     guidance = tuned.guidance if guidance is None else guidance
@@ -55,10 +60,10 @@ def denoiser(
         scales = (scales[0], base_guidance, -guidance, guidance)
     terms = zip((nothing, *away, c), scales, strict=True)
     branches, weights = zip(*((branch, weight) for branch, weight in terms if weight != 0), strict=True)
-    network = model.parts.denoiser
-    denoise = model.objective.bind(network, network.prepare(join(branches)))
+    network, asked = model.parts.denoiser, (model.latent[1], model.objective.prediction, visited)
+    denoise = run_of(network, join(branches), *asked, dtype=model.operands)
     guided = denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
-    return guided if interval is None else within(guided, model.objective.bind(network, network.prepare(c)), *interval)
+    return guided if interval is None else within(guided, run_of(network, c, *asked, dtype=model.operands), *interval)
 
 
 @torch.inference_mode()
@@ -98,10 +103,8 @@ def sample(
     noise = seeded_noise([r.seed for r in requests])
     x = noise(torch.empty(len(requests), *model.latent, device=model.device))
     how = {"rescale": rescale, "interval": interval, "negative": negative}
-    denoise, visited = (
-        model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how),
-        levels(model.schedule, steps),
-    )
+    visited = levels(model.schedule, steps)
+    denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x
