@@ -2,4 +2,5 @@
 
 from .cli import app
 
-app(prog_name="ecgtwin")
+if __name__ == "__main__":  # processes that a run starts import this file too
+    app(prog_name="ecgtwin")

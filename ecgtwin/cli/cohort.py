@@ -8,16 +8,13 @@ was killed ends in the same files.
 
 import csv
 import hashlib
-import io
 import json
-import os
 import platform
-import shutil
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,16 +28,18 @@ from ..ecg.leads import LEADS
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.store.prepare import locked
+from ..ecg.store.turn import Turn
 from ..evaluation.explain import explain
 from ..twin.contradictions import Contradiction
 from ..twin.request import check_options, check_seed
 from ..twin.twin import ECGTwin
+from .cohort_index import append, finished, index_of, line_of, sort, sweep, take_over
+from .cohort_remote import Errand, remotely
 from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used, walked
 from .measured import Side
 from .measured import write as write_table
 from .people import COLUMNS, Asked, Row, asked, read_rows, records_in
 
-INDEX = ("row", *COLUMNS, "status", "files", "measured_heart_rate", "notes", "reason")
 READERS = 2
 TOLD = 10
 """Refused rows that are told on the screen."""
@@ -53,14 +52,6 @@ class Read(NamedTuple):
 
     asked: Asked
     used: ECG
-
-
-class Line(NamedTuple):
-    """Of the index: how many files a row has, or why it was refused."""
-
-    row: int
-    files: int
-    reason: str
 
 
 class Answer(NamedTuple):
@@ -81,12 +72,16 @@ def run(
     model: ECGTwin,
     given: Given,
     say: Callable[[str], None],
+    turn: Turn | None = None,
+    source: Path | None = None,
+    engine: Executor | None = None,
 ) -> dict[str, Any]:
     """Answer the rows of `table` that `output` does not hold yet; returns what was done, in figures.
 
-    default: what rows leave out. given: what the records do not say. A row that cannot be answered is
-    listed in the index with its reason; ValueError or OSError only for what no row can be answered with, or
-    where `output` holds another run.
+    default: what rows leave out. given: what the records do not say. turn: answer a share of the rows alone. engine:
+    processes that answer them in the place of this one, with the model in the folder `source`. A row that cannot be
+    answered is listed in the index with its reason; ValueError or OSError only for what no row can be answered with,
+    or where `output` holds another run.
     """
     if options.format not in SUFFIX:
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
@@ -94,51 +89,77 @@ def run(
     check_options(
         steps=options.steps, guidance=options.guidance, base_guidance=options.base_guidance, rescale=options.rescale
     )
-    total = sum(1 for _ in read_rows(table))
+
+    def mine() -> Iterator[list[Row]]:
+        for k, group in enumerate(groups(read_rows(table), model.full, default.n)):
+            if turn is None or turn.takes(k):
+                yield group
+
+    total = sum(map(len, mine()))
     refuse_used(output, False)
     output.mkdir(parents=True, exist_ok=True)
-    begin, index = time.perf_counter(), output / "index.csv"
-    load = reference_of(table if table.is_dir() else table.parent, default, given, model)
+    begin, index = time.perf_counter(), index_of(output, turn)
+    folder = table if table.is_dir() else table.parent
+    load = reference_of(folder, default, given, model)
     with locked(index):
         begun(output / "run.json", table, default, options, given, model)
-        sweep(output)
-        done = finished(index)
+        if turn is None:
+            take_over(output, index)
+            sweep(output)
+        done = frozenset(finished(index))
         before = len(done)
         say(f"{total} rows, {before} of them done before" if before else f"{total} rows")
-        todo = (
-            group
-            for group in groups(read_rows(table), model.full, default.n)
-            if any(row.number not in done for row in group)
-        )
-        with (
-            tqdm(total=total, initial=before, desc="rows", unit="row") as bar,
-            ThreadPoolExecutor(READERS) as readers,
-            ThreadPoolExecutor(1) as writer,
-        ):
-            waiting: deque[Future[int]] = deque()
-            for group, loaded in ahead(todo, lambda row: readers.submit(load, row)):
-                found = answers(model, group, loaded, options)
-                fresh = [answer for answer in found if answer.row.number not in done]
-                waiting.append(writer.submit(keep, output, index, fresh, options.format))
-                if len(waiting) > 1:
-                    bar.update(waiting.popleft().result())
-            for future in waiting:
-                bar.update(future.result())
-        done = finished(index)
-        if options.measure:
+        todo = (group for group in mine() if any(row.number not in done for row in group))
+        with tqdm(total=total, initial=before, desc="rows", unit="row") as bar:
+            if engine is None:
+                for count in here(todo, done, index, options, load, model):
+                    bar.update(count)
+            else:
+                weights, device = model.weights_hash, str(model.device)
+                errand = Errand(folder, output, source, weights, device, model.precision, default, options, given)
+                for lines in remotely(errand, todo, done, engine):
+                    bar.update(append(index, lines))
+                sweep(output)
+        if turn is None:
+            sort(index)
+        lines = finished(index)
+        if options.measure and turn is None:
             write_table(output / "measurements.csv", sides(output, table, index, load, model), options.measure)
             say(f"{output / 'measurements.csv'}  {', '.join(options.measure)} before and after")
-    reasons = {line.row: line.reason for line in done.values() if line.reason}
+    reasons = {line.row: line.reason for line in lines.values() if line.reason}
     return {
         "rows": total,
-        "written": len(done) - len(reasons),
+        "written": len(lines) - len(reasons),
         "refused": len(reasons),
-        "twins": sum(line.files for line in done.values()),
+        "twins": sum(line.files for line in lines.values()),
         "reasons": reasons,
         "done_before": before,
         "index": str(index),
         "seconds": round(time.perf_counter() - begin, 3),
     }
+
+
+def here(
+    todo: Iterable[list[Row]],
+    done: frozenset[int],
+    index: Path,
+    options: Options,
+    load: Callable[[Row], Read],
+    model: ECGTwin,
+) -> Iterator[int]:
+    """Answer groups of rows in this process: the next group's references are read, and the last one's files written,
+    while the network works. Yields numbers of rows that are done."""
+    with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(1) as writer:
+        waiting: deque[Future[int]] = deque()
+        for group, loaded in ahead(todo, lambda row: readers.submit(load, row)):
+            found = answers(model, group, loaded, options)
+            fresh = [answer for answer in found if answer.row.number not in done]
+            lines = (written(index.parent, answer, options.format) for answer in fresh)
+            waiting.append(writer.submit(append, index, lines))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        for future in waiting:
+            yield future.result()
 
 
 def tell(done: dict[str, Any], say: Callable[[str], None], as_json: bool) -> None:
@@ -161,7 +182,11 @@ def begun(path: Path, table: Path, default: Asked, options: Options, given: Give
     """Write what this run is made with; ValueError where the folder's run was made with something else."""
     own = {
         "table": {"name": table.name, "sha256": hashlib.sha256(content(table)).hexdigest()},
-        "model": {"weights_sha256": model.weights_hash, "text_encoder": model.table.fingerprint},
+        "model": {
+            "weights_sha256": model.weights_hash,
+            "text_encoder": model.table.fingerprint,
+            "precision": model.precision,
+        },
         "options": {k: v for k, v in asdict(options).items() if k not in ("n", "seed", "measure")},
         "default": {"wish": asdict(default.wish), "n": default.n, "seed": default.seed, "records": asdict(given)},
     }
@@ -196,26 +221,6 @@ def sides(output: Path, table: Path, index: Path, load: Callable[[Row], Read], m
             now = conditions(model, used, wanted.wish)[0]
             twins = [ECG.read(output / name) for name in files[row.number]]
             yield Side(row.number, row.cells["record"], explain(used, twins, now))
-
-
-def sweep(output: Path) -> None:
-    """Take away what a killed run had half written."""
-    for path in (*output.glob(".*.part*"), *output.glob("[0-9]*/.*part*")):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def finished(index: Path) -> dict[int, Line]:
-    """Lines of an index by row; a half-written last one is cut off, a missing index begun."""
-    if not index.exists():
-        write_text(index, line_of(INDEX))
-    with index.open("rb+") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
-    lines = csv.DictReader(io.StringIO(data[:whole].decode("utf-8")))
-    found = (Line(int(x["row"]), len(x["files"].split("|")) if x["files"] else 0, x["reason"]) for x in lines)
-    return {line.row: line for line in found}
 
 
 def groups(rows: Iterable[Row], size: int, n: int) -> Iterator[list[Row]]:
@@ -294,34 +299,15 @@ def answers(model: ECGTwin, group: list[Row], loaded: list[Future], options: Opt
     return [a if a.reason else a._replace(twins=[next(made) for _ in range(next(sizes))]) for a in found]
 
 
-def keep(output: Path, index: Path, found: list[Answer], format: str) -> int:
-    """Write the files of answers, and for each answer its line of the index; returns how many."""
-    with index.open("ab", buffering=0) as file:
-        for row, twins, notes, reason in found:
-            folder = output / f"{row.number // 1000:04d}"
-            files = [folder / f"{row.number:06d}_{k:03d}{SUFFIX[format]}" for k in range(len(twins))]
-            for path, twin in zip(files, twins, strict=True):
-                twin.write(path, format=format)
-            rates = (twin.heart_rate() for twin in twins)
-            measured = "|".join("" if rate is None else f"{rate:.1f}" for rate in rates)
-            names = "|".join(path.relative_to(output).as_posix() for path in files)
-            status = "refused" if reason else "written"
-            cells = (
-                row.number,
-                *(row.cells[name] for name in COLUMNS),
-                status,
-                names,
-                measured,
-                "; ".join(notes),
-                reason,
-            )
-            file.write(line_of(cells).encode())
-        os.fsync(file.fileno())
-    return len(found)
-
-
-def line_of(cells: Iterable[Any]) -> str:
-    """Cells as one line of a CSV table."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([" ".join(str(cell).split()) for cell in cells])
-    return text.getvalue()
+def written(output: Path, answer: Answer, format: str) -> str:
+    """Write the files of an answer; returns its line of the index."""
+    row, twins, notes, reason = answer
+    folder = output / f"{row.number // 1000:04d}"
+    files = [folder / f"{row.number:06d}_{k:03d}{SUFFIX[format]}" for k in range(len(twins))]
+    for path, twin in zip(files, twins, strict=True):
+        twin.write(path, format=format)
+    rates = (twin.heart_rate() for twin in twins)
+    measured = "|".join("" if rate is None else f"{rate:.1f}" for rate in rates)
+    names = "|".join(path.relative_to(output).as_posix() for path in files)
+    status, told = "refused" if reason else "written", "; ".join(notes)
+    return line_of((row.number, *(row.cells[name] for name in COLUMNS), status, names, measured, told, reason))

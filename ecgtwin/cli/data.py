@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,17 +61,28 @@ def prepare(
         str | None, typer.Option(help="wfdb: regular expression that finds the patient in a record's path")
     ] = None,
     units: Annotated[str | None, typer.Option(help="wfdb: mV, uV or V, where the headers are wrong")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="do the K-th of N shares; afterwards run it without")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler whose workers do it, or 'local'")
+    ] = None,
     fresh: Annotated[bool, typer.Option(help="replace a store, or begin an unfinished one again")] = False,
     progress: Annotated[bool, typer.Option(help="show progress")] = True,
     as_json: Json = False,
 ) -> None:
-    """Make STORE of a data set: signals of one rate and length, and an index of everything known about them."""
+    """Make STORE of a data set: signals of one rate and length, and an index of everything known about them.
+
+    Runs with --shard 1/N to N/N share the work on one STORE; the same command without it then completes the store.
+    """
     from .errors import refusing, say
 
     with refusing():
         from ..ecg.store.prepare import cores
         from ..ecg.store.prepare import prepare as make
+        from ..ecg.store.turn import Turn
         from ..ecg.store.writer import summary
+        from .cluster import engine
 
         given = {
             "frequency": frequency,
@@ -94,16 +106,16 @@ def prepare(
                 f"{found.name}: {len(found.table)} windows to read"
                 + "".join(f"; {what}: {n}" for what, n in lost.items())
             )
-        made = make(
-            found,
-            store,
-            rate=rate,
-            seconds=seconds,
-            shares=fractions(shares),
-            workers=workers,
-            fresh=fresh,
-            progress=progress,
-        )
+        turn = None if shard is None else Turn.of(shard)
+        if turn is not None and scheduler is not None:
+            raise ValueError("--scheduler shares the work out by itself: leave --shard out")
+        options = {"rate": rate, "seconds": seconds, "shares": fractions(shares), "workers": workers}
+        options |= {"fresh": fresh, "progress": progress, "turn": turn}
+        with nullcontext() if scheduler is None else engine(scheduler, workers or cores()) as given_to:
+            made = make(found, store, **options, engine=given_to)
+        if made is None:
+            say(f"share {shard} is done; when all are, the same command without --shard completes {store}")
+            return
         took = time.perf_counter() - begun
         report = {"store": str(store), "seconds_taken": round(took, 2), "ecgs_per_second": round(len(made) / took, 1)}
         report |= {"workers": workers or cores()} | summary(made)

@@ -265,6 +265,7 @@ def run(
             "adapters": model.adapters,
         },
         "device": str(model.device),
+        "precision": model.precision,
         "threads": torch.get_num_threads(),
         "reference": {"name": reference.name, "condition": asdict(was), "heart_rate": used.heart_rate()},
         "condition": asdict(wanted),

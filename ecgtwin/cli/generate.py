@@ -1,7 +1,9 @@
 """`ecgtwin generate` and `ecgtwin demo`."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,24 +93,44 @@ def generate(
             metavar="NAMES",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N", help="with --table: answer the K-th of N shares of its rows; afterwards run it without"
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="with --table: address of a Dask scheduler whose workers answer the rows, or 'local'"),
+    ] = None,
     model: Model = None,
     adapter: Adapters = None,
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16 where the machine is quicker with it")
+    ] = "float32",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write N ECGs of the person in RECORD under another condition, or of each person in a folder or a table.
 
     With many people, records lie in OUTPUT with index.csv (and measurements.csv by --measure), the other options are
-    what a table's rows leave empty, and the same command again goes on where it was stopped. Exit code 3: some were
+    what a table's rows leave empty, and the same command again goes on where it was stopped. Runs with --shard 1/N to
+    N/N, or the processes of `accelerate launch`, share a table and an OUTPUT; the same command without them then
+    completes index.csv. Exit code 3: some were
     refused, and index.csv says why.
     """
     with refusing():
         from ..ecg.files import Given
         from ..ecg.record import ECG
+        from ..ecg.store.prepare import cores
+        from ..ecg.store.turn import Turn
         from ..twin.twin import ECGTwin
         from . import cohort, deliver, measured, people
+        from .cluster import engine
 
+        if (shard or scheduler) and table is None and not (record is not None and record.is_dir()):
+            raise ValueError("--shard and --scheduler are for --table and for folders")
         if strength != 1.0 and not keep:
             raise ValueError("--strength is for --keep: it says how far the recording itself is changed")
         if (record is None) == (table is None):
@@ -146,7 +168,7 @@ def generate(
                 wish,
                 options,
                 output,
-                model=adapted(ECGTwin.from_pretrained(model, device=device), adapter),
+                model=adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter),
                 say=say,
                 as_json=as_json,
                 overwrite=overwrite,
@@ -158,13 +180,35 @@ def generate(
                 "goes on where it stopped"
             )
         given = Given(units, rate, tuple(names) if names else None, gain)
-        loaded = adapted(ECGTwin.from_pretrained(model, device=device), adapter)
-        done = cohort.run(
-            table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say
-        )
+        turn, device = launched(device) if shard is None else (Turn.of(shard), device)
+        if scheduler is not None and turn is not None:
+            raise ValueError("--scheduler shares the rows out by itself: leave --shard and accelerate out")
+        if scheduler is not None and adapter:
+            raise ValueError("--adapter goes without --scheduler: save the adapted model and give its folder as --model")
+        loaded = adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter)
+        with nullcontext() if scheduler is None else engine(scheduler, cores()) as workers:
+            done = cohort.run(
+                table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say,
+                turn=turn, source=model, engine=workers,
+            )  # fmt: skip
     cohort.tell(done, say, as_json)
     if done["refused"]:
         raise typer.Exit(SOME_REFUSED)
+
+
+def launched(device: str) -> tuple[Any, str]:
+    """The share of this process among those that `accelerate launch` or `torchrun` started, and its device."""
+    from ..ecg.store.turn import Turn
+
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return None, device
+    if device == "auto":
+        import torch
+
+        local = os.environ.get("LOCAL_RANK", "0")
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    return Turn(int(os.environ.get("RANK", "0")) + 1, count), device
 
 
 def demo(

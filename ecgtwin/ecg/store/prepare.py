@@ -13,13 +13,14 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -33,11 +34,14 @@ from . import split
 from .columns import FORMAT, fingerprint
 from .duplicates import prints
 from .store import Store
+from .turn import Turn
 from .window import cut
 from .writer import assemble, empty_numbers, empty_signals
 
 RATE, SECONDS = 102.4, 10.0
 """1024 samples in 10 s."""
+AWAY = 256
+"""Pieces of work that an engine holds at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Job:
     rate: float
     seconds: float
     first: int
+
+    @classmethod
+    def of(cls, part: Path, source: Source, rate: float, seconds: float) -> "Job":
+        first = np.load(part / "signals.npy", mmap_mode="r").offset
+        return cls(part.absolute(), source.folder.absolute(), source.read, rate, seconds, first)
 
     @property
     def samples(self) -> int:
@@ -67,15 +76,21 @@ def prepare(
     shard: int = 256,
     fresh: bool = False,
     progress: bool = False,
-) -> Store:
+    turn: Turn | None = None,
+    engine: Executor | None = None,
+) -> Store | None:
     """Make a store of a source, or finish one that was begun; a finished store of the same source and options is
     opened.
 
     rate: Hz. seconds: length of a window. shares: of training, validation and test patients where there are no folds.
     workers: processes, None for all cores, 1 for none beside this one. shard: rows in a piece of work. fresh: leave out
-    what was done before. FileExistsError where another store, or the beginning of another one, is in the way.
+    what was done before. turn: do a share of the pieces alone, beside other runs, and return None; a run without it
+    then does what is left and makes the store. engine: processes that take the pieces, and see the same files, in the
+    place of `workers`. FileExistsError where another store, or the beginning of another one, is in the way.
     """
     folder = Path(folder)
+    if fresh and turn is not None:
+        raise ValueError("a share of the work cannot begin it again: give the others' time to end, then --fresh alone")
     if not (50 <= rate <= 10_000 and 1 <= rate * seconds <= 1e6 and shard >= 1):
         raise ValueError(
             f"rate {rate} Hz, windows of {seconds} s, shards of {shard}: expected a rate of 50 to 10,000 Hz"
@@ -96,13 +111,18 @@ def prepare(
     part = folder.with_name(folder.name + ".part")
     work = part / ".work"
     work.mkdir(parents=True, exist_ok=True)
+    size, pieces = round(rate * seconds), {"workers": workers or cores(), "shard": shard, "progress": progress}
+    if turn is not None:
+        with locked(part):
+            begin(part, plan, len(source.table), size, False)
+        with locked(part.with_name(f"{part.name}.{turn}")):
+            fill(Job.of(part, source, rate, seconds), source, **pieces, turn=turn, engine=engine)
+        return None
     with locked(part):
+        refuse_shares(part)
         if not (part / "store.json").is_file() or fresh:
-            begin(part, plan, len(source.table), round(rate * seconds), fresh)
-            first = np.load(part / "signals.npy", mmap_mode="r").offset
-            fill(
-                Job(part, source.folder, source.read, rate, seconds, first), source, workers or cores(), shard, progress
-            )
+            begin(part, plan, len(source.table), size, fresh)
+            fill(Job.of(part, source, rate, seconds), source, **pieces, engine=engine)
             numbers, reasons = gathered(part, source, shard)
             assemble(part, source, numbers, reasons, plan=plan, rate=rate, seconds=seconds, shares=shares)
         shutil.rmtree(work, ignore_errors=True)
@@ -148,6 +168,13 @@ def locked(part: Path) -> Iterator[None]:
             Path(file.name).unlink(missing_ok=True)
 
 
+def refuse_shares(part: Path) -> None:
+    """FileExistsError where a run of a share of the work is still at it."""
+    for lock in part.parent.glob(f"{part.name}.*-of-*.lock"):
+        with locked(lock.with_suffix("")):
+            pass
+
+
 def begin(part: Path, plan: str, rows: int, samples: int, fresh: bool) -> None:
     """An empty signals file and the plan, or what an earlier run of the same plan left."""
     path = part / ".work" / "plan"
@@ -169,18 +196,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fill(job: Job, source: Source, workers: int, shard: int, progress: bool) -> None:
-    """Do all shards that are not done."""
+def fill(
+    job: Job,
+    source: Source,
+    *,
+    workers: int,
+    shard: int,
+    progress: bool,
+    turn: Turn | None = None,
+    engine: Executor | None = None,
+) -> None:
+    """Do all shards that are not done, or those of a turn."""
     names, starts = source.table["name"].tolist(), source.table["start"].tolist()
-    todo = [a for a in range(0, len(names), shard) if not done(job.part, a, shard).is_file()]
-    left = sum(min(a + shard, len(names)) - a for a in todo)
+    mine = [a for k, a in enumerate(range(0, len(names), shard)) if turn is None or turn.takes(k)]
+    todo = [a for a in mine if not done(job.part, a, shard).is_file()]
+    total, left = (sum(min(a + shard, len(names)) - a for a in of) for of in (mine, todo))
 
     def task(a: int) -> tuple[Job, int, int, list[tuple[str, float]]]:
         return job, a, shard, list(zip(names[a : a + shard], starts[a : a + shard], strict=True))
 
     with tqdm(
-        total=len(names), initial=len(names) - left, unit=" ECGs", desc=source.name, disable=not progress, mininterval=1
+        total=total, initial=total - left, unit=" ECGs", desc=source.name, disable=not progress, mininterval=1
     ) as bar:
+        if engine is not None:
+            for n in given_away(engine, map(task, todo), AWAY):
+                bar.update(n)
+            return
         if workers == 1 or len(todo) <= 1:
             for a in todo:
                 bar.update(fill_shard(*task(a)))
@@ -188,21 +229,27 @@ def fill(job: Job, source: Source, workers: int, shard: int, progress: bool) -> 
         # Where it can be had, forking spares each worker the import of everything that this process has imported.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         with ProcessPoolExecutor(workers, context, initializer=leave_with_parent) as pool:
-            waiting, running = iter(todo), set()
             try:
-                for a in waiting:
-                    running.add(pool.submit(fill_shard, *task(a)))
-                    if len(running) >= 3 * workers:
-                        ready, running = wait(running, return_when=FIRST_COMPLETED)
-                        bar.update(sum(future.result() for future in ready))
-                for future in running:
-                    bar.update(future.result())
+                for n in given_away(pool, map(task, todo), 3 * workers):
+                    bar.update(n)
             except BrokenProcessPool:
                 raise ChildProcessError(
                     "a worker was killed (memory?): run the same again to go on, with fewer workers"
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def given_away(pool: Executor, tasks: Iterable[tuple[Any, ...]], most: int) -> Iterator[int]:
+    """Rows that are done, as they are, `most` pieces of work being in the pool at a time."""
+    running: set[Future[int]] = set()
+    for task in tasks:
+        running.add(pool.submit(fill_shard, *task))
+        if len(running) >= most:
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            yield sum(future.result() for future in ready)
+    for future in running:
+        yield future.result()
 
 
 def leave_with_parent() -> None:
