@@ -184,7 +184,9 @@ def generate(
         if scheduler is not None and turn is not None:
             raise ValueError("--scheduler shares the rows out by itself: leave --shard and accelerate out")
         if scheduler is not None and adapter:
-            raise ValueError("--adapter goes without --scheduler: save the adapted model and give its folder as --model")
+            raise ValueError(
+                "--adapter goes without --scheduler: save the adapted model, and give its folder as --model"
+            )
         loaded = adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter)
         with nullcontext() if scheduler is None else engine(scheduler, cores()) as workers:
             done = cohort.run(
