@@ -79,9 +79,9 @@ def records(
     output: Annotated[Path, typer.Option(help="text file")],
     column: Column = "device",
     name: Name = "filename_lr",
-    n: Annotated[int, typer.Option("-n", min=1)] = 200,
+    n: Annotated[int, typer.Option("-n", help="recordings", min=1)] = 200,
     held: Annotated[int, typer.Option(help="of validation patients", min=1)] = 40,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
 ) -> None:
     """Write the names of N recordings of one device."""
     with refusing():
@@ -101,9 +101,9 @@ def compare(
     adapter: Annotated[list[str], typer.Option(help="FILE or FILE=WEIGHT; repeat for several rows")],
     column: Column = "device",
     name: Name = "filename_lr",
-    model: str = "default",
+    model: Annotated[str, typer.Option(help='a model folder, or "default"')] = "default",
     n: Annotated[int, typer.Option("-n", help="references of each group", min=20)] = 100,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
     output: Annotated[Path | None, typer.Option(help="write the figures here as JSON")] = None,
 ) -> None:
     """Print a table: the model alone and with each adapter, on this device and on all others."""

@@ -82,7 +82,7 @@ def ask(
     output: Annotated[Path, typer.Option(help="CSV: reports, sex, age, heart_rate, reference")],
     split: Annotated[str, typer.Option(help="validation or test")] = "validation",
     n: Annotated[int, typer.Option(help="ECGs at most", min=40)] = 480,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
 ) -> None:
     """Write what `ecgtwin evaluate` asks of a twin: held-out ECGs, each in the state of another patient."""
     with refusing():
@@ -110,8 +110,8 @@ def draw(
     store: Annotated[Path | None, typer.Option(help="of the references, for a twin")] = None,
     split: Annotated[str, typer.Option(help="of the references")] = "validation",
     model: Model = Path("default"),
-    seed: Annotated[int, typer.Option()] = 0,
-    batch: Annotated[int, typer.Option(min=1)] = 32,
+    seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
+    batch: Annotated[int, typer.Option(help="ECGs at a time", min=1)] = 32,
 ) -> None:
     """Draw an ECG for each line of a table of conditions; says how long one took."""
     with refusing():
