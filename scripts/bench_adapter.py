@@ -12,7 +12,6 @@ Kernel distances (x 1000) are to real ECGs of the same device, or of all others,
 nor of the references' patients.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,7 +103,8 @@ def compare(
     model: Annotated[str, typer.Option(help='a model folder, or "default"')] = "default",
     n: Annotated[int, typer.Option("-n", help="references of each group", min=20)] = 100,
     seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
-    output: Annotated[Path | None, typer.Option(help="write the figures here as JSON")] = None,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     """Print a table: the model alone and with each adapter, on this device and on all others."""
     with refusing():
@@ -118,9 +118,7 @@ def compare(
             held = found.places("validation", inside)
             held = np.sort(np.random.default_rng(seed).permutation(held[~trained[held]])[:n])
             rows += group(found, held, inside, trained, makers, judges, seed)
-        typer.echo(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3f"))
-        if output is not None:
-            output.write_text(json.dumps(rows, indent=1) + "\n")
+        tell(rows, pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3f"), as_json, output)
 
 
 def group(
