@@ -21,7 +21,7 @@ import pandas as pd
 import typer
 
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import adapted
+from ecgtwin.cli.options import Json, Output, adapted, tell
 from ecgtwin.ecg.store import Store
 from ecgtwin.ecg.store.columns import SPLITS
 from ecgtwin.ecg.store.recordings import Recordings
