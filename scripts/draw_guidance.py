@@ -64,7 +64,7 @@ def qrs(ecgs: list[ECG]) -> float | None:
 
 def drawing(reference: ECG, drawn: dict[str, list[ECG]]) -> Figure:
     """Median beats: a row for each setting, the reference in grey, each sample thin, their median thick."""
-    figure = Figure(figsize=(10, 2.1 * len(drawn)), facecolor="white")
+    figure = Figure(figsize=(10, 0.4 + 2.1 * len(drawn)), facecolor="white", layout="constrained")
     axes = figure.subplots(len(drawn), len(SHOWN), sharex=True, sharey="col")
     own = beat(reference.resample(next(iter(drawn.values()))[0].rate))
     for row, (label, ecgs) in zip(axes, drawn.items(), strict=True):
@@ -84,8 +84,7 @@ def drawing(reference: ECG, drawn: dict[str, list[ECG]]) -> Figure:
     for row in axes:
         row[0].set_ylabel("mV", fontsize=8)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower right", ncols=2, fontsize=8, frameon=False)
-    figure.tight_layout()
+    figure.legend(handles, names, loc="outside upper right", ncols=2, fontsize=9, frameon=False)
     return figure
 
 

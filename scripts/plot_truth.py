@@ -58,6 +58,8 @@ def main(
             row[0].set_ylabel(f"{fill(name, 22)}\nr = {correlation[name]:.2f}", fontsize=7)
         for axis in axes.flat:
             axis.tick_params(labelsize=6)
+        figure.supxlabel("s from the R peak", fontsize=8)
+        figure.supylabel("mV", fontsize=8)
         for axis, lead in zip(axes[0], INDEPENDENT, strict=True):
             axis.set_title(lead, fontsize=9)
         axes[0, 0].legend(fontsize=6, frameon=False)

@@ -23,7 +23,7 @@ from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from ..ecg.simulate import Person, simulate
 from ..evaluation.candidates import Ranked, ranked
-from ..evaluation.explain import explain
+from ..evaluation.explain import Explanation, explain
 from ..evaluation.explain_page import page
 from ..evaluation.reliability import Reliability
 from ..metrics.judge import load_judge
@@ -177,7 +177,7 @@ def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
     }
 
 
-def best_first(used: ECG, twins: list[ECG], wanted: Condition, notes: list[str]) -> list[Ranked]:
+def best_first(one: Explanation, notes: list[str]) -> list[Ranked]:
     """Candidates in the order of their merit, by the independent reader too where it is installed; a
     note says where it is not."""
     try:
@@ -185,7 +185,7 @@ def best_first(used: ECG, twins: list[ECG], wanted: Condition, notes: list[str])
     except ImportError as error:
         judge = None
         notes.append(f"candidates ranked by rules and likeness alone: {error}")
-    return ranked(explain(used, twins, wanted), judge)
+    return ranked(one, judge)
 
 
 def far_off(name: str, asked: float | None, measured: float | None) -> str | None:
@@ -245,12 +245,12 @@ def run(
     twins, wanted = drawn(model, used, now, was, options)
     seconds = time.perf_counter() - begin
     seeds, ranks = [options.seed + k for k in range(len(twins))], []
-    if options.candidates:
-        ranks = best_first(used, twins, wanted, notes)
-        twins, seeds = [twins[r.index] for r in ranks], [seeds[r.index] for r in ranks]
     # Of all candidates: those that are kept would say too little about the spread.
     one = explain(used, twins, wanted, model=model)
-    twins = twins[: options.n]
+    if options.candidates:
+        ranks = best_first(one, notes)
+        one, seeds = one.ordered([r.index for r in ranks]), [seeds[r.index] for r in ranks]
+    twins = one.twins[: options.n]
     names = [f"twin_{k:03d}" for k in range(len(twins))]
     asked, measured = wanted.heart_rate, [twin.heart_rate() for twin in twins]
     contrary = list(contradictions(model.normalise(wanted.reports), asked))

@@ -12,7 +12,8 @@ COLUMNS = ("recorded", "with simulated", "constructed", "AUROC", "rules", "verdi
 EXPLAINED = (
     "recorded, with simulated, constructed: ECGs that taught it; the second counts simulated people, the third real "
     "ones put into other states. AUROC: an independent reader tells twins asked for it from twins asked for a normal "
-    "sinus rhythm (0.5 is chance). rules: fraction of its criteria that hold in its twins. few: too little taught it."
+    "sinus rhythm (0.5 is chance). rules: fraction of its criteria that hold in its twins. In grey what is not to be "
+    "trusted: few, too little taught it; poor, AUROC below 0.75."
 )
 
 
@@ -41,13 +42,13 @@ def statements(
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Aligned columns, those that too little taught in grey on a screen."""
+    """Aligned columns, those that are not to be trusted in grey on a screen."""
     width = max([len(row["name"]) for row in rows], default=0)
     typer.echo(f"{'statement':{width}}  {'  '.join(COLUMNS)}")
     for row in rows:
         values = (*(shown(row[k]) for k in ("recorded_ecgs", "training_ecgs", "constructed_ecgs", "auroc", "rules")),)
         cells = [f"{value:>{len(name)}}" for name, value in zip(COLUMNS, values, strict=False)]
-        typer.secho(f"{row['name']:{width}}  {'  '.join([*cells, row['verdict']])}", dim=row["verdict"] == "few")
+        typer.secho(f"{row['name']:{width}}  {'  '.join([*cells, row['verdict']])}", dim=row["doubt"] is not None)
 
 
 def shown(value: float | None) -> str:

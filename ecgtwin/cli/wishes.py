@@ -50,7 +50,10 @@ def with_rhythm(
     A sinus rhythm that is called slow or fast is taken over as a sinus rhythm where a heart rate was asked for.
     """
     rhythm = next((name for name in RHYTHMS if name in own), None)
-    if rhythm is None or not reports or any(name in (*RHYTHMS, "normal ECG") for name in reports):
+    if not reports or any(name in (*RHYTHMS, "normal ECG") for name in reports):
+        return reports
+    if rhythm is None:
+        notes.append("no rhythm was asked for and none is known of the reference: name one, such as sinus rhythm")
         return reports
     if heart_rate is not None and rhythm in ("sinus bradycardia", "sinus tachycardia"):
         rhythm = "sinus rhythm"

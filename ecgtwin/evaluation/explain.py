@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +173,7 @@ class Explanation:
         found = []
         if len(self.twins) < 5:
             says = "sample says" if len(self.twins) == 1 else "samples say"
-            found.append(f"{len(self.twins)} {says} little about the spread: ask for 8 or more (-n 8)")
+            found.append(f"{len(self.twins)} {says} little about the spread: ask for 8 or more")
         if self.unchecked:
             found.append(f"no rule checks: {', '.join(self.unchecked)}")
         if self.reliability is not None and self.reliability.note:
@@ -206,6 +206,19 @@ class Explanation:
 
     def json(self) -> str:
         return json.dumps(self.data(), indent=2, ensure_ascii=False)
+
+    def ordered(self, indices: Sequence[int]) -> "Explanation":
+        """The same with its twins in another order."""
+        order = list(indices)
+        distance = None if self.distance is None else self.distance[[0, *(k + 1 for k in order)]]
+        return replace(
+            self,
+            twins=tuple(self.twins[k] for k in order),
+            found=tuple(self.found[k] for k in order),
+            likeness=self.likeness[order],
+            identity=self.identity[order],
+            distance=distance,
+        )
 
     def beats(self) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Median beats (12, samples) at 500 Hz from 0.3 s before to 0.5 s after QRS onset: the reference's, and those

@@ -37,6 +37,8 @@ NAMES = {
     "sokolow": "S V1 + R V5",
     "beats": "Beats",
 }
+DIGITS = {"ms": 0, "degrees": 0, "/min": 0}
+"""Digits behind the point by unit; two elsewhere."""
 SHEETS = 4
 """Twins whose whole sheet is in the page."""
 STYLE = """
@@ -50,9 +52,11 @@ h1 { font-size: 1.6rem; margin: .4rem 0 } h2 { font-size: 1.2rem; margin: 1.6rem
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde1e6 }
 td.n, th.n { text-align: right; white-space: nowrap }
 tr.few { color: #6b7480 }
-tr.clear td { font-weight: 600; background: #fdf3f3 } caption { text-align: left; color: #4a525c; padding: .2rem 0 }
-img { max-width: 100%; height: auto; border: 1px solid #dde1e6 }
+tr.clear td { font-weight: 600; background: #fdf3f3 }
+.scroll img { width: 100%; min-width: 44rem; height: auto; border: 1px solid #dde1e6 } p.fine { margin: .2rem 0 }
+:focus-visible { outline: 3px solid #1a66d6; outline-offset: 2px }
 details { margin: .6rem 0 } summary { cursor: pointer; font-weight: 600 }
+@media (max-width: 40rem) { body { padding: .5rem } table { font-size: .85rem } th, td { padding: .2rem .3rem } }
 @media print { details { display: block } }
 """
 
@@ -112,12 +116,6 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
     if one.doubts:
         items = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
         parts.append(f"<div class=warn role=note><b>Do not believe without a look</b><ul>{items}</ul></div>")
-    parts += [rules_table(one), trust_table(one), "<h2>What changed</h2>", changes_table(one, whole=True)]
-    parts += ["<h2>Who, and how far from what the model has seen</h2>", nearness_table(one)]
-    parts.append(
-        f"<h2>Median beats</h2>{image(svg(beats_figure(one)), 'Median beats of reference and twins in twelve leads')}"
-    )
-    parts.append(f"<details><summary>All leads</summary>{changes_table(one, whole=False)}</details>")
     parts.append("<h2>Sheets</h2>")
     with tempfile.TemporaryDirectory() as folder:
         for k, ecg in enumerate((one.reference, *one.twins[:SHEETS])):
@@ -125,6 +123,12 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
             drawing = plot(ecg, Path(folder) / f"{k}.svg", title=name).read_text()
             picture = image(drawing, f"{name}, 12 leads on ECG paper")
             parts.append(f"<details{' open' if k < 2 else ''}><summary>{name}</summary>{picture}</details>")
+    parts += [rules_table(one), trust_table(one), "<h2>What changed</h2>", changes_table(one, whole=True)]
+    parts.append(f"<details><summary>All leads</summary>{changes_table(one, whole=False)}</details>")
+    parts.append(
+        f"<h2>Median beats</h2>{image(svg(beats_figure(one)), 'Median beats of reference and twins in twelve leads')}"
+    )
+    parts += ["<h2>Who, and how far from what the model has seen</h2>", nearness_table(one)]
     parts.append(
         "<h2>What to keep in mind</h2><ul>" + "".join(f"<li>{escape(text)}</li>" for text in one.notes) + "</ul>"
     )
@@ -133,7 +137,8 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
             f"<tr><th scope=row>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items()
         )
         parts.append(
-            f"<details><summary>How this was made</summary><div class=scroll><table>{rows}</table></div></details>"
+            "<details><summary>How this was made</summary>"
+            f"<div class=scroll tabindex=0><table>{rows}</table></div></details>"
         )
     return "\n".join([*parts, "</body></html>\n"])
 
@@ -153,7 +158,7 @@ def nearness_table(one: Explanation) -> str:
         f"<tr><th scope=row>{name}</th><td class=n>{value}</td><td>{means}</td></tr>" for name, value, means in rows
     )
     return (
-        "<div class=scroll><table><thead><tr><th scope=col>Measure</th>"
+        "<div class=scroll tabindex=0><table><thead><tr><th scope=col>Measure</th>"
         "<th scope=col class=n>Median (least to most)</th>"
         f"<th scope=col>What is usual</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
@@ -173,16 +178,17 @@ def trust_table(one: Explanation) -> str:
     if not rows:
         return ""
     body = "".join(
-        f"<tr{' class=few' if r['verdict'] == 'few' else ''}><th scope=row>{escape(r['name'])}</th>"
+        f"<tr{' class=few' if r['doubt'] else ''}><th scope=row>{escape(r['name'])}</th>"
         f"<td class=n>{count(r['recorded_ecgs'])}</td><td class=n>{count(r['training_ecgs'])}</td>"
         f"<td class=n>{count(r['constructed_ecgs'])}</td><td class=n>{share(r['auroc'])}</td>"
         f"<td class=n>{share(r['rules'])}</td><td>{r['verdict']}</td></tr>"
         for r in rows
     )
     return (
-        "<h2>Can these statements be trusted?</h2><div class=scroll><table><caption>AUROC: an independent 12-lead "
+        "<h2>Can these statements be trusted?</h2><p class=fine>AUROC: an independent 12-lead "
         "classifier tells twins asked for the statement from twins asked for a normal sinus rhythm (0.5 is chance). "
-        "Rules: how many of the criteria hold in them.</caption><thead><tr><th scope=col>Statement</th>"
+        "Rules: how many of the criteria hold in them.</p>"
+        "<div class=scroll tabindex=0><table><thead><tr><th scope=col>Statement</th>"
         "<th scope=col class=n>Recorded ECGs</th><th scope=col class=n>With simulated</th>"
         "<th scope=col class=n>Constructed</th><th scope=col class=n>AUROC</th><th scope=col class=n>Rules</th>"
         f"<th scope=col>Verdict</th></tr></thead><tbody>{body}</tbody></table></div>"
@@ -209,7 +215,7 @@ def rules_table(one: Explanation) -> str:
             f"<td class=n>{r['holds']} of {r['of']}{few}</td></tr>"
         )
     return (
-        "<h2>Is it what was asked for?</h2><div class=scroll><table><thead><tr><th "
+        "<h2>Is it what was asked for?</h2><div class=scroll tabindex=0><table><thead><tr><th "
         "scope=col>Statement</th><th scope=col>Criterion</th>"
         f"<th scope=col>Reference</th><th scope=col class=n>Samples in which it holds</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -223,42 +229,39 @@ def changes_table(one: Explanation, *, whole: bool) -> str:
         if bool(r["lead"]) == whole or r["quantity"] == "beats":
             continue
         name = NAMES.get(r["quantity"]) or f"{r['quantity'].split('_')[0].upper()} in {r['lead']}"
-        spread = "" if r["low"] is None else f"{number(r['low'])} to {number(r['high'])}"
-        change = "" if r["change"] is None else f"{r['change']:+.{digits(r['change'])}f}"
+        unit = r["unit"]
+        one_alone = r["measured"] < 2 or r["low"] is None
+        spread = "" if one_alone else f"{number(r['low'], unit)} to {number(r['high'], unit)}"
+        change = "" if r["change"] is None else number(r["change"], unit, "+")
         few = (
             "" if r["measured"] == len(one.twins) else f" <span class=fine>({r['measured']} of {len(one.twins)})</span>"
         )
         body.append(
-            f"<tr{' class=clear' if r['clear'] else ''}><td>{name}</td><td class=n>{words(r['reference'])}</td>"
-            f"<td class=n>{words(r['twins'])}{few}</td><td class=n>{spread}</td><td "
-            f"class=n>{change}</td><td>{r['unit']}</td></tr>"
+            f"<tr{' class=clear' if r['clear'] else ''}><td>{name}</td><td class=n>{words(r['reference'], unit)}</td>"
+            f"<td class=n>{words(r['twins'], unit)}{few}</td><td class=n>{spread}</td><td "
+            f"class=n>{change}</td><td>{unit}</td></tr>"
         )
     return (
-        "<div class=scroll><table><caption>Median and spread (10th to 90th centile) over samples. Bold: the "
-        "change is larger than its "
-        "spread and than reading errors.</caption><thead><tr><th scope=col>Measurement</th><th scope=col "
-        "class=n>Reference</th>"
-        "<th scope=col class=n>Twins</th><th scope=col class=n>Spread</th><th scope=col "
-        "class=n>Change</th><th scope=col>Unit</th>"
-        "</tr></thead>"
+        "<p class=fine>Median and spread (10th to 90th centile) over samples. Bold: the change is larger than its "
+        "spread and than reading errors.</p><div class=scroll tabindex=0><table><thead><tr>"
+        "<th scope=col>Measurement</th><th scope=col class=n>Reference</th><th scope=col class=n>Twins</th>"
+        "<th scope=col class=n>Spread</th><th scope=col class=n>Change</th><th scope=col>Unit</th></tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def words(value: Any) -> str:
+def words(value: Any, unit: str = "") -> str:
     if value is None:
         return "not measurable"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return escape(value) if isinstance(value, str) else number(value)
+    return escape(value) if isinstance(value, str) else number(value, unit)
 
 
-def number(value: float) -> str:
-    return f"{value:.{digits(value)}f}"
-
-
-def digits(value: float) -> int:
-    return 0 if abs(value) >= 20 else 1 if abs(value) >= 5 else 2
+def number(value: float, unit: str, sign: str = "") -> str:
+    """As precise as its unit is read; no minus before nought."""
+    digits = DIGITS.get(unit, 2)
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def svg(figure: Figure) -> str:
@@ -268,5 +271,6 @@ def svg(figure: Figure) -> str:
 
 
 def image(drawing: str, alt: str) -> str:
-    """A drawing inside the page, apart from it: names in it cannot clash with others'."""
-    return f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}">'
+    """A drawing inside the page, apart from it: names in it cannot clash with others'. Wide enough to be read."""
+    source = f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
+    return f'<div class=scroll tabindex=0><img alt="{escape(alt)}" src="{source}"></div>'

@@ -80,7 +80,7 @@ def test_from_an_upload_to_twins_and_files(server, tmp_path):
     assert (
         status == 200 and found["n"] == 3 and "70 years" in found["asked"] and "QRS at least 120 ms" in found["rules"]
     )
-    assert json.loads(ask(f"{server}/sheet?key={found['key']}&k=2")[1])["sheet"].startswith("<img")
+    assert json.loads(ask(f"{server}/sheet?key={found['key']}&k=2")[1])["sheet"].startswith("<div class=scroll")
     place = f"{server}/file?key={found['key']}&k=1&kind="
     with zipfile.ZipFile(io.BytesIO(ask(place + "wfdb")[1])) as archive:
         archive.extractall(tmp_path / "got")
@@ -221,7 +221,7 @@ CONTROLS = {
     "setrate": (None, "heart_rate"), "heart_rate": ("120", "heart_rate"), "setage": (None, "age"), "age": ("33", "age"),
     "sex": ("female", "sex"), "keep": (None, "keep"), "strength": ("0.5", "strength"), "new": (None, "keep"),
     "n": ("3", "n"), "guidance": ("4", "guidance"), "base_guidance": ("0.5", "base_guidance"), "steps": ("35", "steps"),
-    "seed": ("9", "seed"),
+    "seed": ("9", "seed"), "own": ("atrial fibrillation", "own"),
 }  # fmt: skip
 """Control -> what it is set to, and what of the request it changes."""
 

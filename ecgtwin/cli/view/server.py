@@ -47,7 +47,9 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
                     self.send(HTTPStatus.FORBIDDEN, "text/plain", b"only the page itself may ask")
                     return
                 work()
-            except (ValueError, TypeError, OSError, FloatingPointError) as error:
+            except ConnectionError:  # the tab was closed
+                self.close_connection = True
+            except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
                 self.send(HTTPStatus.BAD_REQUEST, "application/json", json.dumps({"error": str(error)}).encode())
 
         def own(self) -> bool:
@@ -63,6 +65,7 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
                 known = {
                     "statements": desk.statements(),
                     "tuned": desk.tuned(),
+                    "rhythms": desk.rhythms(),
                     "first": desk.first and desk.about(desk.first),
                 }
                 text = PAGE.read_text(encoding="utf-8").replace(

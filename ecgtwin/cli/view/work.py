@@ -35,7 +35,7 @@ from ...evaluation.reliability import Reliability
 from ...twin.condition import Condition
 from ...twin.twin import ECGTwin
 from ..deliver import known_reports
-from ..wishes import with_rhythm
+from ..wishes import RHYTHMS, with_rhythm
 
 KEPT = 24
 """Uploads and results of all users that are kept in memory."""
@@ -117,9 +117,13 @@ class Desk:
         }
 
     def statements(self) -> list[dict[str, Any]]:
-        """What can be asked for and how far it can be trusted, most taught first."""
+        """What can be asked for and how far it can be trusted: the doubtful last, else the most taught first."""
         found = [one.data() for one in self.reliability.statements.values()]
-        return sorted(found, key=lambda s: -(s["training_ecgs"] or 0))
+        return sorted(found, key=lambda s: (s["doubt"] is not None, -(s["training_ecgs"] or 0)))
+
+    def rhythms(self) -> list[str]:
+        """What a user can say of the recording's own rhythm."""
+        return [name for name in RHYTHMS if name in self.model.statements]
 
     def tuned(self) -> dict[str, float]:
         """Where the sliders stand at first: what the model was tuned with."""
@@ -151,7 +155,7 @@ class Desk:
             else:
                 twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
         one = explain(ecg, twins, now, model=self.model)
-        one = explain(ecg, [twins[r.index] for r in ranked(one)], now, model=self.model)
+        one = one.ordered([r.index for r in ranked(one)])
         facts = {"model": self.model.weights_hash, "n": len(twins), "keep": bool(wish.get("keep")), **options}
         key = self.keep(self.results, Result(one, facts))
         told = "".join(f"<li>{escape(text)}</li>" for text in one.doubts)
@@ -170,32 +174,34 @@ class Desk:
             "notes": (*notes, *one.notes),
         }
 
+    def twin(self, key: str, k: int) -> tuple[Result, ECG]:
+        """A result and its twin k. ValueError where there is none."""
+        result = self.take(self.results, key)
+        if not 0 <= k < len(result.one.twins):
+            raise ValueError(f"twin {k + 1}: there are {len(result.one.twins)}")
+        return result, result.one.twins[k]
+
     def sheet(self, key: str, k: int) -> str:
-        """Twin k of a result on ECG paper, the reference in grey behind it."""
-        one = self.take(self.results, key).one
-        if not 0 <= k < len(one.twins):
-            raise ValueError(f"twin {k + 1}: there are {len(one.twins)}")
-        drawing = drawn(one.twins[k], "svg", title=f"Twin {k + 1} of {len(one.twins)}: {one.condition}").decode()
-        return image(drawing, f"Twin {k + 1} of {len(one.twins)}, 12 leads on ECG paper")
+        """Twin k of a result on ECG paper, the reference above it."""
+        result, twin = self.twin(key, k)
+        title = f"Twin {k + 1} of {len(result.one.twins)}: {result.one.condition}"
+        drawing = drawn(twin, "svg", reference=result.one.reference, layout="stacked", title=title).decode()
+        return image(drawing, f"The recorded ECG, and below it twin {k + 1}, 12 leads on ECG paper")
 
     def file(self, key: str, kind: str, k: int = 0) -> tuple[str, bytes]:
         """(name, content) of a file to keep: twin k, or the page or the figures of all."""
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-        result = self.take(self.results, key)
+        result, twin = self.twin(key, k)
         one, name = result.one, f"twin_{k + 1}.{KINDS[kind]}"
-        if not 0 <= k < len(one.twins):
-            raise ValueError(f"twin {k + 1}: there are {len(one.twins)}")
         if kind == "html":
             return "twins.html", page(one, facts=result.facts).encode()
         if kind == "json":
             return "twins.json", one.json().encode()
         if kind == "pdf":
-            return name, drawn(one.twins[k], "pdf", reference=one.reference, layout="stacked", title=f"{one.condition}")
+            return name, drawn(twin, "pdf", reference=one.reference, layout="stacked", title=f"{one.condition}")
         with tempfile.TemporaryDirectory(prefix="ecgtwin-") as folder:
-            path = one.twins[k].write(
-                Path(folder) / f"twin_{k + 1}.{'hea' if kind == 'wfdb' else KINDS[kind]}", format=kind
-            )
+            path = twin.write(Path(folder) / (f"twin_{k + 1}.hea" if kind == "wfdb" else name), format=kind)
             if kind != "wfdb":
                 return name, path.read_bytes()
             content = io.BytesIO()
