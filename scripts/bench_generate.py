@@ -68,14 +68,13 @@ def branches(model: ECGTwin, requests: Sequence[Request]) -> tuple[Conditions, C
 
 
 def noise_of(model: ECGTwin, requests: Sequence[Request]) -> Tensor:
-    shape = (len(requests), model.config.vae.latent, model.config.signal.samples // model.parts.vae.vae.factor)
-    return seeded_noise([r.seed for r in requests])(torch.empty(shape, device=model.device))
+    return seeded_noise([r.seed for r in requests])(torch.empty(len(requests), *model.latent, device=model.device))
 
 
 @torch.inference_mode()
 def plain_loop(model: ECGTwin, requests: Sequence[Request], steps: int) -> Tensor:
-    tuned, prediction = model.config.sampling, model.config.diffusion.prediction
-    three = [bind(model.parts.denoiser, c, prediction) for c in branches(model, requests)]
+    tuned = model.config.sampling
+    three = [model.objective.bind(model.parts.denoiser, c) for c in branches(model, requests)]
 
     def denoise(x: Tensor, at):  # all three are called, also where the scales leave one out
         found = [one(x, at) for one in three]
@@ -117,7 +116,7 @@ def overhead(model: ECGTwin, steps: int) -> dict[str, float]:
     """Microseconds of a step of one twin beside the network: solver and guidance, the network answering at once."""
     requests, levels = model.requests(people(1)[0], WANTED, [0]), trailing(model.schedule, steps)
     weights = two_ways(1.5, 2.5)
-    ours = weigh(read(lambda x, at: x, model.config.diffusion.prediction), weights)
+    ours = weigh(read(lambda x, at: x, model.objective.prediction), weights)
     x = noise_of(model, requests)
     with patch.object(type(model.parts.vae), "decode", lambda self, z: z):
         ways = {

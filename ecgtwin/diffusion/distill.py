@@ -17,11 +17,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoiser, Network, Prediction, bind
-from ecgtwin.diffusion.levels import trailing
-from ecgtwin.diffusion.sample import trajectory
-from ecgtwin.diffusion.schedule import Flow, Level, Schedule
-from ecgtwin.diffusion.solvers import DDIM, Solver
+from .denoiser import Denoiser, Network
+from .levels import trailing
+from .objective import Objective
+from .sample import trajectory
+from .schedule import Level
+from .solvers import DDIM, Solver
 
 Kind = Literal["run", "step", "consistency"]
 
@@ -90,13 +91,12 @@ class Runs:
     """What a student's network minimises on its teacher's paths at `trailing` levels: (network, condition, path
     (B, K + 1, ...), calls) -> (B,), for any number of calls that divides K.
 
-    kind: "run" is `whole_run`, "step" is `step_by_step`, "consistency" is `consistency` with the student itself, held
+    objective: the network's. kind: "run" is `whole_run`, "step" is `step_by_step`, "consistency" is `consistency` with the student itself, held
     fixed, in place of its average (as Song & Dhariwal 2023, arXiv 2310.14189, section 3.2). solver, last: of
     `whole_run`.
     """
 
-    schedule: Schedule | Flow
-    prediction: Prediction
+    objective: Objective
     kind: Kind = "run"
     solver: Solver = DDIM()
     last: float = 1.0
@@ -108,8 +108,8 @@ class Runs:
             )
 
     def __call__(self, network: Network, condition: Any, path: Tensor, calls: int) -> Tensor:
-        path, levels = thinned(path, calls), trailing(self.schedule, calls)
-        student = bind(network, condition, self.prediction)
+        path, levels = thinned(path, calls), trailing(self.objective.schedule, calls)
+        student = self.objective.bind(network, condition)
         if self.kind == "run":
             return whole_run(student, path, levels, self.solver, last=self.last)
         if self.kind == "step":

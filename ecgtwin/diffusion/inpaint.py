@@ -9,10 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ecgtwin.diffusion.denoiser import Denoised, Denoiser
-from ecgtwin.diffusion.sample import Moment, check_levels
-from ecgtwin.diffusion.schedule import Level
-from ecgtwin.diffusion.solvers.solver import History, Noise, Solver, transition_spread
+from .denoiser import Denoised, Denoiser
+from .sample import Moment, check_levels
+from .schedule import Level
+from .solvers.solver import History, Noise, Solver, transition_spread
 
 
 def replaced(denoise: Denoiser, known: Tensor, mask: Tensor) -> Denoiser:

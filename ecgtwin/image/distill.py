@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion import distill
-from ..diffusion.denoiser import Denoiser, bind, clamp_x0
+from ..diffusion.denoiser import Denoiser, clamp_x0
 from ..diffusion.levels import trailing
 from ..diffusion.sample import sample, seeded_noise
 from ..diffusion.solvers import DDIM, UniPC
@@ -77,7 +77,7 @@ def stage_of(pipeline: ImagePipeline, captions: Sequence[str], config: DistillCo
     torch.manual_seed(config.train.seed)
     adapter = AdapterConfig(rank=config.adapter.rank, targets=config.adapter.targets)
     student = Student(pipeline.network, pipeline.network.width, 2, adapter)
-    runs = distill.Runs(pipeline.schedule, pipeline.config.diffusion.prediction, config.objective, last=config.last)
+    runs = distill.Runs(pipeline.objective, config.objective, last=config.last)
     inputs = {"base": student.base, "settings": config.model_dump_json()}
     return Distillation(
         student, config.train, config.calls, runs, *made, blocks=BLOCKS, config=config.model_dump(), inputs=inputs
@@ -90,7 +90,7 @@ def denoiser(
     """As `ImagePipeline.denoiser`, by the student in runs of so many calls: one call of the network a step."""
     scales = torch.full((len(requests), 1), guidance, device=pipeline.device)
     prepared = student.prepare(pipeline.conditions(requests), told(scales, calls))
-    found = bind(student.network, prepared, pipeline.config.diffusion.prediction)
+    found = pipeline.objective.bind(student.network, prepared)
     codec = pipeline.config.codec
     return clamp_x0(found, -1.0, 1.0) if codec.kind == "pixels" and codec.clamp else found
 

@@ -192,7 +192,7 @@ def stage_of(model: ECGTwin, recordings: Recordings, config: DistillConfig, fold
     adapter = AdapterConfig(rank=config.adapter.rank, targets=config.adapter.targets)
     student = Student(model.parts.denoiser, model.config.denoiser.width, 3, adapter)
     settings: dict[str, Any] = config.model_dump()
-    runs = distill.Runs(model.schedule, model.config.diffusion.prediction, config.objective, SOLVER, config.last)
+    runs = distill.Runs(model.objective, config.objective, SOLVER, config.last)
     inputs = {"model": model.parts.weights_hash, "data": recordings.digest, "settings": config.model_dump_json()}
     return Distillation(
         student, config.train, config.calls, runs, made["train"], made["validation"],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..diffusion.denoiser import Denoiser, bind
+from ..diffusion.denoiser import Denoiser
 from ..diffusion.levels import trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.solvers import Solver, UniPC
@@ -56,7 +56,7 @@ def denoiser(
     """As `ECGTwin.denoiser`, each request at its own scales, for a run of so many calls."""
     settings = told(torch.tensor(scales, dtype=torch.float32, device=model.device), calls)
     student = model.fast.student
-    return bind(student.network, student.prepare(model.asked(requests), settings), model.config.diffusion.prediction)
+    return model.objective.bind(student.network, student.prepare(model.asked(requests), settings))
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from ecgtwin.diffusion.denoiser import Denoised, bind
 from ecgtwin.diffusion.exact import Gaussian, Mixture
 from ecgtwin.diffusion.guidance import guide
 from ecgtwin.diffusion.levels import trailing
+from ecgtwin.diffusion.objective import Objective
 from ecgtwin.diffusion.sample import sample
 from ecgtwin.diffusion.solvers import DDIM, DDPM, DpmPP, UniPC
 
@@ -112,7 +113,7 @@ def test_a_student_of_a_guided_mixture_learns_every_scale_in_one_call_a_step(kin
     made = [paths(128, scale) for scale in (1.0, 1.5, 2.0, 2.5, 3.0)]
     path, scale = (torch.cat(parts) for parts in zip(*made, strict=True))
     torch.manual_seed(0)
-    student, loss = Small(), distill.Runs(SCHEDULE, "v", kind)
+    student, loss = Small(), distill.Runs(Objective(SCHEDULE, "v"), kind)
     optimiser = torch.optim.Adam(student.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 400)
     for _ in range(400):
@@ -132,4 +133,4 @@ def test_a_student_of_a_guided_mixture_learns_every_scale_in_one_call_a_step(kin
 
 def test_an_unknown_kind_of_loss_is_refused():
     with pytest.raises(ValueError, match="run, step, consistency"):
-        distill.Runs(SCHEDULE, "v", "other")
+        distill.Runs(Objective(SCHEDULE, "v"), "other")

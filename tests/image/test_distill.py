@@ -18,9 +18,11 @@ SETTINGS = DistillConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> ImagePipeline:
-    found = tiny.pipeline()
+@pytest.fixture(
+    scope="module", params=[{}, {"prediction": "edm", "data_std": 0.5}, {"learned_variance": True}], ids=str
+)
+def pipeline(request) -> ImagePipeline:
+    found = tiny.pipeline(diffusion=request.param)
     for p in found.network.parameters():
         if not p.abs().sum():
             torch.nn.init.normal_(p, std=0.1)

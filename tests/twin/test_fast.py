@@ -28,8 +28,8 @@ def student(model: ECGTwin, std: float) -> Student:
     return found
 
 
-def folder(place, std: float):
-    model = tiny.model()
+def folder(place, std: float, **diffusion):
+    model = tiny.model(tiny.CONFIG | {"diffusion": tiny.CONFIG["diffusion"] | diffusion})
     model.save_pretrained(place)
     students.save(student(model, std), place / "student.safetensors", {"calls": [2, 4]})
     return place
@@ -45,8 +45,9 @@ def requests(model):
     return model.requests(tiny.reference(), WANTED, range(3))
 
 
-def test_one_that_has_learned_nothing_draws_as_the_model_without_guidance(tmp_path):
-    model = ECGTwin.from_pretrained(folder(tmp_path / "model", 0.0), device="cpu")
+@pytest.mark.parametrize("diffusion", [{}, {"prediction": "edm", "data_std": 0.5}, {"learned_variance": True}])
+def test_one_that_has_learned_nothing_draws_as_the_model_without_guidance(tmp_path, diffusion):
+    model = ECGTwin.from_pretrained(folder(tmp_path / "model", 0.0, **diffusion), device="cpu")
     asked = model.requests(tiny.reference(), WANTED, range(2))
     for steps in (2, 4):
         plain = model.sample(asked, steps=steps, guidance=1.0, base_guidance=1.0, solver=UniPC(2))
