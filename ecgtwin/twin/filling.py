@@ -156,13 +156,14 @@ def vary(
     signal = model.signals([ecg])
     own = model.taken(signal[0], condition)[0] if model.config.denoiser.draft else None
     seeds = [seed + k for k in range(n)]
-    requests = [model.requests_of(signal[0], condition, [s], None, own)[0] for s in seeds]
+    requests = model.requests_of(signal[0], condition, seeds, None, own)
     noise = seeded_noise(seeds)
     levels = partway(trailing(model.schedule, steps), strength)
     with torch.no_grad():
         z = model.parts.vae.encode(signal).expand(n, -1, -1)
         denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance)
-        z = sample(denoise, renoise(z, model.schedule.level(-1), levels[0], noise), levels, DpmPP(2), noise)
+        clean = model.schedule.level(model.schedule.clean)
+        z = sample(denoise, renoise(z, clean, levels[0], noise), levels, DpmPP(2), noise)
         made = model.parts.vae.decode(z)
     return [model.as_ecg(x, condition, ecg, f"variation {s}") for x, s in zip(made, seeds, strict=True)]
 

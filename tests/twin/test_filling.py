@@ -16,7 +16,10 @@ RATE, SAMPLES = 102.4, 1024
 DRAFT = tiny.CONFIG | {"denoiser": tiny.CONFIG["denoiser"] | {"draft": True}}
 
 
-@pytest.fixture(scope="module", params=[tiny.CONFIG, DRAFT], ids=["plain", "draft"])
+FLOW = DRAFT | {"diffusion": DRAFT["diffusion"] | {"schedule": "flow", "prediction": "flow"}}
+
+
+@pytest.fixture(scope="module", params=[tiny.CONFIG, DRAFT, FLOW], ids=["plain", "draft", "flow"])
 def model(request):
     return tiny.model(request.param)
 
@@ -108,6 +111,15 @@ def test_a_variation_changes_more_the_stronger_it_is(model, reference):
         np.abs(model.vary(whole, strength=s, steps=10)[0].select(INDEPENDENT).signal - plain).mean() for s in (0.1, 0.9)
     ]
     assert 0 < change[0] < change[1]
+
+
+def test_variations_cost_one_base_however_many(model, reference, monkeypatch):
+    taken, inside = [], model.base_of
+    monkeypatch.setattr(model, "base_of", lambda *given: taken.append(given) or inside(*given))
+    made = [ecg.select(INDEPENDENT).signal for ecg in model.vary(reference, n=3, steps=4)]
+    assert len(taken) == 1 and not np.array_equal(made[0], made[1])
+    alone = model.vary(reference, seed=2, steps=4)[0].select(INDEPENDENT).signal
+    assert np.allclose(alone, made[2], atol=1e-5)
 
 
 def test_what_cannot_be_filled_is_refused(model, reference):
