@@ -91,9 +91,9 @@ class Runs:
     """What a student's network minimises on its teacher's paths at `trailing` levels: (network, condition, path
     (B, K + 1, ...), calls) -> (B,), for any number of calls that divides K.
 
-    objective: the network's. kind: "run" is `whole_run`, "step" is `step_by_step`, "consistency" is `consistency` with the student itself, held
-    fixed, in place of its average (as Song & Dhariwal 2023, arXiv 2310.14189, section 3.2). solver, last: of
-    `whole_run`.
+    objective: what the network predicts and on which schedule. kind: "run" is `whole_run`, "step" is `step_by_step`,
+    "consistency" is `consistency` with the student itself, held fixed, in place of its average (as Song & Dhariwal
+    2023, arXiv 2310.14189, section 3.2). solver, last: of `whole_run`.
     """
 
     objective: Objective

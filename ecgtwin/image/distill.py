@@ -13,7 +13,7 @@ from ..diffusion.solvers import DDIM, UniPC
 from ..nets.adapters import AdapterConfig
 from ..nets.student import Student
 from ..train.batch import mapped, stream
-from ..train.distillation import Distillation, Paths, StudentConfig, told
+from ..train.distillation import Distillation, Paths, StudentConfig
 from ..train.plan import Positive
 from ..train.strict import Strict
 from .network import Conditions
@@ -89,7 +89,7 @@ def denoiser(
 ) -> Denoiser:
     """As `ImagePipeline.denoiser`, by the student in runs of so many calls: one call of the network a step."""
     scales = torch.full((len(requests), 1), guidance, device=pipeline.device)
-    prepared = student.prepare(pipeline.conditions(requests), told(scales, calls))
+    prepared = student.prepare(pipeline.conditions(requests), student.told(scales, calls))
     found = pipeline.objective.bind(student.network, prepared)
     codec = pipeline.config.codec
     return clamp_x0(found, -1.0, 1.0) if codec.kind == "pixels" and codec.clamp else found

@@ -5,6 +5,7 @@ Shapes: B batch · S settings of a run, such as guidance scales and the number o
 
 import copy
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ class Student(nn.Module):
     def settings(self) -> int:
         return self.code[0].in_features
 
+    @staticmethod
+    def told(scales: Tensor, calls: int) -> Tensor:
+        """The settings of a run by guidance scales (B, S - 1), 1 being as learned, and number of calls: (B, S)."""
+        return torch.cat([scales - 1, torch.full_like(scales[:, :1], math.log2(calls))], 1)
+
     def prepare(self, condition: Any, settings: Tensor) -> Any:
         """What does not depend on the timestep, as the network prepares it: do it once for a whole run."""
         prepared = self.network.prepare(condition)
@@ -80,8 +86,8 @@ def load(network: nn.Module, width: int, path: Path) -> tuple[Student, dict[str,
         with safe_open(path, framework="pt") as file:
             tensors, meta = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
         about = json.loads(meta["student"])
-        told = about["adapter"]
-        config = AdapterConfig(told["kind"], int(told["rank"]), float(told["scale"]), tuple(told["targets"]))
+        low = about["adapter"]
+        config = AdapterConfig(low["kind"], int(low["rank"]), float(low["scale"]), tuple(low["targets"]))
         base, settings, facts = about["base"], int(about["settings"]), dict(about["facts"])
         if meta["format"] != FORMAT or config.rank > 1024 or not 1 <= settings <= 64:
             raise ValueError(f"format {meta['format']}, rank {config.rank}, {settings} settings")

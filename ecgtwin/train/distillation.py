@@ -3,7 +3,6 @@
 Shapes: N rows · B of them in a batch · K steps of the teacher · S settings of a run.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -61,11 +60,6 @@ class StudentConfig(Strict):
     train: Plan
 
 
-def told(scales: Tensor, calls: int) -> Tensor:
-    """The settings of a run that a student is told: scales (B, S - 1), 1 being as learned, and calls -> (B, S)."""
-    return torch.cat([scales - 1, torch.full_like(scales[:, :1], math.log2(calls))], 1)
-
-
 class Distillation:
     """Stage: the student's error, with a number of calls drawn for each step from those that it shall be able to do."""
 
@@ -108,8 +102,9 @@ class Distillation:
     def error(self, network: nn.Module, paths: Paths, calls: int) -> Tensor:
         """(B,). Kept numbers are in half precision; weights that an adapter changes are computed once for all calls."""
         paths = mapped(paths, lambda x: x.float() if x.is_floating_point() else x)
+        settings = self.network.told(paths.scales, calls)
         with parametrize.cached():
-            return self.objective(network, (paths.condition, told(paths.scales, calls)), paths.states, calls)
+            return self.objective(network, (paths.condition, settings), paths.states, calls)
 
     def names(self, batch: Lesson) -> list[str]:
         return [f"path {row}" for row in batch.rows.tolist()]

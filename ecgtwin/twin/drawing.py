@@ -13,8 +13,8 @@ from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Level
 from ..diffusion.solvers import DpmPP, Solver
+from . import fast as by_student
 from .condition import Condition, join
-from .fast import sample_fast
 from .lean import run_of
 from .request import Request, check_options, check_seed
 
@@ -89,22 +89,24 @@ def sample(
     if fast:
         if solver is not None or rescale or levels is not trailing or interval is not None or negative is not None:
             raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
-        scales = [model.scales(r, guidance, base_guidance) for r in requests]
-        return sample_fast(model, requests, scales, steps, progress=progress)
+        steps = model.fast.steps(steps)
     steps = model.config.sampling.steps if steps is None else steps
     check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
     for request in requests:
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
-    if len(set(scales)) > 1:
+    if not fast and len(set(scales)) > 1:
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
-    guidance, base_guidance = scales[0]
+    visited = levels(model.schedule, steps)
+    if fast:
+        denoise, solver = by_student.denoiser(model, requests, scales, steps), by_student.SOLVER
+    else:
+        guidance, base_guidance = scales[0]
+        how = {"rescale": rescale, "interval": interval, "negative": negative}
+        denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     noise = seeded_noise([r.seed for r in requests])
     x = noise(torch.empty(len(requests), *model.latent, device=model.device))
-    how = {"rescale": rescale, "interval": interval, "negative": negative}
-    visited = levels(model.schedule, steps)
-    denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x

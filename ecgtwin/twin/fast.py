@@ -4,18 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.levels import trailing
-from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.solvers import Solver, UniPC
 from ..nets import student as students
 from ..nets.student import Student
-from ..train.distillation import told
 from .model import STUDENT
-from .request import Request, check_seed
+from .request import Request
 
 if TYPE_CHECKING:
     from .twin import ECGTwin
@@ -54,27 +49,6 @@ def denoiser(
     model: "ECGTwin", requests: Sequence[Request], scales: Sequence[tuple[float, float]], calls: int
 ) -> Denoiser:
     """As `ECGTwin.denoiser`, each request at its own scales, for a run of so many calls."""
-    settings = told(torch.tensor(scales, dtype=torch.float32, device=model.device), calls)
     student = model.fast.student
+    settings = student.told(torch.tensor(scales, dtype=torch.float32, device=model.device), calls)
     return model.objective.bind(student.network, student.prepare(model.asked(requests), settings))
-
-
-@torch.inference_mode()
-def sample_fast(
-    model: "ECGTwin",
-    requests: Sequence[Request],
-    scales: Sequence[tuple[float, float]],
-    steps: int | None = None,
-    *,
-    progress: bool = False,
-) -> Tensor:
-    """`ECGTwin.sample`, each request at its own scales, in one call of the network a step."""
-    calls = model.fast.steps(steps)
-    for request in requests:
-        check_seed(request.seed)
-    noise = seeded_noise([r.seed for r in requests])
-    x = noise(torch.empty(len(requests), *model.latent, device=model.device))
-    walk = trajectory(denoiser(model, requests, scales, calls), x, trailing(model.schedule, calls), SOLVER, noise)
-    for moment in tqdm(walk, total=calls, desc="denoising", disable=not progress):
-        x = moment.x
-    return model.parts.vae.decode(x)
