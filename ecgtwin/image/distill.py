@@ -59,9 +59,8 @@ def paths_of(pipeline: ImagePipeline, captions: Sequence[str], config: TeacherCo
 
 
 def noise_of(pipeline: ImagePipeline, requests: Sequence[Request]) -> Tensor:
-    side = pipeline.config.picture.size // pipeline.codec.factor
-    shape = len(requests), pipeline.codec.channels, side, side
-    return seeded_noise([r.seed for r in requests])(torch.empty(shape, device=pipeline.device))
+    x = torch.empty(len(requests), *pipeline.latent, device=pipeline.device)
+    return seeded_noise([r.seed for r in requests])(x)
 
 
 def stage_of(pipeline: ImagePipeline, captions: Sequence[str], config: DistillConfig) -> Distillation:

@@ -53,7 +53,7 @@ def fill(
         z = pipeline.codec.encode(pixels)
         held = ~F.max_pool2d((~known)[None, None].float(), pipeline.codec.factor).bool()
         noise = seeded_noise([r.seed for r in requests])
-        x = noise(torch.empty(n, *z.shape[1:], device=pipeline.device))
+        x = noise(torch.empty(n, *pipeline.latent, device=pipeline.device))
         denoise = pipeline.denoiser(requests, guidance=guidance, refine=refine)
         levels = trailing(pipeline.schedule, steps)
         for moment in inpaint(denoise, z, held, x, levels, DDIM(eta=1.0), noise, resample=resample):

@@ -78,6 +78,12 @@ class ImagePipeline:
         """Names of the adapters with how much of each is added."""
         return adapters.strengths(self.network)
 
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """Shape (C, S, S) of what is denoised: pixels, or a latent."""
+        side = self.config.picture.size // self.codec.factor
+        return self.codec.channels, side, side
+
     def conditions(self, requests: Sequence[Request]) -> Conditions:
         """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive
         and finite, a corner that is negative, and where there is no request."""
@@ -165,13 +171,10 @@ class ImagePipeline:
         """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone. levels: which are visited,
         of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
         noise = seeded_noise([r.seed for r in requests])
-        side = self.config.picture.size // self.codec.factor
-        x = noise(torch.empty(len(requests), self.codec.channels, side, side, device=self.device))
+        x = noise(torch.empty(len(requests), *self.latent, device=self.device))
         how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
-        denoise, visited = (
-            self.denoiser(requests, guidance=guidance, refine=refine, **how),
-            levels(self.schedule, steps),
-        )
+        denoise = self.denoiser(requests, guidance=guidance, refine=refine, **how)
+        visited = levels(self.schedule, steps)
         walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
         for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
             x = moment.x

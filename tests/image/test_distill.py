@@ -50,7 +50,7 @@ def test_it_starts_as_the_model_without_guidance_and_moves_with_training(pipelin
     stage.network.eval()
     low, high = (drawn(pipeline, stage.network, requests, 2, scale) for scale in (1.0, 3.0))
     assert (low - plain).abs().max() > 1e-4 and (low - high).abs().max() > 1e-6
-    assert noise_of(pipeline, requests).shape == (2, 1, 8, 8)
+    assert noise_of(pipeline, requests).shape == (2, *pipeline.latent) == (2, 1, 8, 8)
 
 
 def test_calls_that_do_not_divide_the_path_are_refused(pipeline):
