@@ -15,8 +15,8 @@ from ecgtwin.cli.errors import refusing
 from ecgtwin.ecg.store.recordings import Recordings, fitting
 from ecgtwin.nets import student as students
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.train.loop import Training, fit
-from ecgtwin.train.run import Run
+from ecgtwin.train.loop import Training
+from ecgtwin.train.run import Run, complete
 from ecgtwin.train.strict import parse, read_yaml
 from ecgtwin.training.distill import DistillConfig, stage_of
 from ecgtwin.twin.model import named
@@ -45,17 +45,11 @@ def main(
         recordings = Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in store])
         stage = stage_of(twin, recordings, settings, paths or output)
         training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
-        with run.of(training, stage):
-            for step in fit(training, stage):
-                run.log(step)
-                if stage.plan.due(step.number):
-                    run.keep(run.validate())
-                if stage.plan.saves(step.number) or step.stopping:
-                    run.save()
+        kept = complete(run, training, stage)
         with run.averaged() as student:
-            facts = {"calls": list(settings.calls), "figures": run.kept, "steps": training.done}
+            facts = {"calls": list(settings.calls), "figures": kept, "steps": training.done}
             students.save(student, output / "student.safetensors", facts)
-        o.told(run.kept, as_json)
+        o.told(kept, as_json)
 
 
 if __name__ == "__main__":

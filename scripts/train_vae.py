@@ -41,11 +41,7 @@ def main(
             return o.needed(dry_run(training, stage), as_json)
         with run.of(training, stage):
             for step in fit(training, stage):
-                run.log(step)
-                if stage.plan.due(step.number):
-                    run.keep(run.validate())
-                if stage.plan.saves(step.number) or step.stopping:
-                    run.save()
+                run.finish(step)  # its figures are logged; where due, it is validated, kept and saved
         o.told(run.kept, as_json)
 
 
