@@ -13,29 +13,22 @@ from ..diffusion.solvers import DDIM, UniPC
 from ..nets.adapters import AdapterConfig
 from ..nets.student import Student
 from ..train.batch import mapped, stream
-from ..train.distillation import Distillation, Paths, StudentConfig
+from ..train.distillation import Distillation, Paths, StudentConfig, TeacherPlan
 from ..train.plan import Positive
-from ..train.strict import Strict
 from .network import Conditions
 from .pipeline import ImagePipeline, Request
 from .training import BLOCKS
 
 
-class TeacherConfig(Strict):
+class TeacherConfig(TeacherPlan):
     """How the teacher's paths are made: UniPC, each batch at a scale of its own."""
 
-    paths: Positive = 4096
-    held: Positive = 256
-    steps: Positive = 20
     batch: Positive = 128
     guidance: tuple[float, float] = (1.0, 3.0)
     """Between which scales are drawn."""
-    seed: int = 0
 
 
 class DistillConfig(StudentConfig):
-    """One YAML file: what a student learns from, what of it learns, and how."""
-
     teacher: TeacherConfig = TeacherConfig()
 
 
@@ -67,14 +60,12 @@ def stage_of(pipeline: ImagePipeline, captions: Sequence[str], config: DistillCo
     """The stage, with its teacher's paths made. ValueError: a model with a refiner, which is two networks."""
     if pipeline.refiner is not None:
         raise ValueError("this model has a refiner: a student is of one network; distil a model without one")
-    if any(config.teacher.steps % calls for calls in config.calls):
-        raise ValueError(f"calls {config.calls}: each must divide teacher.steps, {config.teacher.steps}")
     teacher = config.teacher
     made = [
         paths_of(pipeline, captions, teacher, n, teacher.seed + k) for k, n in enumerate((teacher.paths, teacher.held))
     ]
     torch.manual_seed(config.train.seed)
-    adapter = AdapterConfig(rank=config.adapter.rank, targets=config.adapter.targets)
+    adapter = AdapterConfig(**config.adapter.model_dump())
     student = Student(pipeline.network, pipeline.network.width, 2, adapter)
     runs = distill.Runs(pipeline.objective, config.objective, last=config.last)
     inputs = {"base": student.base, "settings": config.model_dump_json()}

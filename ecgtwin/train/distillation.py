@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .batch import Drawn, mapped
 from .loop import Training, by_sample
-from .plan import Plan, Positive
+from .plan import AdapterPlan, Plan, Positive
 from .stage import Backward, Figures
 from .strict import Strict
 
@@ -42,22 +42,35 @@ Objective = Callable[[nn.Module, Any, Tensor, int], Tensor]
 """(student, its condition and the settings of the run, states, calls) -> one loss per row (B,)."""
 
 
-class LowRank(Strict):
-    rank: Positive = 4
-    targets: tuple[str, ...] = ("*",)
-    """Patterns of the layers that are changed."""
+class TeacherPlan(Strict):
+    """How many paths of the teacher a student learns from, and how they are made."""
+
+    paths: Positive = 4096
+    held: Positive = 256
+    """Further paths, on which it is validated."""
+    steps: Positive = 20
+    """Of a path; every number of calls of the student divides it."""
+    batch: Positive = 32
+    seed: int = 0
 
 
 class StudentConfig(Strict):
-    """What of a student learns, and how."""
+    """One YAML file: what a student learns from, what of it learns, and how."""
 
-    adapter: LowRank = LowRank()
+    teacher: TeacherPlan = TeacherPlan()
+    adapter: AdapterPlan = AdapterPlan()
     calls: tuple[Positive, ...] = Field((2, 4), min_length=1)
     """With how many calls of the network the student shall do; each divides the teacher's steps."""
     objective: Literal["run", "step", "consistency"] = "run"
     last: float = Field(1.0, gt=0)
     """How many times the end of a run counts, where the objective is the run."""
     train: Plan
+
+    @model_validator(mode="after")
+    def thinned(self):
+        if any(self.teacher.steps % calls for calls in self.calls):
+            raise ValueError(f"calls {list(self.calls)}: each must divide teacher.steps, {self.teacher.steps}")
+        return self
 
 
 class Distillation:

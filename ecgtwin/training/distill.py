@@ -28,9 +28,8 @@ from ..nets.student import Student
 from ..nets.unet import Stage as UNetStage
 from ..train.batch import key_seed
 from ..train.checkpoint import load_tensors, part, save_tensors
-from ..train.distillation import Distillation, Paths, StudentConfig
+from ..train.distillation import Distillation, Paths, StudentConfig, TeacherPlan
 from ..train.plan import Positive
-from ..train.strict import Strict
 from ..twin.asking import NORMAL, SINUS
 from ..twin.condition import Condition, Conditions
 from ..twin.fast import SOLVER
@@ -50,21 +49,15 @@ SCALES, BASE_SCALES, RATES = (1.0, 3.5), (0.8, 1.8), (45.0, 140.0)
 """Between which guidance, base guidance and heart rate are drawn otherwise."""
 
 
-class TeacherConfig(Strict):
-    """How the teacher's paths are made."""
+class TeacherConfig(TeacherPlan):
+    """How paths of the guided twin are made."""
 
-    paths: Positive = 4096
     held: Positive = 96
     steps: Positive = 8
-    """Every number of calls of the student divides it."""
-    batch: Positive = 32
     precision: Literal["float32", "bf16"] = "float32"
-    seed: int = 0
 
 
 class DistillConfig(StudentConfig):
-    """One YAML file: what a student learns from, what of it learns, and how."""
-
     teacher: TeacherConfig = TeacherConfig()
 
 
@@ -179,8 +172,6 @@ def nested(tensors: dict[str, Tensor]) -> Paths:
 
 def stage_of(model: ECGTwin, recordings: Recordings, config: DistillConfig, folder: Path) -> Distillation:
     """The stage, with the paths in `folder`, made first where they are not there yet."""
-    if any(config.teacher.steps % calls for calls in config.calls):
-        raise ValueError(f"calls {config.calls}: each must divide teacher.steps, {config.teacher.steps}")
     teacher, made = config.teacher, {}
     for split, n, seed in (("train", teacher.paths, teacher.seed), ("validation", teacher.held, teacher.seed + 1)):
         chosen = recordings.only(split, simulated=False)
@@ -189,7 +180,7 @@ def stage_of(model: ECGTwin, recordings: Recordings, config: DistillConfig, fold
             raise ValueError(f"no usable ECG in split {split}: prepare a store with such patients")
         made[split] = paths_of(model, chosen, teacher, n, seed, folder / f"paths_{split}")
     torch.manual_seed(config.train.seed)
-    adapter = AdapterConfig(rank=config.adapter.rank, targets=config.adapter.targets)
+    adapter = AdapterConfig(**config.adapter.model_dump())
     student = Student(model.parts.denoiser, model.config.denoiser.width, 3, adapter)
     settings: dict[str, Any] = config.model_dump()
     runs = distill.Runs(model.objective, config.objective, SOLVER, config.last)

@@ -53,6 +53,6 @@ def test_it_starts_as_the_model_without_guidance_and_moves_with_training(pipelin
     assert noise_of(pipeline, requests).shape == (2, *pipeline.latent) == (2, 1, 8, 8)
 
 
-def test_calls_that_do_not_divide_the_path_are_refused(pipeline):
+def test_calls_that_do_not_divide_the_path_are_refused():
     with pytest.raises(ValueError, match="divide"):
-        stage_of(pipeline, tiny.CAPTIONS, SETTINGS.model_copy(update={"calls": (3,)}))
+        DistillConfig(**SETTINGS.model_dump() | {"calls": (3,)})

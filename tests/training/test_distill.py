@@ -122,6 +122,5 @@ def test_paths_of_another_model_are_made_anew_and_calls_must_divide(place, model
     key = json.loads((tmp_path / "paths.json").read_text())
     distill.paths_of(model, recordings, config.model_copy(update={"steps": 4}), 4, 0, tmp_path)
     assert json.loads((tmp_path / "paths.json").read_text()) != key
-    settings = distill.DistillConfig(teacher=config, calls=(3,), train={"steps": 1, "batch": 1, "lr": 1.0})
     with pytest.raises(ValueError, match="divide"):
-        distill.stage_of(model, recordings, settings, tmp_path)
+        distill.DistillConfig(teacher=config, calls=(3,), train={"steps": 1, "batch": 1, "lr": 1.0})
