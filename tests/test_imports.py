@@ -32,6 +32,17 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(line):
     assert result.returncode == 0 and result.stderr.strip().splitlines()[-1] == "[]", result.stderr
 
 
+def test_a_model_is_loaded_without_what_it_does_not_need():
+    """Each of these takes a second or more of the first twin."""
+    code = (
+        "import sys, ecgtwin; ecgtwin.ECGTwin.from_pretrained()\n"
+        "for name in ('torch._dynamo', 'sympy', 'pandas', 'matplotlib', 'wfdb', 'transformers', 'diffusers'):\n"
+        "    assert name not in sys.modules, name"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_public_names_come_when_they_are_used():
     from ecgtwin.ecg.record import ECG
 

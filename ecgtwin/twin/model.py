@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..atomic import write_file, write_text
 from ..diffusion.schedule import Flow, Schedule, build_schedule
+from ..nets.hollow import Hollow
 from ..nets.vae import VAE
 from ..text.table import StatementTable
 from ..train.checkpoint import load_tensors, part, save_tensors
@@ -197,14 +198,16 @@ def load(folder: Path) -> Parts:
     config = parse(ModelConfig, without_unused_betas(tree["model"]), str(path))
     table = StatementTable.load(folder / "statements")
     try:
-        with torch.device("meta"):  # takes no memory and no time, whatever sizes a damaged configuration asks for
-            expected = {name: tuple(tensor.shape) for name, tensor in build(config, table).tensors().items()}
+        with Hollow():  # takes no memory and no time, whatever sizes a damaged configuration asks for
+            parts = build(config, table, facts)
     except (RuntimeError, AssertionError, ZeroDivisionError, IndexError, TypeError) as error:
         raise ValueError(f"{path}: these sizes make no network: {str(error)[:200]}") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in parts.tensors().items()}
     refuse_misfit(tensors, expected, f"{weights} does not fit {path}")
-    parts = build(config, table, facts)
     for name in PARTS:
-        getattr(parts, name).load_state_dict({k: v.float() for k, v in part(tensors, name).items()})
+        # Copies: what is read from a file may be lost with it.
+        own = {k: v.to(torch.float32, copy=True) for k, v in part(tensors, name).items()}
+        getattr(parts, name).load_state_dict(own, assign=True)
     student = folder / STUDENT
     return replace(
         parts,

@@ -14,16 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ..files.fields import SEXES
 from ..quality import BAD, FLAGS, bits
 from ..record import ECG
 from .columns import GAIN, SPLITS, Texts, fingerprint, load, rising
 from .facts import KINDS, read_facts
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,13 +231,15 @@ class Store:
             notes=flags,
         )
 
-    def table(self, rows: Sequence[int] | np.ndarray | None = None) -> pd.DataFrame:
+    def table(self, rows: Sequence[int] | np.ndarray | None = None) -> "DataFrame":
         """What is known about rows (None: all) in plain types, indexed by row; for looking at,
         a few hundred thousand at most.
 
         Columns: name, patient, time, split, sex, age, heart_rate, heart_rate_given, statements
         (tuple), codes, report, flags (tuple).
         """
+        import pandas as pd
+
         rows = np.arange(len(self)) if rows is None else np.asarray(rows)
         numbers = {
             name: np.asarray(self.column(name))[rows] for name in ("time", "age", "heart_rate", "heart_rate_given")
