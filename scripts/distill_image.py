@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.image import read_pictures
+from ecgtwin.cli.pictures import read_pictures
 from ecgtwin.diffusion.solvers import UniPC
 from ecgtwin.image.config import DataConfig
 from ecgtwin.image.distill import DistillConfig, drawn, stage_of

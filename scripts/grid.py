@@ -89,7 +89,7 @@ def image(
     """Heat maps of the FID and of the share that is not recognised."""
     with refusing():
         chosen = solvers(sampler)
-        from ecgtwin.cli.image import read_pictures
+        from ecgtwin.cli.pictures import read_pictures
         from ecgtwin.image.config import DataConfig
         from ecgtwin.image.evaluation import distances, generate_like
         from ecgtwin.image.judge import train_judge

@@ -1,5 +1,4 @@
-"""`ecgtwin fill` and `ecgtwin vary`, and the same for pictures: what is missing drawn in, and
-variations of what is there."""
+"""`ecgtwin fill` and `ecgtwin vary`: what is missing of an ECG drawn in, and variations of what is there."""
 
 import json
 from pathlib import Path
@@ -13,9 +12,6 @@ from .options import Adapters, Device, Model, Reports, Seed, adapted, statements
 Record = Annotated[Path, typer.Argument(help="an ECG in any format that `generate` reads")]
 N = Annotated[int, typer.Option("-n", help="how many", min=1)]
 Strength = Annotated[float, typer.Option(help="more than 0 (as it is) to 1 (drawn anew)")]
-Picture = Annotated[Path, typer.Argument(help="a picture; it is scaled and cut to the model's size")]
-ImageModel = Annotated[Path, typer.Argument(help="model folder, as `image train` writes it to OUTPUT/model")]
-Guidance = Annotated[float, typer.Option(help="how strongly the caption acts; 1 = as learned")]
 
 
 def fill(
@@ -115,82 +111,3 @@ def written(made: list, ecg, output: Path, name: str, said: dict) -> None:
         plot(one, output / f"{name}_{k:03d}.png", reference=ecg if whole else None, layout="stacked", title=one.name)
         say(str(output / f"{name}_{k:03d}.hea"))
     write_text(output / f"{name}.json", json.dumps({"notice": NOTICE, **said}, indent=2) + "\n")
-
-
-def image_fill(
-    model: ImageModel,
-    picture: Picture,
-    caption: Annotated[str, typer.Argument(help="what the picture shows")],
-    box: Annotated[str, typer.Option(help="TOP,LEFT,BOTTOM,RIGHT in pixels of the model: what is drawn anew")],
-    n: N = 1,
-    seed: Seed = 0,
-    steps: Annotated[int, typer.Option(help="denoising steps", min=1)] = 20,
-    resample: Annotated[int, typer.Option(help="times that each step is made", min=1)] = 8,
-    guidance: Guidance = 1.5,
-    output: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("filled"),
-    adapter: Adapters = None,
-    device: Device = "auto",
-) -> None:
-    """Draw a part of PICTURE anew, N times. What lies outside the box stays."""
-    with refusing():
-        import torch
-
-        pipeline = image_pipeline(model, adapter, device)
-        size = pipeline.config.picture.size
-        try:
-            top, left, bottom, right = map(int, box.split(","))
-        except ValueError:
-            raise ValueError(f"--box {box}: expected TOP,LEFT,BOTTOM,RIGHT such as 0,0,4,{size}") from None
-        if not (0 <= top < bottom <= size and 0 <= left < right <= size):
-            raise ValueError(
-                f"--box {box}: expected corners within 0 to {size}, top above bottom and left before right"
-            )
-        known = torch.ones(size, size, dtype=torch.bool)
-        known[top:bottom, left:right] = False
-        options = {"steps": steps, "resample": resample, "guidance": guidance, "seed": seed}
-        pictures_written(pipeline.fill(read_picture(picture), known, caption, n, **options), output, "filled")
-
-
-def image_vary(
-    model: ImageModel,
-    picture: Picture,
-    caption: Annotated[str, typer.Argument(help="what the variations show")],
-    strength: Strength = 0.5,
-    n: N = 1,
-    seed: Seed = 0,
-    steps: Annotated[int, typer.Option(help="denoising steps of a whole run", min=1)] = 20,
-    guidance: Guidance = 1.5,
-    output: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("varied"),
-    adapter: Adapters = None,
-    device: Device = "auto",
-) -> None:
-    """N variations of PICTURE: noise is added up to STRENGTH and taken away again under CAPTION (SDEdit)."""
-    with refusing():
-        pipeline = image_pipeline(model, adapter, device)
-        options = {"strength": strength, "steps": steps, "guidance": guidance, "seed": seed}
-        pictures_written(pipeline.vary(read_picture(picture), caption, n, **options), output, "varied")
-
-
-def image_pipeline(model: Path, adapter: list[str] | None, device: str):
-    from ..image.pipeline import ImagePipeline
-
-    return adapted(ImagePipeline.from_pretrained(model, device=device), adapter)
-
-
-def read_picture(path: Path):
-    """ValueError for what is no picture."""
-    from PIL import UnidentifiedImageError
-
-    from ..image.dataset import read_image
-
-    try:
-        return read_image(path)
-    except (UnidentifiedImageError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from None
-
-
-def pictures_written(made: list, output: Path, name: str) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    for k, image in enumerate(made):
-        image.save(output / f"{name}_{k:03d}.png")
-    say(f"{len(made)} pictures in {output}")

@@ -1,6 +1,5 @@
 """`ecgtwin image`: train, use and judge image models on the same diffusion core."""
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -8,30 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Adapters, Json, Output, adapted, tell
+from .options import Adapters, Device, Json, Output, Overwrite, tell
+from .pictures import Data, Folder, Guidance, Model, Seed, Steps, kept, pipeline_of, read_pictures, refuse_used
 from .walk import Eta, Interval, Levels, LevelsOption, Sampler, Shift, SolverOption, Walk, interval_of
 
 app = typer.Typer(no_args_is_help=True, help="Images from captions, on the same diffusion core.")
 
-
-Model = Annotated[Path, typer.Argument(help="model folder, as `train` writes it to OUTPUT/model")]
-Data = Annotated[str, typer.Option(help="'digits' (inside scikit-learn), or a folder of images with captions")]
-Steps = Annotated[int, typer.Option(help="denoising steps", min=1)]
-Guidance = Annotated[float, typer.Option(help="how strongly the caption acts; 1 = as learned")]
-Seed = Annotated[int, typer.Option(help="sample k has seed SEED + k")]
 Rescale = Annotated[float, typer.Option(help="0-1: how much of guidance's exaggeration of contrast is taken back")]
 Negative = Annotated[str | None, typer.Option(help="a caption to go away from")]
 Threshold = Annotated[float | None, typer.Option(help="quantile of dynamic thresholding, 0.995 in Imagen; of pixels")]
 Refine = Annotated[bool, typer.Option(help="hand over to the refiner, where the model has one")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
-
-
-def read_pictures(data: str, model: Any, settings: Any) -> Any:
-    from ..image.dataset import read_digits, read_folder
-
-    if data == "digits":
-        return read_digits(model.picture, settings)
-    return read_folder(Path(data), model.picture, settings)
 
 
 @app.command()
@@ -93,7 +78,7 @@ def generate(
     model: Model,
     captions: Annotated[list[str], typer.Argument(help="what the images show; one argument for each caption")],
     n: Annotated[int, typer.Option("-n", help="how many images of each caption", min=1)] = 1,
-    output: Annotated[Path, typer.Option(help="folder for images, grid and sidecar")] = Path("images"),
+    output: Folder = Path("images"),
     steps: Steps = 20,
     guidance: Guidance = 1.5,
     seed: Seed = 0,
@@ -110,6 +95,7 @@ def generate(
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
     adapter: Adapters = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -117,13 +103,8 @@ def generate(
     from .errors import refusing, say
 
     with refusing():
-        from importlib.metadata import version
-
-        from ..atomic import write_text
-        from ..image.picture import grid
-        from ..image.pipeline import ImagePipeline
-
-        pipeline = adapted(ImagePipeline.from_pretrained(model, device=device), adapter)
+        refuse_used(output, overwrite)
+        pipeline = pipeline_of(model, adapter, device)
         walk = Walk(solver, eta, levels.value, shift, interval_of(interval))
         images = pipeline.generate(
             captions,
@@ -136,37 +117,29 @@ def generate(
             refine=refine,
             **walked(pipeline, walk, rescale, negative, threshold),
         )
-        output.mkdir(parents=True, exist_ok=True)
         wanted = [(k, caption, seed + i) for k, caption in enumerate(captions) for i in range(n)]
-        rows = []
-        for (k, caption, own), image in zip(wanted, images, strict=True):
-            name = f"{k:02d}_{'-'.join(re.findall(r'[A-Za-z0-9]+', caption))[:48]}_{own:03d}.png"
-            image.save(output / name)
-            rows.append({"file": name, "caption": caption, "seed": own})
-        grid(images, n, scale=scale).save(output / "grid.png")
-        sidecar = {
-            "ecgtwin": version("ecgtwin"),
-            "model": str(model),
-            "device": str(pipeline.device),
-            "settings": {
-                "steps": steps,
-                "guidance": guidance,
-                "walk": asdict(walk),
-                "rescale": rescale,
-                "negative": negative,
-                "threshold": threshold,
-                "size": size or pipeline.parts.frame[:2],
-                "crop": crop or pipeline.parts.frame[2:],
-                "refine": refine and pipeline.refiner is not None,
-                "adapters": pipeline.adapters,
-            },
-            "images": rows,
+        rows = [{"file": name_of(*one), "caption": one[1], "seed": one[2]} for one in wanted]
+        settings = {
+            "steps": steps,
+            "guidance": guidance,
+            "walk": asdict(walk),
+            "rescale": rescale,
+            "negative": negative,
+            "threshold": threshold,
+            "size": size or pipeline.parts.frame[:2],
+            "crop": crop or pipeline.parts.frame[2:],
+            "refine": refine and pipeline.refiner is not None,
+            "adapters": pipeline.adapters,
         }
-        text = json.dumps(sidecar, indent=2)
-        write_text(output / "images.json", text + "\n")
+        facts = {"model": str(model), "device": str(pipeline.device), "settings": settings}
+        text = kept(images, rows, output, facts, columns=n, scale=scale)
         if as_json:
             typer.echo(text)
         say(f"{len(images)} images in {output}")
+
+
+def name_of(number: int, caption: str, seed: int) -> str:
+    return f"{number:02d}_{'-'.join(re.findall(r'[A-Za-z0-9]+', caption))[:48]}_{seed:03d}.png"
 
 
 @app.command()
@@ -194,10 +167,9 @@ def evaluate(
     from .errors import refusing
 
     with refusing():
-        from ..image.pipeline import ImagePipeline
         from ..train.device import accelerator_of
 
-        pipeline = adapted(ImagePipeline.from_pretrained(model, device=device), adapter)
+        pipeline = pipeline_of(model, adapter, device)
         accelerator = accelerator_of(pipeline.device.type == "cpu")
         from ..image.config import DataConfig
         from ..image.evaluation import evaluate as measure

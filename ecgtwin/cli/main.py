@@ -9,9 +9,11 @@ import typer
 from .. import __version__
 from .data import app as data_app
 from .evaluate import evaluate
-from .fill import fill, image_fill, image_vary, vary
+from .fill import fill, vary
 from .generate import demo, generate
 from .image import app as image_app
+from .image_fill import fill as image_fill
+from .image_fill import vary as image_vary
 from .reader import reader_pack, reader_score
 from .statements import statements
 from .view import view

@@ -17,7 +17,7 @@ from ecgtwin.cli.measured import FIRST
 from ecgtwin.cli.people import COLUMNS
 from ecgtwin.twin import drawing
 
-from ..twin.tiny import model, reference
+from ..twin.tiny import reference
 
 RUNNER = CliRunner()
 PARTS = ("before", "after", "low", "high")
@@ -26,16 +26,9 @@ STEP_MV = 1e-3
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return model().save_pretrained(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    """A folder with the records p1 to p3, and damaged ones."""
-    place = tmp_path_factory.mktemp("people")
-    for k in (1, 2, 3):
-        reference(k).write(place / f"p{k}.hea")
+def people(people):
+    """With damaged records beside the others."""
+    place = people
     flat = reference(4)
     signal = flat.signal.copy()
     signal[3] = 0.0

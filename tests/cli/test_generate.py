@@ -18,18 +18,6 @@ from ..twin.tiny import model, reference
 RUNNER = CliRunner()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return model().save_pretrained(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def record(tmp_path):
-    path = tmp_path / "patient.hea"
-    reference().write(path)
-    return path
-
-
 def run(*arguments):
     return RUNNER.invoke(app, [str(a) for a in arguments])
 

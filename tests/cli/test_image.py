@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ecgtwin.cli import app as whole
 from ecgtwin.cli.image import app
 
 from ..image.tiny import CAPTIONS, pipeline, write_pictures
@@ -13,6 +14,10 @@ RUNNER = CliRunner()
 
 def run(*arguments):
     return RUNNER.invoke(app, [str(a) for a in arguments])
+
+
+def run_whole(*arguments):
+    return RUNNER.invoke(whole, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,33 @@ def test_generate_writes_images_grid_and_sidecar(model, tmp_path):
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(["grid.png", "images.json", *(row["file"] for row in sidecar["images"])])
     assert Image.open(tmp_path / sidecar["images"][0]["file"]).size == (8, 8)
+
+
+def test_a_folder_with_another_run_is_refused_or_replaced(model, tmp_path):
+    assert run("generate", model, CAPTIONS[7], "-n", 2, "--steps", 1, "--output", tmp_path).exit_code == 0
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    again = ("generate", model, CAPTIONS[2], "--steps", 1, "--output", tmp_path)
+    refused = run(*again)
+    assert refused.exit_code == 2 and "holds another run" in refused.output
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert run(*again, "--overwrite").exit_code == 0
+    (row,) = json.loads((tmp_path / "images.json").read_text())["images"]
+    assert {p.name for p in tmp_path.iterdir()} == {"grid.png", "images.json", row["file"]}
+
+
+@pytest.mark.parametrize(
+    ("command", "more"), [("fill", ("--box", "0,0,4,8")), ("vary", ("--strength", "0.3"))], ids=["fill", "vary"]
+)
+def test_pictures_filled_in_and_varied_come_with_grid_and_sidecar(command, more, model, folder, tmp_path):
+    output = tmp_path / "out"
+    wanted = (command, model, folder / "7.png", CAPTIONS[7], *more, "-n", 2, "--steps", 2, "--seed", 5)
+    result = run_whole("image", *wanted, "--output", output)
+    assert result.exit_code == 0, result.output
+    sidecar = json.loads((output / "images.json").read_text())
+    assert [row["seed"] for row in sidecar["images"]] == [5, 6] and sidecar["settings"]["steps"] == 2
+    assert {p.name for p in output.iterdir()} == {"grid.png", "images.json", *(r["file"] for r in sidecar["images"])}
+    again = run_whole("image", *wanted, "--output", output)
+    assert again.exit_code == 2 and "holds another run" in again.output
 
 
 def test_the_same_seed_writes_the_same_bytes(model, tmp_path):

@@ -18,26 +18,17 @@ from ecgtwin.ecg.store.turn import Turn
 from ecgtwin.twin import drawing
 
 from ..ecg import ptbxl_files
-from ..twin.tiny import model, reference
 from .test_cohort import files_of, index_of, run, write_table
 
 RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return model().save_pretrained(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def table(people):
     """Seven rows, in groups of up to four twins; the third cannot be answered."""
-    place = tmp_path_factory.mktemp("people")
-    for k in (1, 2, 3):
-        reference(k).write(place / f"p{k}.hea")
     rows = [{"record": f"p{1 + k % 3}.hea", "report": "AF", "seed": str(k), "n": str(1 + k % 3)} for k in range(7)]
     rows[2]["record"] = "nobody.hea"
-    return write_table(place / "seven.csv", rows)
+    return write_table(people / "seven.csv", rows)
 
 
 @pytest.fixture(autouse=True)
