@@ -1,6 +1,5 @@
 """Two reports on the same questions: paired differences, patient by patient."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from ..metrics.bootstrap import Estimate, mean
 class Difference(NamedTuple):
     """b - a of a figure's row, and whether b is better, worse, or neither (the interval holds 0)."""
 
+    section: str
     figure: str
     row: str
     a: float
@@ -30,9 +30,9 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
     if a["facts"]["seed"] != b["facts"]["seed"] or a["suite"] != b["suite"]:
         raise ValueError("the reports differ in seed or suite: their questions are not the same; use the same for both")
     found = []
-    others = {f["name"]: f for f in sampled(b)}
-    for f in sampled(a):
-        g = others.get(f["name"])
+    others = sampled(b)
+    for place, f in sampled(a).items():
+        g = others.get(place)
         if g is None or f["groups"] != g["groups"]:
             continue
         x, y = (
@@ -45,23 +45,31 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
         verdict = (
             "no difference seen" if not sure else "different" if better == 0 else "better" if better > 0 else "worse"
         )
-        found.append(Difference(f["name"], a["maker"], float(np.nanmean(x)), float(np.nanmean(y)), d, verdict))
+        found.append(Difference(*place, a["maker"], float(np.nanmean(x)), float(np.nanmean(y)), d, verdict))
     return found
 
 
-def sampled(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Figures with values of single ECGs of what was evaluated."""
-    for section in report["sections"]:
-        for figure in section["figures"]:
-            if report["maker"] in figure.get("samples", {}):
-                yield figure
+def sampled(report: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Figures with values of single ECGs of what was evaluated, by section and name: two sections may ask the same of
+    other ECGs."""
+    return {
+        (section["title"], figure["name"]): figure
+        for section in report["sections"]
+        for figure in section["figures"]
+        if report["maker"] in figure.get("samples", {})
+    }
 
 
 def text(differences: list[Difference]) -> str:
-    lines = [f"{'figure':52}{'A':>10}{'B':>10}   B - A (95 %)"]
+    """Section by section; with a word on chance, of many intervals of 95 %."""
+    lines, section = [f"{'figure':52}{'A':>10}{'B':>10}   B - A (95 %)"], ""
     for d in differences:
+        if d.section != section:
+            section = d.section
+            lines.append(section)
         e = d.difference
         lines.append(
-            f"{d.figure[:50]:52}{d.a:10.3g}{d.b:10.3g}   {e.value:.3g} ({e.low:.3g} to {e.high:.3g}) {d.verdict}"
+            f"  {d.figure[:48]:50}{d.a:10.3g}{d.b:10.3g}   {e.value:.3g} ({e.low:.3g} to {e.high:.3g}) {d.verdict}"
         )
+    lines.append(f"Of {len(differences)} figures about {len(differences) / 20:.0f} would differ by chance alone.")
     return "\n".join(lines)

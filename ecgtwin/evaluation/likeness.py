@@ -9,11 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..metrics.bootstrap import Estimate, draws, interval, mean
-from ..metrics.calibration import calibration
 from ..metrics.identity import GRID, POINTS, equal_error_rate
-from .figures import Figure, averaged, bare
-from .reading import MEASURED, Reading, beat_distance, cosine
-from .simulated_truth import aligned, centred
+from .figures import Figure, averaged
+from .reading import Reading, beat_distance, cosine
 from .tasks import Task
 
 
@@ -22,10 +20,10 @@ def identity(
 ) -> list[Figure]:
     """Made ECGs against the gallery of all held-out ECGs (their references in it). real_pairs: reference and real
     later ECG, for the row that is the target: same person, another day."""
-    rank, error, alike, nn = {}, {}, {}, {}
+    rank, error, alike, right = {}, {}, {}, {}
     for name, made in sets.items():
         found = who(made.who, made.patients, gallery)
-        rank[name], error[name], nn[name] = found
+        rank[name], error[name], right[name] = found
         alike[name] = cosine(made.who, gallery_rows(task, gallery))
     a, b = real_pairs
     if len(b):
@@ -40,6 +38,8 @@ def identity(
             "the value of real later ECGs, not 1.",
             rank,
             n,
+            right,
+            task.patients,
         ),
         Figure("equal error rate", "", "real", "Of telling same from different patients by the cosine.", error, n),
     ]
@@ -82,7 +82,7 @@ def who(
 
     again = [error(np.repeat(np.arange(len(w)), w)) for w in weights[:40]]
     rank = Estimate(float(right.mean()), *interval(weights @ right / weights.sum(1)))
-    return rank, Estimate(error(np.arange(len(scores))), *interval(np.array(again))), right
+    return rank, Estimate(error(np.arange(len(scores))), *interval(np.array(again))), right.astype(float)
 
 
 def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: Reading) -> list[Figure]:
@@ -171,11 +171,13 @@ def copied(sets: Mapping[str, Reading], reference: Reading, another_day: np.ndar
     return averaged("copied", "share", "less", meaning, near, patients)
 
 
-def round_trip(task: Task, made: Reading, reference: Reading, name: str) -> Figure:
-    meaning = "From A to the state of B and back to that of A: distance to A."
-    return averaged(
-        "cycle test", "uV", "less", meaning, {name: beat_distance(made.beats, reference.beats)}, task.patients
+def round_trip(task: Task, made: Reading, reference: Reading, another_day: np.ndarray, name: str) -> Figure:
+    """another_day: distances in uV between A and B, two real ECGs of a patient."""
+    meaning = (
+        "From A to the state of B and back to that of A: distance to A. Real later ECG: how far B itself is from A."
     )
+    far = {name: beat_distance(made.beats, reference.beats), "real later ECG": another_day}
+    return averaged("cycle test", "uV", "less", meaning, far, task.patients)
 
 
 def dose(task: Task, rates: Sequence[float], sets: Mapping[str, Reading]) -> list[Figure]:
@@ -258,69 +260,14 @@ def ageing(
         slopes,
         task.patients.reshape(-1, len(years))[:, 0],
     )
-    rows = dict(figure.rows) | {"real": bare(np.polyfit(ages[known], read(held)[known], 1)[0])}
-    return replace(figure, rows=rows)
+    real = slope(ages[known], read(held)[known], held.patients[known])
+    return replace(figure, rows=dict(figure.rows) | {"real": real})
 
 
-def calibrated(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> list[Figure]:
-    """`times` ECGs for each factual pair: does the real later ECG's measurement lie among theirs, and is their CRPS
-    below a copy's error?"""
-    n, coverage, skill = len(task) // times, {}, {}
-    for name, made in sets.items():
-        found, errors = [], []
-        for k in range(len(MEASURED)):
-            if MEASURED[k].endswith("axis deg"):
-                continue  # angles go round
-            samples = made.measured[:, k].reshape(times, n).T
-            real, before = truth.measured[:n, k], reference.measured[:n, k]
-            there = np.isfinite(samples).all(1) & np.isfinite(real) & np.isfinite(before)
-            if there.sum() < 5:
-                continue
-            c = calibration(samples[there], real[there])
-            found.append(c.coverage)
-            errors.append(1 - c.crps / np.mean(np.abs(before[there] - real[there])))
-            expected = c.expected
-        coverage[name] = bare(np.mean(found)) if found else bare(np.nan)
-        skill[name] = bare(np.mean(errors)) if errors else bare(np.nan)
-    coverage["calibrated"] = bare(expected if found else np.nan)
-    return [
-        Figure(
-            "calibration: truth among the samples",
-            "share",
-            "real",
-            f"Measurements of the real later ECG between the smallest and largest of {times} "
-            "samples; calibrated samples hold the share in that row.",
-            coverage,
-            n,
-        ),
-        Figure(
-            "CRPS skill against a copy",
-            "",
-            "more",
-            "1 - CRPS of the samples' measurements over a copy's absolute error; 0: no better than a copy.",
-            skill,
-            n,
-        ),
-    ]
-
-
-def mean_of_samples(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> Figure:
-    """Is the mean of all samples' beats nearer to the real later ECG than one sample is?"""
-    n = len(task) // times
-    rows = {"copy of the reference": beat_distance(reference.beats[:n], truth.beats[:n])}
-    for name, made in sets.items():
-        beats = made.beats.reshape(times, n, -1)
-        target = np.tile(centred(truth.beats[:n]), (times, 1))
-        mean = aligned(made.beats, target).reshape(times, n, -1).mean(0)
-        far = 1000 * np.sqrt(((mean - target[:n]) ** 2).mean(1))
-        there = beats.any(2).all(0) & truth.beats[:n].any(1)
-        rows[name] = beat_distance(beats[0], truth.beats[:n])
-        rows[f"{name}, mean of {times}"] = np.where(there, far, np.nan)
-    return averaged(
-        "distance to the real later ECG, mean of samples",
-        "uV",
-        "less",
-        f"Of one sample, and of the mean beat of {times} samples.",
-        rows,
-        task.patients[:n],
-    )
+def slope(x: np.ndarray, y: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Least squares of y (n,) on x (n,), with its interval over patients."""
+    weights = np.r_[np.ones((1, len(x))), draws(patients, 300, 6)]
+    weights = weights / weights.sum(1, keepdims=True)
+    middle, level = weights @ x, weights @ y
+    found = (weights @ (x * y) - middle * level) / (weights @ x**2 - middle**2)
+    return Estimate(float(found[0]), *interval(found[1:]))

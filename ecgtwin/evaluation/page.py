@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
-from ..ecg.leads import INDEPENDENT
-from ..metrics.identity import POINTS
+from .page_plots import bar, beats, number, plot, reach
 
 HEADLINE = (
     "kernel distance, learned",
@@ -31,7 +28,7 @@ HEADLINE = (
 AIM = {"less": "less is better", "more": "more is better", "real": "the real row is the aim"}
 STYLE = """
 :root{--ink:#1c2430;--soft:#667085;--line:#d9dee7;--band:#f5f7fa;--made:#c2410c;--real:#0f766e;--other:#64748b}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1080px;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1120px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0}
 h2{margin:2.4rem 0 .4rem;border-bottom:1px solid var(--line);font-size:1.2rem}
 h3{font-size:1rem;margin:1.2rem 0 .1rem}
@@ -44,6 +41,9 @@ table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.15rem .6rem;text-align:left;vertical-align:middle}
 th{font-weight:600;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right}
+td.n{white-space:nowrap}
+td:first-child{min-width:13rem}
+.contents a{display:inline-block;margin-right:1.2rem;color:var(--real)}
 tr:nth-child(even) td{background:var(--band)}
 tr.made td{font-weight:600}
 .grid{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
@@ -68,7 +68,8 @@ def page(report: dict[str, Any]) -> str:
         "linkable to its reference by design.</p>",
         "<h2>In short</h2>",
         headline(report),
-        *(section(s, report["maker"]) for s in report["sections"]),
+        contents(report),
+        *(section(s, report["maker"], k) for k, s in enumerate(report["sections"])),
         overlays(report.get("overlays", [])),
         notes(report),
     ]
@@ -83,7 +84,9 @@ def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
 def headline(report: dict[str, Any]) -> str:
     """The made ECGs beside the row that they must be measured against: real ones, or a copy, or strangers."""
     maker, rows = report["maker"], []
-    by_name = {f["name"]: f for f in figures(report)}
+    by_name: dict[str, dict[str, Any]] = {}
+    for f in figures(report):
+        by_name.setdefault(f["name"], f)  # of several on other ECGs the first, which is on the most
     for name in HEADLINE:
         f = by_name.get(name)
         if f is None or maker not in f["rows"]:
@@ -111,9 +114,17 @@ def headline(report: dict[str, Any]) -> str:
     return f"<div class=wide><table>{top}{''.join(rows)}</table></div>"
 
 
-def section(s: dict[str, Any], maker: str) -> str:
+def contents(report: dict[str, Any]) -> str:
+    titles = [(f"s{k}", s["title"]) for k, s in enumerate(report["sections"])]
+    titles += [("overlays", "Best, median and worst")] * bool(report.get("overlays")) + [("notes", "Notes")]
+    return "<p class=contents>" + "".join(f"<a href='#{at}'>{escape(title)}</a>" for at, title in titles) + "</p>"
+
+
+def section(s: dict[str, Any], maker: str, number_of: int) -> str:
     tables = (table(t) for t in s.get("tables", []))
-    return "".join([f"<h2>{escape(s['title'])}</h2>", *(figure(f, maker) for f in s["figures"]), *tables])
+    return "".join(
+        [f"<h2 id=s{number_of}>{escape(s['title'])}</h2>", *(figure(f, maker) for f in s["figures"]), *tables]
+    )
 
 
 def table(t: dict[str, Any]) -> str:
@@ -130,14 +141,7 @@ def table(t: dict[str, Any]) -> str:
 
 def figure(f: dict[str, Any], maker: str) -> str:
     """Rows as a table with a dot and its interval."""
-    values = [v for row in f["rows"].values() for v in row if v is not None]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    typical = sorted(row[0] for row in f["rows"].values() if row[0] is not None)
-    if len(typical) > 2 and high > 6 * max(abs(typical[-2]), 1e-9) and low >= 0:
-        high = 1.3 * max(
-            v for row in f["rows"].values() for v in row if v is not None and v <= 1.5 * typical[-2]
-        )  # one row far off: cut
-    low = min(low, 0.0)
+    low, high = reach(f["rows"], maker)
     body = []
     for name, row in f["rows"].items():
         mark = " class=made" if name == maker else ""
@@ -155,62 +159,11 @@ def figure(f: dict[str, Any], maker: str) -> str:
     )
 
 
-def bar(row: Sequence[float | None], low: float, high: float, name: str, maker: str) -> str:
-    colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else "var(--other)"
-    span = max(high - low, 1e-12)
-
-    def x(v: float) -> float:
-        return 4 + 252 * min(max((v - low) / span, 0.0), 1.0)
-
-    value, *ends = row
-    if value is None:
-        return ""
-    line = ""
-    if None not in ends:
-        line = f"<line x1={x(ends[0]):.1f} x2={x(ends[1]):.1f} y1=8 y2=8 stroke={colour!r} stroke-width=2 />"
-    arrow = f"<text x=246 y=12 font-size=10 fill={colour!r}>›</text>" if value > high else ""
-    zero = f"<line x1={x(0):.1f} x2={x(0):.1f} y1=0 y2=16 stroke='var(--line)' />"
-    return f"<svg width=264 height=16>{zero}{line}<circle cx={x(value):.1f} cy=8 r=3.5 fill={colour!r} />{arrow}</svg>"
-
-
-def plot(h: dict[str, Any], unit: str, maker: str) -> str:
-    """Distributions of all rows as steps on one axis; the legend is beside them."""
-    edges, shares = h["edges"], h["shares"]
-    if not edges:
-        return ""
-    top = max((v for row in shares.values() for v in row), default=0) or 1
-    span = edges[-1] - edges[0]
-
-    def x(v: float) -> float:
-        return 6 + 428 * (v - edges[0]) / span
-
-    lines = []
-    greys = iter(("#64748b", "#a78bfa", "#94a3b8", "#b45309", "#60a5fa"))
-    for k, (name, row) in enumerate(shares.items()):
-        colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else next(greys, "#999")
-        points = " ".join(
-            f"{x(e):.1f},{96 - 88 * v / top:.1f}"
-            for left, right, v in zip(edges, edges[1:], row, strict=False)
-            for e in (left, right)
-        )
-        width = 2 if name == maker or name.startswith("real") else 1.1
-        lines.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width={width} />")
-        lines.append(f"<text x=446 y={14 + 15 * k} font-size=11 fill='{colour}'>{escape(name)}</text>")
-    ticks = "".join(
-        f"<text x={x(v):.1f} y=110 font-size=10 text-anchor=middle fill='#667085'>{number(v)}</text>"
-        for v in (edges[0] + span * f for f in (0.03, 0.25, 0.5, 0.75, 0.97))
-    )
-    axis = "<line x1=6 x2=434 y1=96 y2=96 stroke='var(--line)' />"
-    named = f"<text x=434 y=92 font-size=10 text-anchor=end fill='#667085'>{escape(unit)}</text>"
-    height = max(114, 18 + 15 * len(shares))
-    return f"<svg class=plot viewBox='0 0 680 {height}' width=680>{axis}{ticks}{named}{''.join(lines)}</svg>"
-
-
 def overlays(found: list[dict[str, Any]]) -> str:
     if not found:
         return ""
     parts = [
-        "<h2>Best, median and worst</h2><p class=soft>Median beats: grey the reference, black the same "
+        "<h2 id=overlays>Best, median and worst</h2><p class=soft>Median beats: grey the reference, black the same "
         "patient's real later ECG, orange what was "
         "made of the reference under that ECG's condition. Ordered by the distance to the truth.</p><div class=grid>"
     ]
@@ -221,23 +174,6 @@ def overlays(found: list[dict[str, Any]]) -> str:
             f"{escape(o['wanted'])}</p>{beats(o['beats'])}</div>"
         )
     return "".join(parts) + "</div>"
-
-
-def beats(curves: dict[str, list[int]]) -> str:
-    """Eight leads in two rows; a box is 0.75 s wide; all leads on one scale."""
-    all_ = {k: np.array(v, float).reshape(len(INDEPENDENT), POINTS) for k, v in curves.items()}
-    reach = max(500.0, max(np.abs(np.percentile(v, [0.5, 99.5])).max() for v in all_.values()) * 1.1)
-    colours = {"reference": "#9aa4b2", "truth": "#111827", "made": "#ea580c"}
-    shapes = []
-    for k, lead in enumerate(INDEPENDENT):
-        left, top = 118 * (k % 4), 92 * (k // 4)
-        shapes.append(f"<text x={left + 3} y={top + 12} font-size=10 fill='#667085'>{lead}</text>")
-        for name in ("reference", "truth", "made"):
-            y = top + 46 - 42 * np.clip(all_[name][k] / reach, -1, 1)
-            points = " ".join(f"{left + 112 * i / (POINTS - 1):.1f},{v:.1f}" for i, v in enumerate(y))
-            width = 1.6 if name == "made" else 1.2
-            shapes.append(f"<polyline points='{points}' fill=none stroke='{colours[name]}' stroke-width={width} />")
-    return f"<svg viewBox='0 0 470 184' width=100%>{''.join(shapes)}</svg>"
 
 
 def notes(report: dict[str, Any]) -> str:
@@ -259,22 +195,15 @@ def notes(report: dict[str, Any]) -> str:
         "Distances are between median beats of 8 leads, from 0.30 s before to 0.45 s after R, moved by at most 95 ms.",
     ]
     hashes = "".join(f"<tr><td>{escape(k)}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in flat(facts))
-    return f"<h2>Notes</h2><ul>{''.join(f'<li>{x}</li>' for x in lines)}</ul><table>{hashes}</table>"
+    return f"<h2 id=notes>Notes</h2><ul>{''.join(f'<li>{x}</li>' for x in lines)}</ul><table>{hashes}</table>"
 
 
 def flat(tree: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
     out: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        out += flat(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, value)]
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        out += flat(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, shown)]
     return out
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, int) or abs(value) >= 1000 or abs(value) < 1e-9:
-        return f"{value:.0f}"
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def estimate(row: Sequence[float | None]) -> str:

@@ -1,6 +1,7 @@
 """What any 12-lead ECG must obey: limb leads are differences of three potentials."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,15 @@ def residual(ecg: ECG) -> float:
     return float(1000 * np.sqrt(np.mean(np.square(parts))))
 
 
-def limb_residual(made: Reading, name: str) -> Figure:
-    """Of ECGs that a model draws, in 12 leads as they are written to files."""
-    values = []
+def limb_residual(sets: Mapping[str, Reading]) -> Figure:
+    """Of as many ECGs in each row, of the same patients, in 12 leads as they are written to files."""
+    values, made = {}, next(iter(sets.values()))
     with tempfile.TemporaryDirectory() as folder:
-        for k, x in enumerate(made.signals):
-            path = ECG(x, made.rate, INDEPENDENT).select(LEADS).write(Path(folder) / f"{k}.hea")
-            values.append(residual(ECG.read(path)))
-    return figure({name: np.array(values)}, made.patients)
+        for name, made in sets.items():
+            ecgs = [ECG(x, made.rate, INDEPENDENT).select(LEADS) for x in made.signals]
+            paths = [ecg.write(Path(folder) / f"{k}.hea") for k, ecg in enumerate(ecgs)]
+            values[name] = np.array([residual(ECG.read(path)) for path in paths])
+    return figure(values, made.patients)
 
 
 def figure(values: dict[str, np.ndarray], patients: np.ndarray) -> Figure:

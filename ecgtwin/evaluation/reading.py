@@ -27,6 +27,9 @@ MEASURED = (
     "ST in V2 mV",
 )
 
+ALONE = ("beats", "rhythm", "spectrum", "probabilities", "learned", "who", "text", "measured")
+"""What `Reading` measures of each ECG alone, whatever others are beside it."""
+
 
 @dataclass(frozen=True)
 class Judges:
@@ -56,7 +59,10 @@ class Reading:
         return len(self.signals)
 
     def some(self, rows: np.ndarray | slice) -> "Reading":
-        return Reading(self.signals[rows], self.rate, self.patients[rows], self.judges)
+        """Those at `rows`; what was measured of them is kept."""
+        part = Reading(self.signals[rows], self.rate, self.patients[rows], self.judges)
+        part.__dict__.update({name: self.__dict__[name][rows] for name in ALONE if name in self.__dict__})
+        return part
 
     def first(self, n: int) -> "Reading":
         return self.some(slice(n))

@@ -97,7 +97,7 @@ def distances(
         at = first(patients)
         n = len(x)
         pairs = [(x[at == k], real[side != k], patients[at == k], owners[side != k]) for k in (True, False)]
-        kernel[name] = 1000 * np.mean([kernel_distance(a, b) for a, b, _, _ in pairs])
+        kernel[name] = 1000 * float(np.mean([kernel_distance(a, b) for a, b, _, _ in pairs]))
         drawn = np.mean([kernel_distance_drawn(a, b, draws(p, 300, 5), draws(q, 300, 6)) for a, b, p, q in pairs], 0)
         kernel[name] = Estimate(kernel[name], *interval(1000 * drawn))
         frechet[name] = spread([frechet_infinite(a[:, :8], b[:, :8]) for a, b, _, _ in pairs])

@@ -15,9 +15,10 @@ from .figures import Section
 from .files import Made, as_task
 from .makers import Twins
 from .reading import Judges, beat_distance
-from .sections import PARTS, Say, privacy
+from .sections import PARTS, Say
 from .suite import SIZES, facts, of_model, prepare, suite
 from .telltales import Against, floor, telltales
+from .training_records import privacy
 
 
 def of_generator(
@@ -120,7 +121,8 @@ def of_files(
         found = likeness.identity(task, {name: mine, **alike}, stage.whole, (a, b))
         found.append(likeness.copied({name: mine, **alike}, before, beat_distance(b.beats, a.beats), task.patients))
         sections.append(Section("Is it the same person?", found))
-    sections.append(Section("Were training records kept?", privacy(stage, mine, references, name)))
+    kept = {name: mine, **rest, "real held-out ECGs": references}
+    sections.append(Section("Were training records kept?", privacy(kept, stage.fitted, stage.whole, seed)))
     return {
         "format": 1,
         "name": name,

@@ -13,10 +13,9 @@ import numpy as np
 from ..ecg.store.recordings import Recordings
 from ..metrics.bootstrap import mean
 from ..metrics.identity import median_beats, whitening
-from ..metrics.privacy import closest, membership
 from ..twin.twin import ECGTwin
-from . import agreement, constructed, diversity, likeness, realism, tasks
-from .figures import Figure, Section, Table, bare
+from . import agreement, constructed, diversity, likeness, realism, spread, tasks
+from .figures import Figure, Section, Table
 from .makers import Copy, Edits, Maker, Reconstruction, Stranger, drawn, first_rows
 from .physics import limb_residual
 from .reading import Judges, Reading, beat_distance
@@ -24,6 +23,7 @@ from .simulated_truth import counterfactuals
 from .strength import STRENGTHS, TARGET, of_strength
 from .tasks import Held, Task
 from .telltales import Against, floor, telltales
+from .training_records import privacy
 from .utility import Effort, utility
 
 Say = Callable[[str], None]
@@ -167,13 +167,14 @@ def looks(a: Answers) -> list[Section]:
         **a.reconstructed,
         "8 Hz blur": worse["8 Hz blur"],
     }
+    physical = limb_residual({"real": a.references.first(8), a.twin.name: a.again.first(8)})
     states = diversity.between_people(a.exchange, {"real": a.real_other, **a.changed})
     return [
         Section("Do they look real?", realism.realism(a.stage.whole, a.stage.fitted, {**rows, **worse}, a.stage.seed)),
         Section("What gives them away when nothing was asked for?", unchanged_telltales(a)),
         Section(
             "Intervals, amplitudes and diversity",
-            [*realism.physiology(a.stage.whole, body, first), limb_residual(a.again.first(8), a.twin.name), states],
+            [*realism.physiology(a.stage.whole, body, first), physical, states],
         ),
     ]
 
@@ -216,14 +217,14 @@ def later_ecg(a: Answers) -> list[Section]:
     none = likeness.unchanged(
         a.redraw, {twin.name: a.again, **a.reconstructed}, a.references, a.another_day, a.pairs.patients
     )
-    back = likeness.round_trip(a.pairs, returned, a.before, twin.name)
+    back = likeness.round_trip(a.pairs, returned, a.before, a.another_day, twin.name)
     sections.append(Section("Nothing asked, and there and back", [*none, back]))
     some, times = first_rows(a.pairs, stage.size.sampled), stage.size.samples
     n = len(some)
     many = tasks.repeated(some, times)
     samples = stage.answered([twin], many)
-    found = likeness.calibrated(many, times, samples, a.later.first(n), a.before.first(n))
-    found.append(likeness.mean_of_samples(many, times, samples, a.later.first(n), a.before.first(n)))
+    found = spread.calibrated(many, times, samples, a.later.first(n), a.before.first(n))
+    found.append(spread.mean_of_samples(many, times, samples, a.later.first(n), a.before.first(n)))
     found.append(diversity.between_samples(many, times, samples, mean(a.another_day, a.pairs.patients)))
     sections.append(Section("Do samples spread as the truth does?", found))
     return sections
@@ -247,31 +248,14 @@ def doses(a: Answers) -> list[Section]:
         figures, line = of_strength(task, {**unmoved, **stage.answered(steps, task)})
         found += figures
         table.append(line)
-    return [Section("More of it, more of it", found, table)]
+    return [Section("Dose-response", found, table)]
 
 
 def kept(a: Answers) -> list[Section]:
     """Distance to training records beside held-out ones; a twin's own patient is left out of these, since it
     resembles its reference by design."""
-    return [Section("Were training records kept?", privacy(a.stage, a.again, a.references, a.twin.name))]
-
-
-def privacy(stage: Stage, made: Reading, references: Reading, name: str) -> list[Figure]:
-    away = ~np.isin(stage.whole.patients, made.patients)
-    held, rows, attack = stage.whole.who[away], {}, {}
-    for key, reading in ((name, made), ("real held-out ECGs", references)):
-        found = closest(reading.who, stage.fitted.who, held, seed=stage.seed)
-        rows[key] = bare(found.nearer_training)
-        attack[key] = bare(membership(reading.who, stage.fitted.who, held))
-    nearer = (
-        "Of made ECGs, nearer to a training record than to any of as many held-out ones of other patients, by the "
-        "identity encoder; 0.5: nothing kept."
-    )
-    called = "Of an attack that calls a record a training record where a made ECG is near it; 0.5: it fails."
-    return [
-        Figure("nearer to a training record", "share", "real", nearer, rows, len(made)),
-        Figure("membership inference", "AUROC", "real", called, attack, len(made)),
-    ]
+    sets = {a.twin.name: a.again, "real held-out ECGs": a.references}
+    return [Section("Were training records kept?", privacy(sets, a.stage.fitted, a.stage.whole, a.stage.seed))]
 
 
 def exact(a: Answers) -> list[Section]:

@@ -12,6 +12,7 @@ from ..ecg.rhythm import heart_rate
 from ..ecg.store.recordings import Recordings
 from ..twin.condition import Condition
 
+PAIRS_EACH = 6
 PLAIN = ("sinus rhythm", "normal ECG", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
 
 
@@ -116,15 +117,17 @@ def exchange(held: Held, n: int, seed: int) -> Task:
 
 
 def factual(held: Held, most: int, seed: int) -> Task:
-    """Two real ECGs of one patient: the reference, and the state and the ECG of another day. Both directions."""
-    found = []
+    """Two real ECGs of one patient: the reference, and the state and the ECG of another day, in both directions. In
+    turns, a pair of each patient at a time, so that the first pairs are of many patients; of one with many ECGs there
+    are `PAIRS_EACH` at most."""
+    rng, turns = np.random.default_rng([seed, 2]), []
     for patient in np.unique(held.patients[held.patients >= 0]):
         rows = np.flatnonzero(held.patients == patient)
-        found += [(a, b) for a in rows for b in rows if a != b]
-    if not found:
+        own = [(a, b) for a in rows for b in rows if a != b]
+        turns += [(turn, *own[k]) for turn, k in enumerate(rng.permutation(len(own))[:PAIRS_EACH])]
+    if not turns:
         return empty(held, "factual")
-    pairs = np.array(found)
-    pairs = pairs[np.sort(np.random.default_rng([seed, 2]).permutation(len(pairs))[:most])]
+    pairs = np.array(sorted(turns))[:most, 1:]
     a, b = held.some(pairs[:, 0]), held.some(pairs[:, 1])
     return Task(
         "factual",

@@ -7,6 +7,7 @@ import pytest
 
 from ecgtwin.evaluation import compare, page
 from ecgtwin.evaluation.figures import Figure, Section, Table, averaged, bare, histogram
+from ecgtwin.evaluation.page_plots import bar, reach
 from ecgtwin.evaluation.suite import PARTS, chosen_parts
 from ecgtwin.metrics.identity import POINTS
 
@@ -73,6 +74,25 @@ def test_paired_differences_are_sure_where_unpaired_ones_are_not():
     assert d.difference.value == pytest.approx(0.5, abs=1e-3) and d.difference.low > 0.49 and d.verdict == "worse"
     assert compare.compare(report(), report())[0].verdict == "no difference seen"
     assert "worse" in compare.text(found)
+
+
+def test_the_same_figure_in_two_sections_is_compared_with_its_like_and_shown_once_in_short():
+    twice = [report(), report(0.5)]
+    for r in twice:
+        few = averaged("heart rate error", "/min", "less", "Of few.", {"twin": np.full(5, 9.0)}, np.arange(5))
+        r["sections"].append(Section("Few", [few]).plain())
+    found = compare.compare(*twice)
+    assert [d.section for d in found] == ["All", "Few"] and found[0].difference.value > 0.4
+    assert found[1].verdict == "no difference seen" and "Few" in compare.text(found)
+    assert "<b>9" not in page.headline(twice[0]) and "<b>4.9" in page.headline(twice[0])
+
+
+def test_values_far_beyond_real_ones_leave_the_scale_to_the_others():
+    rows = {"real": (1.0, 0.5, 1.5), "twin": (2.0, 1.0, 3.0), "blur": (400.0, 300.0, 500.0)}
+    low, high = reach(rows, "twin")
+    assert (low, high) == (0, 9) and reach({"a": (-1.0, None, None), "b": (4.0, None, None)}, "twin") == (-1, 4)
+    assert "<circle" in bar(rows["twin"], low, high, "twin", "twin")
+    assert "<circle" not in bar(rows["blur"], low, high, "blur", "twin")
 
 
 def test_other_questions_are_not_compared():

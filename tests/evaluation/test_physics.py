@@ -15,5 +15,5 @@ def test_derived_leads_obey_einthoven_and_a_shifted_one_does_not(tmp_path):
     signal[LEADS.index("aVF")] += 0.1
     assert residual(ECG(signal, 102.4, LEADS)) == pytest.approx(50, rel=1e-3)  # 100 uV in one of four equations
     assert np.isnan(residual(ECG(x[0, :2], 102.4, ("I", "II"))))
-    written = limb_residual(Reading(x, 102.4, np.arange(2), None), "twin").rows["twin"]
+    written = limb_residual({"twin": Reading(x, 102.4, np.arange(2), None)}).rows["twin"]
     assert 0 < written.value < 1  # files of 1 uV a step

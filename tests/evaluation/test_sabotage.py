@@ -16,6 +16,7 @@ from ecgtwin.evaluation import telltales as module
 from ecgtwin.evaluation.makers import Copy, Stranger
 from ecgtwin.evaluation.reading import Judges, Reading, beat_distance
 from ecgtwin.evaluation.telltales import Against, telltales
+from ecgtwin.metrics.degradations import LADDER
 
 ECGS = 80
 
@@ -114,6 +115,17 @@ def test_noise_is_caught_by_distances_and_by_the_two_sample_test(world, monkeypa
     monkeypatch.setattr(module, "GROUPS", {k: module.GROUPS[k] for k in ("RR variation", "power above 40 Hz")})
     rr, power = telltales({"noisy": Against(real, noisy)}, 0)
     assert power.rows["noisy"].low > 0.9 > rr.rows["noisy"].value
+
+
+def test_distances_rank_real_ecgs_that_were_made_worse(world):
+    place = realism.learned(world.fitted)
+    rows = {name: (place(r), r.patients) for name, r in realism.degraded(world.whole).items()}
+    whole = world.whole
+    found = realism.distances("learned", place(whole), whole.patients, rows, realism.halves(whole.patients, 0))
+    for name in ("kernel distance, learned", "Frechet distance, learned"):
+        values = {rung: row.value for rung, row in figure(found, name).items()}
+        same, through, noise, blur, reversed_ = (values[rung] for rung in LADDER)
+        assert through < noise < blur < reversed_ and abs(through - same) < 0.01 * (reversed_ - same), (name, values)
 
 
 def test_irregular_beats_are_caught_by_rr_variation(world):

@@ -28,6 +28,12 @@ def test_factual_pairs_are_of_one_patient_and_of_two_ecgs():
     task = tasks.factual(held(), 12, 0)
     assert len(task) == 12
     assert not any(np.array_equal(a, b) for a, b in zip(task.references, task.truth, strict=True))
+    many = held()
+    many = Held(many.signals, many.conditions, np.r_[np.zeros(10, int), many.patients[10:]], 102.4)
+    task = tasks.factual(many, 400, 0)
+    names, counts = np.unique(task.patients, return_counts=True)
+    assert counts[names == 0] == tasks.PAIRS_EACH and (counts[names != 0] == 2).all()  # of 90 pairs of patient 0
+    assert len(set(task.patients[: len(names)].tolist())) == len(names)  # the first pairs are of all patients
     unknown = held()
     assert len(tasks.factual(Held(unknown.signals, unknown.conditions, np.full(30, -1), 102.4), 12, 0)) == 0
 

@@ -1,0 +1,61 @@
+"""Has a generator kept records that it was trained on?"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..metrics.bootstrap import Estimate, draws, interval, mean
+from ..metrics.privacy import attack, closest
+from ..metrics.two_sample import auroc
+from .figures import Figure
+from .reading import Reading
+from .simulated_truth import centred
+
+
+def privacy(sets: Mapping[str, Reading], training: Reading, held: Reading, seed: int) -> list[Figure]:
+    """Of what was made, the first of `sets`, and of real held-out ECGs. Held-out records that they are measured against
+    are of other patients: a twin resembles its reference by design."""
+    nearer, called, alike, each = {}, {}, {}, {}
+    for name, made in sets.items():
+        others = held.some(~np.isin(held.patients, made.patients))
+        each[name] = closest(made.who, training.who, others.who, seed=seed).each
+        nearer[name] = mean(each[name], made.patients)
+        scores, truth = attack(made.who, training.who, others.who)
+        weights = draws(np.r_[training.patients, others.patients], 200, 7)
+        again = np.array([auroc(scores, truth, w) for w in weights])
+        called[name] = Estimate(auroc(scores, truth), *interval(again))
+        alike[name] = most_alike(made.beats, training.beats)
+    first, made = next(iter(sets.items()))
+    n = len(made)
+    figures = [
+        Figure(
+            "nearer to a training record",
+            "share",
+            "real",
+            "Of made ECGs, nearer to a training record than to any of as many held-out ones of other patients, by the "
+            "identity encoder; 0.5: nothing kept.",
+            nearer,
+            n,
+            {first: each[first]},
+            made.patients,
+        ),
+        Figure(
+            "membership inference",
+            "AUROC",
+            "real",
+            "Of an attack that calls a record a training record where a made ECG is near it; 0.5: it fails.",
+            called,
+            n,
+        ),
+    ]
+    about = f"Mean correlation of the median beat with the most alike of {len(training)} training records."
+    rows = {name: mean(alike[name], reading.patients) for name, reading in sets.items()}
+    sample = {first: alike[first]}
+    kept = Figure("most alike training beat", "correlation", "real", about, rows, n, sample, made.patients, alike)
+    return [*figures, kept]
+
+
+def most_alike(made: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """(N,) largest correlation of median beats (N, D) with any of (T, D); NaN where there is no beat."""
+    a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9) for x in map(centred, (made, training)))
+    return np.where(made.any(1), (a @ b.T).max(1), np.nan)
