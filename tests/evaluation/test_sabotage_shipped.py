@@ -30,6 +30,7 @@ class World:
     gallery: Reading
     twins: Reading
     nobody: Reading
+    unasked: Reading
 
     def read(self, signals: np.ndarray) -> Reading:
         return Reading(signals.astype(np.float32), RATE, self.task.patients, self.gallery.judges)
@@ -47,23 +48,32 @@ def world() -> World:
     task = Task("asked", signals, own, wanted, numbers, numbers)
     gallery = Reading(signals, RATE, numbers, Judges.load())
     model = ECGTwin.from_pretrained()
-    made = [Reading(m.make(task), RATE, numbers, gallery.judges) for m in (Twins(model), Twins(model, "n", True))]
-    return World(task, gallery, *made)
+    asked = ((Twins(model), task), (Twins(model, "n", True), task), (Twins(model), task.asked("own state", own)))
+    return World(task, gallery, *(Reading(maker.make(of), RATE, numbers, gallery.judges) for maker, of in asked))
 
 
 def row(figures, name):
     return next(f for f in figures if f.name == name).rows
 
 
-def test_who_ignores_the_condition_or_copies_is_caught_and_the_model_is_not(world):
+def test_who_copies_the_reference_is_caught_and_the_model_is_not(world):
     sets = {"twin": world.twins, "copy": world.read(Copy().make(world.task))}
-    found = agreement.agreement(world.task, sets)[0]
-    asked, rate = row(found, "statement agreement"), row(found, "heart rate error")
+    asked = row(agreement.agreement(world.task, sets)[0], "statement agreement")
     assert asked["twin"].value > 0.9 and asked["copy"].value < 0.75
-    assert rate["twin"].value < 8 < 15 < rate["copy"].value
     # Ten people have no later ECG: 50 uV stands for what differs from day to day.
     near = likeness.copied(sets, world.gallery, np.full(4, 50.0), world.task.patients).rows
     assert near["copy"].value == 1 and near["twin"].value < 0.5
+
+
+def test_who_ignores_the_condition_is_caught_and_the_model_is_not(world):
+    """The model itself, told the reference's own state whatever was asked: no copy, and nothing that was asked."""
+    sets = {"twin": world.twins, "ignores": world.unasked}
+    found = agreement.agreement(world.task, sets)[0]
+    asked, rate = row(found, "statement agreement"), row(found, "heart rate error")
+    assert asked["twin"].value > 0.9 and asked["ignores"].value < 0.75
+    assert rate["twin"].value < 8 < 15 < rate["ignores"].value
+    clip = row(found, "CLIP score")
+    assert clip["twin"].value > clip["ignores"].value + 5
 
 
 def test_who_ignores_the_reference_is_caught_and_the_model_is_not(world):
