@@ -31,6 +31,7 @@ from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
 from ..twin.contradictions import Contradiction, contradictions
 from ..twin.twin import ECGTwin
+from .attending import Attending, draw_maps, rewritten
 from .measured import Side, shown
 from .measured import write as write_table
 from .walk import Walk
@@ -38,7 +39,9 @@ from .wishes import meant, with_rhythm
 
 NOTICE = "Synthetic ECGs, counterfactuals conditioned on a reference. Research use only, not for clinical diagnosis."
 SUFFIX = {"wfdb": ".hea", "csv": ".csv", "npz": ".npz", "dicom": ".dcm"}
-OURS = re.compile(r"twin_\d{3,}\.(hea|dat|csv|npz|dcm|png)|twins\.(json|png|html)|explanation\.json|changes\.csv")
+OURS = re.compile(
+    r"twin_\d{3,}(_attention_\d+)?\.(hea|dat|csv|npz|dcm|png)|twins\.(json|png|html)|explanation\.json|changes\.csv"
+)
 """Names of the files of a run."""
 FAR = 0.10
 """Difference of the measured heart rate from the asked one, relative to it, from which on it is told."""
@@ -74,6 +77,7 @@ class Options:
     walk: Walk = Walk()
     negative: tuple[str, ...] = ()
     measure: tuple[str, ...] = ()
+    attending: Attending = Attending()
 
 
 def example() -> ECG:
@@ -140,6 +144,8 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
         scales["steps"] = options.steps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Contradiction)  # told by `run`
+        if options.attending.edits:
+            return rewritten(model, used, now, own, options), model.wanted(used, now, own)[0]
         if not options.keep:
             n = options.candidates or options.n
             twins = model.generate(
@@ -229,6 +235,7 @@ def run(
             f"--candidates {options.candidates}, but {wrong}: ask for as many candidates as twins or more, "
             "without --keep"
         )
+    options.attending.check(options)
     refuse_used(output, overwrite)
     c = model.config.signal
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
@@ -296,6 +303,8 @@ def run(
             | {key: value for key, value in asdict(rank).items() if key != "index"}
             for k, (seed, rank) in enumerate(zip(seeds, ranks, strict=True))
         ]
+    own = None if was.empty else was
+    sheets = draw_maps(model, used, now, own, options.steps, sidecar["twins"]) if options.attending.pictures else {}
     text = json.dumps(sidecar, indent=2)
     output.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".ecgtwin-", dir=output))
@@ -303,6 +312,8 @@ def run(
         for name, twin, rate in zip(names, twins, measured, strict=True):
             twin.write(part / (name + SUFFIX[options.format]), format=options.format)
             plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=title(wanted, rate))
+        for name, (found, statement) in sheets.items():
+            found.plot(statement, part / name)
         (part / "twins.json").write_text(text + "\n")
         if options.html:
             facts = {"model": model.weights_hash, **sidecar["versions"], **sidecar["options"]}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .attending import Attending, Kept, Like, Pictures, Weight, weights_of
 from .errors import refusing, say
 from .options import Adapters, Device, Json, Model, Overwrite, Reports, Seed, Steps, adapted, statements
 from .walk import Eta, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, interval_of
@@ -58,6 +59,10 @@ def generate(
     negative_report: Annotated[
         list[str] | None, typer.Option(help="statement of a state to go away from; may be repeated")
     ] = None,
+    weight: Weight = None,
+    like: Like = None,
+    kept: Kept = 0.8,
+    attention: Pictures = False,
     solver: SolverOption = None,
     eta: Eta = None,
     levels: LevelsOption = Levels.trailing,
@@ -154,6 +159,7 @@ def generate(
             Walk(solver, eta, levels.value, shift, interval_of(interval)),
             statements(negative_report),
             measured.quantities(measure),
+            Attending(weights_of(weight), statements(like), kept, attention),
         )
         if keep and (options.walk != Walk() or options.negative):
             raise ValueError(
@@ -179,6 +185,8 @@ def generate(
                 "a table or a folder goes without --keep, --overwrite, --candidates and --html; the same command "
                 "goes on where it stopped"
             )
+        if options.attending != Attending():
+            raise ValueError("a table or a folder goes without --weight, --like, --kept and --attention")
         given = Given(units, rate, tuple(names) if names else None, gain)
         turn, device = launched(device) if shard is None else (Turn.of(shard), device)
         if scheduler is not None and turn is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .attending import Kept, Weight, weights_of
 from .options import Adapters, Device, Json, Output, Overwrite, tell
 from .pictures import Data, Folder, Guidance, Model, Seed, Steps, kept, pipeline_of, read_pictures, refuse_used
 from .walk import Eta, Interval, Levels, LevelsOption, Sampler, Shift, SolverOption, Walk, interval_of
@@ -90,6 +91,15 @@ def generate(
     rescale: Rescale = 0.0,
     negative: Negative = None,
     threshold: Threshold = None,
+    weight: Weight = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="a caption whose images, of the same noise, these shall resemble (prompt-to-prompt)"),
+    ] = None,
+    alike: Kept = 0.8,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="also where the network looked for each word, of each caption's first")
+    ] = False,
     size: Annotated[tuple[float, float] | None, typer.Option(help="height and width of the original")] = None,
     crop: Annotated[tuple[float, float] | None, typer.Option(help="top and left of the crop, in pixels")] = None,
     refine: Refine = True,
@@ -103,20 +113,24 @@ def generate(
     from .errors import refusing, say
 
     with refusing():
+        from ..image.picture import as_images, grid
+
         refuse_used(output, overwrite)
         pipeline = pipeline_of(model, adapter, device)
         walk = Walk(solver, eta, levels.value, shift, interval_of(interval))
-        images = pipeline.generate(
-            captions,
-            n,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            size=size,
-            crop=crop,
-            refine=refine,
-            **walked(pipeline, walk, rescale, negative, threshold),
-        )
+        how = {"steps": steps, "guidance": guidance, "seed": seed}
+        weights = dict(weights_of(weight))
+        if (weights or like or attention) and (walk != Walk() or rescale or negative or threshold or size or crop):
+            raise ValueError("--weight, --like and --attention go with --steps, --guidance, --seed and -n alone")
+        if weights or like:
+            edits = {"source": like, "weights": weights, "kept": alike}
+            images = [image for caption in captions for image in pipeline.rewrite(caption, n=n, **edits, **how)]
+        else:
+            images = pipeline.generate(
+                captions, n, size=size, crop=crop, refine=refine, **how,
+                **walked(pipeline, walk, rescale, negative, threshold),
+            )  # fmt: skip
+        looked = [pipeline.attention(caption, **how) for caption in (captions if attention else ())]
         wanted = [(k, caption, seed + i) for k, caption in enumerate(captions) for i in range(n)]
         rows = [{"file": name_of(*one), "caption": one[1], "seed": one[2]} for one in wanted]
         settings = {
@@ -126,6 +140,9 @@ def generate(
             "rescale": rescale,
             "negative": negative,
             "threshold": threshold,
+            "weights": weights,
+            "like": like,
+            "kept": alike,
             "size": size or pipeline.parts.frame[:2],
             "crop": crop or pipeline.parts.frame[2:],
             "refine": refine and pipeline.refiner is not None,
@@ -133,6 +150,9 @@ def generate(
         }
         facts = {"model": str(model), "device": str(pipeline.device), "settings": settings}
         text = kept(images, rows, output, facts, columns=n, scale=scale)
+        for k, found in enumerate(looked):
+            row = [found.image, *as_images(2 * found.maps[:, None] / found.maps.amax() - 1)]
+            grid(row, len(row), scale=scale).save(output / f"{k:02d}_attention.png")
         if as_json:
             typer.echo(text)
         say(f"{len(images)} images in {output}")

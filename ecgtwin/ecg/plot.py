@@ -33,6 +33,8 @@ TITLE, LINE = 100, 150
 """Letters that fit in the title and in a line below it."""
 NOTICE = "Research use only, not for clinical diagnosis"
 INK, OTHER, BEHIND = "#111111", "#b3202c", "#8a8f98"
+SHADE = (0.10, 0.42, 0.75)
+"""Red, green and blue of what is shaded behind the traces."""
 
 
 class Strip(NamedTuple):
@@ -72,13 +74,15 @@ def plot(
     reference: ECG | None = None,
     layout: str = "overlay",
     title: str | None = None,
+    shade: np.ndarray | None = None,
     ax: Any = None,
     fig: Any = None,
 ) -> Path | Figure | Any:
     """Draw to PNG, SVG or PDF (by the ending), true to scale at the file's own size. Returns the path.
 
     reference: another ECG, drawn under this one in grey ("overlay") or above it on a sheet of its own ("stacked").
-    A synthetic ECG is drawn in red and marked SYNTHETIC. Without a path the figure is returned; with `ax` (axes of
+    A synthetic ECG is drawn in red and marked SYNTHETIC. shade: for each sample of the ECG, how dark the paper behind
+    it is, from 0 to 1. Without a path the figure is returned; with `ax` (axes of
     matplotlib) or `fig` (a figure or subfigure) it is drawn there, and that is returned.
     """
     if not isinstance(ecg, ECG) or not isinstance(reference, ECG | None):
@@ -91,14 +95,14 @@ def plot(
         path = Path(path)
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise ValueError(f"{path.name}: expected a name that ends in .png, .svg or .pdf")
-        return write_file(path, lambda p: figure_of(ecg, reference, layout, title).savefig(p, dpi=150))
+        return write_file(path, lambda p: figure_of(ecg, reference, layout, title, shade).savefig(p, dpi=150))
     if ax is not None:
-        draw_page(ax, ecg, reference, layout, title)
+        draw_page(ax, ecg, reference, layout, title, shade)
         return ax
     if fig is not None:
-        draw_page(fig.add_axes((0, 0, 1, 1)), ecg, reference, layout, title)
+        draw_page(fig.add_axes((0, 0, 1, 1)), ecg, reference, layout, title, shade)
         return fig
-    return figure_of(ecg, reference, layout, title)
+    return figure_of(ecg, reference, layout, title, shade)
 
 
 def png(ecg: ECG) -> bytes:
@@ -108,16 +112,20 @@ def png(ecg: ECG) -> bytes:
     return out.getvalue()
 
 
-def figure_of(ecg: ECG, reference: ECG | None, layout: str, title: str | None) -> Figure:
+def figure_of(
+    ecg: ECG, reference: ECG | None, layout: str, title: str | None, shade: np.ndarray | None = None
+) -> Figure:
     """A figure of the paper's own size."""
     figure = Figure(facecolor="white")
     FigureCanvasAgg(figure)
-    width, height = draw_page(figure.add_axes((0, 0, 1, 1)), ecg, reference, layout, title)
+    width, height = draw_page(figure.add_axes((0, 0, 1, 1)), ecg, reference, layout, title, shade)
     figure.set_size_inches(width / 25.4, height / 25.4)
     return figure
 
 
-def draw_page(axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: str | None) -> tuple[float, float]:
+def draw_page(
+    axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: str | None, shade: np.ndarray | None = None
+) -> tuple[float, float]:
     """Everything, into axes whose units become mm. Returns width and height of the page in mm."""
     sheets = [[ecg]] if reference is None else [[reference, ecg]] if layout == "overlay" else [[reference], [ecg]]
     gain = min(rows_of(sheet).gain for sheet in sheets)
@@ -128,6 +136,8 @@ def draw_page(axes: Any, ecg: ECG, reference: ECG | None, layout: str, title: st
     top = height - HEAD
     for sheet, its in zip(sheets, rows, strict=True):
         paper(axes, MARGIN, top - its.height, WIDTH - 2 * MARGIN, its.height)
+        if shade is not None and sheet[-1] is ecg:
+            shaded(axes, shade[: int(SHOWN * ecg.rate) + 1], ecg.rate, top - its.height, top)
         for k, one in enumerate(sheet):
             behind = layout == "overlay" and one is reference
             color = BEHIND if behind else OTHER if one.synthetic and one is ecg else INK
@@ -193,6 +203,15 @@ def paper(axes: Any, x: float, y: float, width: float, height: float) -> None:
         vertical, horizontal = np.arange(x, x + width + 0.01, step), np.arange(y + height, y - 0.01, -step)
         axes.vlines(vertical, y, y + height, colors=color, linewidths=line, zorder=0)
         axes.hlines(horizontal, x, x + width, colors=color, linewidths=line, zorder=0)
+
+
+def shaded(axes: Any, shade: np.ndarray, rate: float, bottom: float, top: float) -> None:
+    """Darker paper where `shade` (one number from 0 to 1 a sample) is higher."""
+    colours = np.concatenate([np.broadcast_to(SHADE, (len(shade), 3)), 0.6 * np.clip(shade, 0, 1)[:, None]], 1)
+    begin = MARGIN + PULSE
+    extent = (begin, begin + SPEED * len(shade) / rate, bottom, top)
+    axes.imshow(colours[None], extent=extent, aspect="auto", interpolation="bilinear", zorder=1)
+    axes.set(aspect="equal")
 
 
 def draw(axes: Any, ecg: ECG, x: float, top: float, color: str, rows: Rows, *, labels: bool) -> None:

@@ -1,7 +1,7 @@
 """Images from captions: a trained model, behind one object."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +15,12 @@ from ..diffusion.guidance import guide, within
 from ..diffusion.levels import Spacing, trailing
 from ..diffusion.objective import Objective
 from ..diffusion.sample import seeded_noise, trajectory
-from ..diffusion.schedule import Flow, Schedule
+from ..diffusion.schedule import Flow, Level, Schedule
 from ..diffusion.solvers import DpmPP, Solver
 from ..nets import adapters
+from ..nets.attention import Control, steered
 from ..train.device import pick_device
-from . import filling, model
+from . import attention, filling, model
 from .model import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
@@ -110,6 +111,7 @@ class ImagePipeline:
         interval: tuple[float, float] | None = None,
         negative: str | None = None,
         threshold: float | None = None,
+        steer: Callable[[Level], Control] | None = None,
     ) -> Denoiser:
         """The guided denoiser for requests, for use with anything in `ecgtwin.diffusion`.
 
@@ -117,12 +119,13 @@ class ImagePipeline:
         model has one, at the noise level below which it was trained. rescale: see `guide`. interval: log-SNR within
         which guidance acts (arXiv 2404.07724), None: always. negative: a caption to go away from, in the place of none.
         threshold: the quantile of dynamic thresholding (arXiv 2205.11487), of pixels, in the place of holding them.
+        steer: what the attention to the caption's words is under at a level, see `nets.attention`.
         """
         c = self.conditions(requests)
         away = None if negative is None else self.conditions([r._replace(caption=negative) for r in requests])
 
         def guided_by(network: ImageNetwork) -> Denoiser:
-            return self.guided(network, c, guidance, away, rescale, interval)
+            return self.guided(network, c, guidance, away, rescale, interval, steer)
 
         guided = guided_by(self.network)
         if refine and self.refiner is not None:
@@ -144,13 +147,15 @@ class ImagePipeline:
         away: Conditions | None = None,
         rescale: float = 0.0,
         interval: tuple[float, float] | None = None,
+        steer: Callable[[Level], Control] | None = None,
     ) -> Denoiser:
         def at(c: Conditions) -> Denoiser:
             return self.objective.bind(network, network.prepare(c))
 
         away = c._replace(keep=torch.zeros_like(c.keep)) if away is None else away
-        guided = guide(at(c), at(away), guidance, rescale=rescale)
-        return guided if interval is None else within(guided, at(c), *interval)
+        wanted = at(c) if steer is None else steered(at(c), network, steer)
+        guided = guide(wanted, at(away), guidance, rescale=rescale)
+        return guided if interval is None else within(guided, wanted, *interval)
 
     @torch.no_grad()
     def sample(
@@ -167,12 +172,13 @@ class ImagePipeline:
         interval: tuple[float, float] | None = None,
         negative: str | None = None,
         threshold: float | None = None,
+        steer: Callable[[Level], Control] | None = None,
     ) -> Tensor:
         """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone. levels: which are visited,
         of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
         noise = seeded_noise([r.seed for r in requests])
         x = noise(torch.empty(len(requests), *self.latent, device=self.device))
-        how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
+        how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold, "steer": steer}
         denoise = self.denoiser(requests, guidance=guidance, refine=refine, **how)
         visited = levels(self.schedule, steps)
         walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
@@ -221,6 +227,7 @@ class ImagePipeline:
         return as_images(torch.cat(made))
 
     fill, vary = filling.fill, filling.vary
+    attention, rewrite = attention.attention, attention.rewrite
 
 
 def handover(schedule: Schedule | Flow, share: float) -> float:

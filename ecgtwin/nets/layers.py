@@ -4,6 +4,7 @@ Shapes: B batch · N tokens · D width · H heads · C channels · K condition t
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from einops import rearrange
@@ -35,10 +36,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # The fused kernel's backward pass takes several times longer than these products on a CPU (short sequences).
+    return looked(q, k, mask).to(v.dtype) @ v
+
+
+def looked(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d)): (B, H, N, K)."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1).to(v.dtype) @ v
+    return scores.softmax(-1)
 
 
 class GridAttention(nn.Module):
@@ -111,11 +117,13 @@ class CrossAttention(nn.Module):
 
     A row whose mask is all False would be undefined; callers give at least one token (a learned null).
     `keys` may be called once and its result passed to many forward calls: conditions do not change while sampling.
+    control: what sees and may change the probabilities (B, H, N, K) while it is set, see `nets.attention`.
     """
 
     def __init__(self, width: int, heads: int, *, normalise: bool = False):
         super().__init__()
         self.heads = heads
+        self.control: Callable[[Tensor], Tensor] | None = None
         self.q, self.kv, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
         norm = nn.LayerNorm if normalise else (lambda _: nn.Identity())
         self.norm_q, self.norm_k, self.norm_v = norm(width), norm(width), norm(width)
@@ -127,7 +135,10 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         q = rearrange(self.norm_q(self.q(x)), "b n (h d) -> b h n d", h=self.heads)
         mask = None if mask is None else mask[:, None, None, :]
-        h = attend(q, *keys, mask)
+        if self.control is None:
+            h = attend(q, *keys, mask)
+        else:
+            h = self.control(looked(q, keys[0], mask)).to(keys[1].dtype) @ keys[1]
         return self.out(rearrange(h, "b h n d -> b n (h d)"))
 
 

@@ -1,6 +1,6 @@
 """Signals drawn for requests: the guided denoiser, walked from noise. Each function is a method of `ECGTwin`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Level
 from ..diffusion.solvers import DpmPP, Solver
+from ..nets.attention import Control
 from . import fast as by_student
 from .condition import Condition, join
 from .lean import run_of
@@ -34,6 +35,7 @@ def denoiser(
     rescale: float = 0.0,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    steer: Callable[[Level], Control] | None = None,
     visited: Sequence[Level] = (),
 ) -> Denoiser:
     """The guided denoiser on latents (B, Z, T) for requests, for use with anything in `ecgtwin.diffusion`.
@@ -43,6 +45,7 @@ def denoiser(
     rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
     scale that the model was tuned with. interval: log-SNR within which guidance acts (arXiv 2404.07724), None: always.
     negative: a state to go away from, in the place of no state: + guidance (condition and base - negative and base).
+    steer: what the attention to the statements is under at a level, see `nets.attention`.
     visited: the levels that it will be asked for, where they are known: then what depends on them alone is worked out
     now. Others may be asked for.
     """
@@ -61,9 +64,10 @@ def denoiser(
     terms = zip((nothing, *away, c), scales, strict=True)
     branches, weights = zip(*((branch, weight) for branch, weight in terms if weight != 0), strict=True)
     network, asked = model.parts.denoiser, (model.latent[1], model.objective.prediction, visited)
-    denoise = run_of(network, join(branches), *asked, dtype=model.operands)
+    how = {"dtype": model.operands, "steer": steer}
+    denoise = run_of(network, join(branches), *asked, **how)
     guided = denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
-    return guided if interval is None else within(guided, run_of(network, c, *asked, dtype=model.operands), *interval)
+    return guided if interval is None else within(guided, run_of(network, c, *asked, **how), *interval)
 
 
 @torch.inference_mode()
@@ -79,6 +83,7 @@ def sample(
     levels: Spacing = trailing,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    steer: Callable[[Level], Control] | None = None,
     fast: bool = False,
     progress: bool = False,
 ) -> Tensor:
@@ -87,7 +92,7 @@ def sample(
     if not len(requests):
         raise ValueError("no requests: give one or more")
     if fast:
-        if solver is not None or rescale or levels is not trailing or interval is not None or negative is not None:
+        if solver or rescale or levels is not trailing or interval is not None or negative is not None or steer:
             raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
         steps = model.fast.steps(steps)
     steps = model.config.sampling.steps if steps is None else steps
@@ -96,6 +101,8 @@ def sample(
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
     if not fast and len(set(scales)) > 1:
+        if steer is not None:
+            raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     visited = levels(model.schedule, steps)
@@ -103,7 +110,7 @@ def sample(
         denoise, solver = by_student.denoiser(model, requests, scales, steps), by_student.SOLVER
     else:
         guidance, base_guidance = scales[0]
-        how = {"rescale": rescale, "interval": interval, "negative": negative}
+        how = {"rescale": rescale, "interval": interval, "negative": negative, "steer": steer}
         denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     noise = seeded_noise([r.seed for r in requests])
     x = noise(torch.empty(len(requests), *model.latent, device=model.device))

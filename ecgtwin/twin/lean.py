@@ -5,7 +5,7 @@ Shapes: B batch · Z latent channels · T latent samples · D width · U differe
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from reprlib import repr as brief
 from typing import Literal, get_args
 
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..diffusion.denoiser import Denoiser, Prediction, bind, read
 from ..diffusion.schedule import Level
+from ..nets.attention import Control, steered
 from ..nets.dit import DiT
 from ..nets.layers import sinusoid
 from ..nets.lean import LeanDiT, Modulation
@@ -78,9 +79,11 @@ def run_of(
     levels: Sequence[Level] = (),
     *,
     dtype: torch.dtype = torch.float32,
+    steer: Callable[[Level], Control] | None = None,
 ) -> Denoiser:
     """The denoiser of latents (B, Z, samples) under conditions. levels: those that will be asked for, where they are
-    known; others may be. dtype: of the operands of the large products.
+    known; others may be. dtype: of the operands of the large products. steer: what its attention is under at a level,
+    see `nets.attention`; the network itself is asked then.
 
     Where gradients or autocast are wanted, and on devices and networks that the lean pass does not know, the network
     itself is asked.
@@ -88,6 +91,8 @@ def run_of(
     prepared = conditions if isinstance(conditions, Prepared) else network.prepare(conditions)
     learned = network.body.out != network.latent
     plain = bind(network, prepared, prediction, learned_variance=learned)
+    if steer is not None:
+        return steered(plain, network, steer)
     if not known(network) or network.null_base.device.type not in LEAN:
         return plain
     with torch.no_grad():

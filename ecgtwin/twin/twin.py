@@ -21,7 +21,7 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from ..nets import adapters
 from ..train.device import pick_device
-from . import asking, drawing, filling, inputs
+from . import asking, attention, drawing, filling, inputs
 from .condition import Condition
 from .fast import Fast, fast_of
 from .lean import Precision, operands
@@ -120,6 +120,7 @@ class ECGTwin:
     denoiser, sample, scales = drawing.denoiser, drawing.sample, drawing.scales
     sample_apart, sample_in_parts = drawing.sample_apart, drawing.sample_in_parts
     fill, vary = filling.fill, filling.vary
+    attention, rewrite = attention.attention, attention.rewrite
 
     @cached_property
     def fast(self) -> Fast:

@@ -296,3 +296,23 @@ def test_statements(folder):
 @pytest.mark.parametrize("command", ["generate", "demo", "statements", "evaluate"])
 def test_help(command):
     assert run(command, "--help").exit_code == 0
+
+
+def test_statements_are_weighed_and_maps_are_drawn(folder, record, tmp_path):
+    reports = ["--report", "sinus rhythm", "--report", "complete left bundle branch block", "--steps", "2"]
+    base = ["generate", str(record), "--model", str(folder), *reports, "--format", "npz"]
+    more = {
+        "plain": ["--attention"],
+        "weighed": ["--weight", "LBBB=3"],
+        "kept": ["--like", "sinus rhythm", "--kept", "1"],
+    }
+    for name, options in more.items():
+        done = RUNNER.invoke(app, [*base, "--output", str(tmp_path / name), *options])
+        assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "plain" / "twins.json").read_text())["twins"][0]["attention"]
+    assert set(told) == {"sinus rhythm", "complete left bundle branch block"}
+    assert all((tmp_path / "plain" / name).is_file() for name in told.values())
+    signals = [ECG.read(tmp_path / name / "twin_000.npz").signal for name in more]
+    assert not np.allclose(signals[0], signals[1]) and not np.allclose(signals[0], signals[2])
+    done = RUNNER.invoke(app, [*base, "--output", str(tmp_path / "x"), "--attention", "--keep"])
+    assert done.exit_code == 2 and "--attention" in done.output
