@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..twin.condition import Condition
 from .walk import Walk
 
 if TYPE_CHECKING:
     from ..ecg.record import ECG
+    from ..twin.condition import Condition
     from ..twin.twin import ECGTwin
     from .deliver import Options
 
@@ -77,8 +77,12 @@ def weights_of(texts: list[str] | None) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
-def rewritten(model: "ECGTwin", used: "ECG", now: Condition, own: Condition | None, options: "Options") -> "list[ECG]":
+def rewritten(
+    model: "ECGTwin", used: "ECG", now: "Condition", own: "Condition | None", options: "Options"
+) -> "list[ECG]":
     """Twins whose statements are weighed, or looked at as in those of another state."""
+    from ..twin.condition import Condition
+
     asked = options.attending
     return model.rewrite(
         used,
@@ -98,8 +102,8 @@ def rewritten(model: "ECGTwin", used: "ECG", now: Condition, own: Condition | No
 def draw_maps(
     model: "ECGTwin",
     used: "ECG",
-    now: Condition,
-    own: Condition | None,
+    now: "Condition",
+    own: "Condition | None",
     steps: int | None,
     twins: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
