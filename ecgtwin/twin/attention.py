@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from ..diffusion.schedule import Level
 from ..ecg.beats import Beats
-from ..ecg.plot import plot
 from ..ecg.record import ECG
 from ..nets.attention import Control, Edit, Maps
 from .condition import Condition
@@ -51,6 +50,8 @@ class Attention:
 
     def plot(self, statement: str, path: str | Path | None = None) -> "Path | Figure":
         """The ECG's sheet, darkest where the network looked most at a statement; see `ECG.plot` for path."""
+        from ..ecg.plot import plot
+
         self.share(statement, np.ones(self.maps.shape[1], bool))
         row = self.maps[self.statements.index(statement)]
         low, high = float(row.min()), float(row.max())
