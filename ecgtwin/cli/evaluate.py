@@ -78,6 +78,9 @@ def evaluate(
     adapter: Adapters = None,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16 where the machine is quicker with it")
+    ] = "float32",
 ) -> None:
     """Score a model, or any generator's files, against real ECGs of patients on whom nothing was trained."""
     with refusing():
@@ -90,7 +93,7 @@ def evaluate(
         if real is None:
             raise ValueError("--real is missing: a store made by `ecgtwin data prepare`, or a PTB-XL folder")
         if suite is Suite.parts:
-            found, shown = parts(what, real, split, people, seed, device, adapter)
+            found, shown = parts(what, real, split, people, seed, device, adapter, precision)
         else:
             place = cache or (output.with_suffix(".cache") if output else None)
             found = judged(
@@ -104,6 +107,7 @@ def evaluate(
                 adapter,
                 Array(rate, leads, unit, conditions, beside),
                 only,
+                precision,
             )
             shown = page.text(found)
         written(found, output, report if suite is not Suite.parts else None, page.page)
@@ -129,6 +133,7 @@ def judged(
     adapter: list[str] | None,
     array: Array,
     only: str | None = None,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     from ..evaluation import files, run
     from ..evaluation.evaluate import opened
@@ -154,7 +159,7 @@ def judged(
     if array.beside:
         raise ValueError("--beside goes with an array or a folder of generated ECGs, not with a model")
     chosen = chosen_parts(only, suite)
-    model = adapted(ECGTwin.from_pretrained(named(what), device=device), adapter)
+    model = adapted(ECGTwin.from_pretrained(named(what), device=device, precision=precision), adapter)
     c = model.config.signal
     with opened(real, c.rate, c.samples) as recordings:
         name = "the model inside the package" if named(what) is None or str(what) == "default" else what.name
@@ -173,7 +178,7 @@ def judged(
 
 
 def parts(
-    what: Path, real: Path, split: Split, people: int, seed: int, device: str, adapter: list[str] | None
+    what: Path, real: Path, split: Split, people: int, seed: int, device: str, adapter: list[str] | None, precision: str
 ) -> tuple[dict[str, Any], str]:
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.report import summary
@@ -181,7 +186,7 @@ def parts(
     from ..twin.twin import ECGTwin
 
     found = measure(
-        adapted(ECGTwin.from_pretrained(named(what), device=device), adapter),
+        adapted(ECGTwin.from_pretrained(named(what), device=device, precision=precision), adapter),
         real,
         split=split.value,
         people=people,

@@ -42,8 +42,8 @@ def known(condition: Condition, statements: Sequence[str]) -> Condition:
 
 
 def version(model: ECGTwin) -> str:
-    """Changes with the weights and with what the model is sampled with."""
-    return f"{model.weights_hash} {model.config.sampling!r}"
+    """Changes with the weights, with what the model is sampled with, and where products are not in float32."""
+    return f"{model.weights_hash} {model.config.sampling!r}" + f" {model.precision}" * (model.precision != "float32")
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ def of_generator(
             "speed": seconds(model, held),
         }
     found = suite(stage, Twins(model), of_model(model, stage.held), model, parts)
-    model_facts = {"weights_sha256": model.weights_hash}
+    model_facts = {"weights_sha256": model.weights_hash, "precision": model.precision}
     return {
         "format": 1,
         "name": name,
