@@ -28,7 +28,7 @@ HEADLINE = (
 AIM = {"less": "less is better", "more": "more is better", "real": "the real row is the aim"}
 STYLE = """
 :root{--ink:#1c2430;--soft:#667085;--line:#d9dee7;--band:#f5f7fa;--made:#c2410c;--real:#0f766e;--other:#64748b}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1120px;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1160px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0}
 h2{margin:2.4rem 0 .4rem;border-bottom:1px solid var(--line);font-size:1.2rem}
 h3{font-size:1rem;margin:1.2rem 0 .1rem}
@@ -38,11 +38,11 @@ p{margin:.3rem 0}
 svg.plot{display:block;max-width:100%;height:auto}
 .warn{background:#fff7ed;border-left:4px solid var(--made);padding:.4rem .8rem;margin:1rem 0}
 table{border-collapse:collapse;margin:.4rem 0;font-variant-numeric:tabular-nums}
-td,th{padding:.15rem .6rem;text-align:left;vertical-align:middle}
+td,th{padding:.15rem .5rem;text-align:left;vertical-align:middle}
 th{font-weight:600;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right}
 td.n{white-space:nowrap}
-td:first-child{min-width:13rem}
+td:first-child{min-width:11rem}
 .contents a{display:inline-block;margin-right:1.2rem;color:var(--real)}
 tr:nth-child(even) td{background:var(--band)}
 tr.made td{font-weight:600}
@@ -70,6 +70,7 @@ def page(report: dict[str, Any]) -> str:
         headline(report),
         contents(report),
         *(section(s, report["maker"], k) for k, s in enumerate(report["sections"])),
+        model_parts(report.get("parts") or {}),
         overlays(report.get("overlays", [])),
         notes(report),
     ]
@@ -116,6 +117,7 @@ def headline(report: dict[str, Any]) -> str:
 
 def contents(report: dict[str, Any]) -> str:
     titles = [(f"s{k}", s["title"]) for k, s in enumerate(report["sections"])]
+    titles += [("parts", "The model's parts")] * bool(report.get("parts"))
     titles += [("overlays", "Best, median and worst")] * bool(report.get("overlays")) + [("notes", "Notes")]
     return "<p class=contents>" + "".join(f"<a href='#{at}'>{escape(title)}</a>" for at, title in titles) + "</p>"
 
@@ -157,6 +159,33 @@ def figure(f: dict[str, Any], maker: str) -> str:
         f"{AIM[f['better']].capitalize()}. n = {f['n']}.</p>"
         f"{note}<table>{''.join(body)}</table>{drawn}"
     )
+
+
+def model_parts(parts: dict[str, Any]) -> str:
+    """Auto-encoder, base vectors and speed, where they were measured."""
+    if not parts:
+        return ""
+    text, r, who, speed = (
+        ["<h2 id=parts>The model's parts</h2>"],
+        *map(parts.get, ("reconstruction", "identity", "speed")),
+    )
+    if r:
+        text.append(
+            f"<p>Auto-encoder, {r['n']} real ECGs: correlation {r['correlation_median']:.4f} (median over leads), RMS "
+            f"error {r['rms_uv_median']:.0f} uV (median).</p>"
+        )
+    if speed:
+        text.append(
+            f"<p>{speed['samples']} samples in {speed['steps']} steps: {speed['seconds']:.1f} s on {speed['threads']} "
+            "threads, with whatever else the machine was doing.</p>"
+        )
+    if who:
+        lines = {name: [row["rank1"], row["eer"]] for name, row in who.items()}
+        first = next(iter(who.values()))
+        note = f"{first['queries']} ECGs of patients with several, among {first['gallery']}; none was trained on."
+        columns = ["rank-1", "equal error rate"]
+        text.append(table({"title": "Base vectors", "note": note, "columns": columns, "lines": lines}))
+    return "".join(text)
 
 
 def overlays(found: list[dict[str, Any]]) -> str:

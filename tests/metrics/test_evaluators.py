@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ecgtwin.metrics.evaluators import ECGText, Statements
+from ecgtwin.metrics.evaluators import WEIGHTS, ECGText, Statements, read
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,15 @@ def test_no_beat_is_like_nobody():
     from ecgtwin.metrics.evaluators import Identity
 
     assert (Identity.load()(np.zeros((2, 8, 1024))) == 0).all()
+
+
+def test_the_script_trains_what_the_package_carries(monkeypatch):
+    """Steps and seeds that are left out are those which the shipped files name."""
+    import importlib
+    from pathlib import Path
+
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+    recipes = importlib.import_module("train_evaluators").RECIPES
+    for name, recipe in recipes.items():
+        facts = read(WEIGHTS / f"{name}.safetensors")[1]
+        assert (facts["steps"], facts["seed"]) == recipe, name
