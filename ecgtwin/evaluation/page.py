@@ -156,7 +156,7 @@ def figure(f: dict[str, Any], maker: str) -> str:
     drawn = plot(f["histogram"], f["unit"], maker) if f.get("histogram") else ""
     return (
         f"<h3>{escape(f['name'])}{unit}</h3><p class=soft>{escape(f['meaning'])} "
-        f"{AIM[f['better']].capitalize()}. n = {f['n']}.</p>"
+        f"{AIM[f['better']].capitalize()}. n&nbsp;=&nbsp;{f['n']}.</p>"
         f"{note}<table>{''.join(body)}</table>{drawn}"
     )
 

@@ -1,5 +1,6 @@
 """What the report's page draws: dots with intervals, distributions, median beats; as SVG inside the page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 from ..ecg.leads import INDEPENDENT
 from ..metrics.identity import POINTS
 
+AIMS = ("real", "real later ECG", "real held-out ECGs", "constructed ECG")
+"""Rows that what was made is measured against."""
 FAR = 3.0
 """A value so many times as large as those of what was made and of real ECGs lies beyond the scale."""
 
@@ -21,17 +24,21 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
+def colour_of(name: str, maker: str, other: str = "var(--other)") -> str:
+    return "var(--made)" if name == maker else "var(--real)" if name in AIMS else other
+
+
 def reach(rows: Mapping[str, Sequence[float | None]], maker: str) -> tuple[float, float]:
     """Ends of the scale that rows share: zero and all values, but not those far beyond what was made and real ECGs."""
     values = [v for row in rows.values() for v in row if v is not None]
     low, high = (min(*values, 0.0), max(values)) if values else (0.0, 1.0)
-    near = [abs(v) for name, row in rows.items() if name == maker or name.startswith("real") for v in row if v]
+    near = [abs(v) for name, row in rows.items() if name == maker or name in AIMS for v in row if v]
     return low, min(high, FAR * max(near)) if near else high
 
 
 def bar(row: Sequence[float | None], low: float, high: float, name: str, maker: str) -> str:
     """A dot and its interval; an arrow where the value is beyond the scale."""
-    colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else "var(--other)"
+    colour = colour_of(name, maker)
     span = max(high - low, 1e-12)
 
     def x(v: float) -> float:
@@ -52,11 +59,13 @@ def bar(row: Sequence[float | None], low: float, high: float, name: str, maker: 
 
 
 def plot(h: dict[str, Any], unit: str, maker: str) -> str:
-    """Distributions of all rows as steps on one axis; the legend is beside them."""
+    """Distributions of all rows as steps on one axis, a row that is all in one bin cut off; the legend is beside
+    them."""
     edges, shares = h["edges"], h["shares"]
     if not edges:
         return ""
-    top = max((v for row in shares.values() for v in row), default=0) or 1
+    tops = sorted(max(row, default=0) for row in shares.values())
+    top = (min(tops[-1], 2 * tops[-2]) if len(tops) > 1 and tops[-2] else tops[-1]) or 1
     span = edges[-1] - edges[0]
 
     def x(v: float) -> float:
@@ -66,17 +75,19 @@ def plot(h: dict[str, Any], unit: str, maker: str) -> str:
     axis_at = max(96, 14 + 15 * len(shares))
     greys = iter(("#64748b", "#7c3aed", "#0284c7", "#a16207", "#be185d"))
     for k, (name, row) in enumerate(shares.items()):
-        colour = "var(--made)" if name == maker else "var(--real)" if name.startswith("real") else next(greys, "#999")
+        other = "" if name == maker or name in AIMS else next(greys, "#999")
+        colour = colour_of(name, maker, other)
         points = " ".join(
-            f"{x(e):.1f},{axis_at - (axis_at - 8) * v / top:.1f}"
+            f"{x(e):.1f},{axis_at - (axis_at - 8) * min(v / top, 1):.1f}"
             for left, right, v in zip(edges, edges[1:], row, strict=False)
             for e in (left, right)
         )
-        width = 2 if name == maker or name.startswith("real") else 1.1
+        width = 1.1 if other else 2
         lines.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width={width} />")
         lines.append(f"<text x=446 y={14 + 15 * k} font-size=11 fill='{colour}'>{escape(name)}</text>")
+    digits = max(0, 1 - math.floor(math.log10(span / 4)))
     ticks = "".join(
-        f"<text x={x(v):.1f} y={axis_at + 14} font-size=10 text-anchor=middle fill='#667085'>{number(v)}</text>"
+        f"<text x={x(v):.1f} y={axis_at + 14} font-size=10 text-anchor=middle fill='#667085'>{v:.{digits}f}</text>"
         for v in (edges[0] + span * f for f in (0.03, 0.25, 0.5, 0.75, 0.97))
     )
     axis = f"<line x1=6 x2=434 y1={axis_at} y2={axis_at} stroke='var(--line)' />"
