@@ -17,7 +17,7 @@ import torch
 import typer
 
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import Json, tell
+from ecgtwin.cli.options import Json, OtherNoise, RealOption, tell
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DDIM, DpmPP, Heun, UniPC
 
@@ -30,11 +30,11 @@ REFERENCE = 100
 
 @app.command(help=__doc__)
 def main(
-    real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
+    real: RealOption,
     model: Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")] = None,
     ecgs: Annotated[int, typer.Option(help="validation ECGs that are drawn again", min=8)] = 64,
     output: Annotated[Path | None, typer.Option(help="write frontier.md, .json and .png here")] = None,
-    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 0,
+    seed: OtherNoise = 0,
     as_json: Json = False,
 ) -> None:
     with refusing():

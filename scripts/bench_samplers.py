@@ -19,7 +19,7 @@ import typer
 from torch import Tensor
 
 from ecgtwin.atomic import write_file, write_text
-from ecgtwin.cli.options import Json, tell
+from ecgtwin.cli.options import Json, OtherNoise, tell
 from ecgtwin.diffusion import Level, bind, sample, scaled_linear, seeded_noise, solvers
 from ecgtwin.diffusion.exact import Mixture
 from ecgtwin.diffusion.levels import karras, leading, linspace, trailing, uniform_logsnr
@@ -225,7 +225,7 @@ def main(
     spacing: Annotated[Spacing, typer.Option(help="which levels are visited")] = "karras",
     shape: Annotated[list[int], typer.Option(help="latent of the costs; repeat", min=1)] = list(SHAPE),  # noqa: B006
     repeats: Annotated[int, typer.Option(help="runs per timing", min=1)] = 30,
-    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 0,
+    seed: OtherNoise = 0,
     as_json: Json = False,
 ) -> None:
     found = quality(sorted(set(calls)), samples, SPACINGS[spacing], seed)

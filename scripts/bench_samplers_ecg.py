@@ -17,7 +17,7 @@ import typer
 
 from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import Json, tell
+from ecgtwin.cli.options import Json, OtherNoise, RealOption, tell
 from ecgtwin.diffusion.levels import karras, trailing
 from ecgtwin.diffusion.sde import EulerMaruyama
 from ecgtwin.diffusion.solvers import DDIM, DDPM, PNDM, DpmPP, DpmPPSingle, DpmSolver, EulerAncestral, Heun, UniPC
@@ -47,14 +47,14 @@ def samplers(schedule) -> dict[str, tuple[Any, int]]:
 
 @app.command(help=__doc__)
 def main(
-    real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
+    real: RealOption,
     model: Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")] = None,
     ecgs: Annotated[int, typer.Option(help="validation ECGs that are drawn again", min=8)] = 128,
     calls: Annotated[list[int], typer.Option(help="budgets of network calls; repeat")] = [5, 10, 20, 50],  # noqa: B006
     steps: Annotated[int, typer.Option(help="of the reference runs", min=2)] = 1000,
     bf16: Annotated[bool, typer.Option(help="run the network in bfloat16 (several times faster on CPUs)")] = False,
     output: Annotated[Path | None, typer.Option(help="write samplers_ecg.md, .json and .png here")] = None,
-    seed: Annotated[int, typer.Option(help="another seed, other noise")] = 0,
+    seed: OtherNoise = 0,
     as_json: Json = False,
 ) -> None:
     with refusing():

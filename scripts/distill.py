@@ -12,6 +12,7 @@ import typer
 
 from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing
+from ecgtwin.cli.options import ModelFolder
 from ecgtwin.ecg.store.recordings import Recordings, fitting
 from ecgtwin.nets import student as students
 from ecgtwin.train.device import accelerator_of
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main(
-    model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
+    model: ModelFolder,
     store: o.Stores,
     output: o.Output,
     config: o.Configuration = Path("configs/distill.yaml"),

@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 
 from ecgtwin import ECG, Condition, ECGTwin
-from ecgtwin.cli.options import Json, tell
+from ecgtwin.cli.options import Json, OtherTwins, tell
 
 SHEETS = [
     ("normal", "sinus rhythm|normal ECG", "sinus rhythm|normal ECG", None),
@@ -67,7 +67,7 @@ def main(
     model: Annotated[str, typer.Argument(help='a model folder, or "default"')],
     folder: Annotated[Path, typer.Argument(help="PTB-XL's folder")],
     output: Annotated[Path, typer.Option(help="folder for the sheets")],
-    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    seed: OtherTwins = 0,
     as_json: Json = False,
 ) -> None:
     twin = ECGTwin.from_pretrained(None if model == "default" else model)

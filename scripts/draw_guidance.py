@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.atomic import write_file
-from ecgtwin.cli.options import Json
+from ecgtwin.cli.options import Json, OtherTwins
 from ecgtwin.ecg.intervals import usual_beat
 from ecgtwin.ecg.leads import LEADS
 from ecgtwin.ecg.median_beat import RATE
@@ -30,7 +30,7 @@ def main(
     model: Annotated[Path, typer.Option(help='a model folder, or "default"')] = Path("default"),
     output: Annotated[Path, typer.Option(help="folder of the pictures")] = Path("docs/pictures"),
     samples: Annotated[int, typer.Option(help="twins of each guidance", min=1)] = 8,
-    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    seed: OtherTwins = 0,
     as_json: Json = False,
 ) -> None:
     twin = ECGTwin.from_pretrained(named(model))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing
-from ecgtwin.cli.options import Json, tell
+from ecgtwin.cli.options import Json, OtherNoise, RealOption, tell
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import DDIM, DDPM, DpmPP, EulerAncestral, Heun, Solver, UniPC
 
@@ -36,12 +36,11 @@ Samplers = Annotated[list[str], typer.Option("--sampler", help=f"one or more of 
 Steps = Annotated[list[int], typer.Option("--steps", help="repeat")]
 Scales = Annotated[list[float], typer.Option("--guidance", help="repeat")]
 Output = Annotated[Path, typer.Option(help="folder for grid.json, grid.md and grid.png")]
-Seed = Annotated[int, typer.Option(help="another seed, other noise")]
 
 
 @app.command()
 def ecg(
-    real: Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")],
+    real: RealOption,
     output: Output,
     model: Annotated[Path | None, typer.Option(help="model folder; the model inside the package if left out")] = None,
     ecgs: Annotated[int, typer.Option(help="validation ECGs that are drawn again", min=8)] = 32,
@@ -49,7 +48,7 @@ def ecg(
     steps: Steps = [5, 10, 20],  # noqa: B006
     guidance: Scales = [1.0, 2.0, 3.5, 5.0],  # noqa: B006
     base_guidance: Annotated[float, typer.Option(help="how strongly the identity acts")] = 1.0,
-    seed: Seed = 0,
+    seed: OtherNoise = 0,
     as_json: Json = False,
 ) -> None:
     """Heat maps of the kernel distance to real ECGs and of the heart rate's error."""
@@ -83,7 +82,7 @@ def image(
     guidance: Scales = [1.0, 1.5, 2.0, 4.0],  # noqa: B006
     judge_steps: Annotated[int, typer.Option(help="training steps of the judge", min=1)] = 600,
     most: Annotated[int, typer.Option(help="held-out captions at most", min=8)] = 400,
-    seed: Seed = 0,
+    seed: OtherNoise = 0,
     as_json: Json = False,
 ) -> None:
     """Heat maps of the FID and of the share that is not recognised."""

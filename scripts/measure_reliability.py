@@ -13,7 +13,7 @@ import typer
 
 from ecgtwin.atomic import write_text
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import Json
+from ecgtwin.cli.options import Json, ModelFolder, OtherTwins, People, Steps
 from ecgtwin.evaluation import reliability
 from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.twin.model import named
@@ -24,12 +24,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main(
-    model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
+    model: ModelFolder,
     real: Annotated[Path, typer.Argument(help="the store that it was trained on, or a PTB-XL folder")],
     output: Annotated[Path, typer.Option(help="the file to write")],
-    people: Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")] = 24,
-    steps: Annotated[int | None, typer.Option(min=1, help="the model's own if left out")] = None,
-    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    people: People = 24,
+    steps: Steps = None,
+    seed: OtherTwins = 0,
     as_json: Json = False,
 ) -> None:
     with refusing():

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ecgtwin.cli.options import Json, Output, tell
+from ecgtwin.cli.options import Json, ModelFolder, OtherTwins, Output, People, Steps, tell
 from ecgtwin.evaluation import per_state as of
 from ecgtwin.evaluation.evaluate import opened
 from ecgtwin.metrics.judge import load_judge
+from ecgtwin.twin.model import named
 from ecgtwin.twin.twin import ECGTwin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -19,15 +20,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main(
-    model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
+    model: ModelFolder,
     real: Annotated[Path, typer.Argument(help="a store, or a PTB-XL folder")],
-    references: Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")] = 32,
-    steps: Annotated[int | None, typer.Option(min=1, help="the model's own if left out")] = None,
-    seed: Annotated[int, typer.Option(help="another seed, other twins")] = 0,
+    references: People = 32,
+    steps: Steps = None,
+    seed: OtherTwins = 0,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    twin = ECGTwin.from_pretrained(None if str(model) == "default" else model)
+    twin = ECGTwin.from_pretrained(named(model))
     signal = twin.config.signal
     judge = load_judge()
     with opened(real, signal.rate, signal.samples) as recordings:

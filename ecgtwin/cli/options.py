@@ -15,6 +15,7 @@ Reports = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the reference")]
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
+People = Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")]
 Output = Annotated[Path | None, typer.Option(help="also write the figures to this file, as JSON")]
 Steps = Annotated[int | None, typer.Option(help="denoising steps; the model's own number if left out")]
 
@@ -61,4 +62,9 @@ def tell(figures: Any, text: str, as_json: bool, output: Path | None = None) -> 
 
 
 Model = Annotated[Path | None, typer.Option(help="model folder; 'default', the model inside the package, if left out")]
+ModelFolder = Annotated[Path, typer.Argument(help='a model folder, or "default"')]
+"""Where a script measures or distils one model: read by `twin.model.named`."""
+RealOption = Annotated[Path, typer.Option(help="a store made by `ecgtwin data prepare`, or a PTB-XL folder")]
+OtherTwins = Annotated[int, typer.Option(help="another seed, other twins")]
+OtherNoise = Annotated[int, typer.Option(help="another seed, other noise")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace another run in the output folder")]

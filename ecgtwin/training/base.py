@@ -5,7 +5,7 @@ Shapes: B batch · Z latent channels · T latent samples · E base width.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,6 @@ from .held_out import validation
 from .latents import Bank, third
 from .pairing import Pairer
 from .weights import begin_from
-
-if TYPE_CHECKING:
-    pass
 
 
 class Contrasted(nn.Module):
@@ -58,6 +55,23 @@ def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
     logits = logits.masked_fill(same & ~torch.eye(len(a), dtype=torch.bool, device=a.device), float("-inf"))
     target = torch.arange(len(a), device=a.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def untrained(settings: Config) -> Contrasted:
+    """The extractor and its contrast as they begin."""
+    torch.manual_seed(settings.train.base.seed)
+    return Contrasted(build_base(settings.model))
+
+
+def inputs_of(settings: Config, recordings: Recordings, table: StatementTable, vae: str) -> dict[str, Any]:
+    """What stage 1 is made from; vae: fingerprint of the auto-encoder that latents are of."""
+    return settings.inputs("base", data=recordings.digest, encoder=table.fingerprint, vae=vae)
+
+
+def facts_of(network: Contrasted, train: int, held: Tensor, paired: bool) -> dict[str, Any]:
+    """What a run of stage 1 says of itself. paired: whether a validation patient has two ECGs."""
+    facts = {"parameters": parameters(network.base), "train": train, "held": len(held)}
+    return facts if paired else facts | {"identity": "not measured, no validation patient has two ECGs"}
 
 
 class Pair(NamedTuple):
@@ -92,21 +106,16 @@ class BaseStage:
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
         self.views = ConditionTable.of(recordings, bank.view_rates, table, settings.model.condition)
         self.targets = ConditionTable.of(recordings, bank.target_rates, table, settings.model.condition)
-        torch.manual_seed(self.plan.seed)
-        self.network = Contrasted(build_base(settings.model))
-        self.config = settings.model_dump()
-        self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, vae=vae)
-        self.inputs |= begin_from(self.network.base, start, self.name)
+        self.config, self.network = settings.model_dump(), untrained(settings)
+        self.inputs = inputs_of(settings, recordings, table, vae) | begin_from(self.network.base, start, self.name)
         self.pairer = Pairer(recordings, "train", self.plan.pairs)
         self.owner = torch.from_numpy(recordings.owner)
         parts = torch.tensor([third(k, bank.views) for k in range(bank.views)])
         self.parts = [torch.nonzero(parts == p).flatten() for p in range(3)]
         self.held = validation(recordings)
         self.epoch = len(recordings.places("train"))
-        self.facts = {"parameters": parameters(self.network.base), "train": self.epoch, "held": len(self.held)}
         self.paired = repeated(recordings.patient[self.held.numpy()])
-        if not self.paired:
-            self.facts["identity"] = "not measured, no validation patient has two ECGs"
+        self.facts = facts_of(self.network, self.epoch, self.held, self.paired)
 
     def draw(self, generator: torch.Generator) -> Pair:
         n = self.plan.batch

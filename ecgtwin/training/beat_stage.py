@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from ..ecg.store.recordings import Recordings
 from ..metrics.identity import identity, repeated
-from ..nets.vae import parameters
 from ..text.table import StatementTable
 from ..train.batch import Drawn
 from ..train.loop import Training, by_contrast
 from ..train.stage import Backward, Figures
 from ..twin.base import Layer
-from ..twin.model import build_base
-from .base import BaseStage, Contrasted, contrast
+from .base import BaseStage, Contrasted, contrast, facts_of, inputs_of, untrained
 from .beat_pairs import BeatPair, BeatPairs
 from .beat_views import beat_views, usable
 from .config import Config
@@ -50,19 +48,14 @@ class BeatStage:
         """bank: of `beat_views`. vae: fingerprint of the auto-encoder that its latents are of.
         start: weights to begin from."""
         self.recordings, self.bank, self.device, self.plan = recordings, bank, device, settings.train.base
-        torch.manual_seed(self.plan.seed)
-        self.network = Contrasted(build_base(settings.model))
-        self.config = settings.model_dump()
-        self.inputs = settings.inputs(self.name, data=recordings.digest, encoder=table.fingerprint, vae=vae)
-        self.inputs |= begin_from(self.network.base, start, self.name)
+        self.config, self.network = settings.model_dump(), untrained(settings)
+        self.inputs = inputs_of(settings, recordings, table, vae) | begin_from(self.network.base, start, self.name)
         self.pairs = BeatPairs(recordings, bank, settings.train.beats.views, self.plan)
         held = validation(recordings)
         self.held = held[usable(bank)[held]]
         self.epoch = len(self.pairs.alone)
-        self.facts = {"parameters": parameters(self.network.base), "train": self.epoch, "held": len(self.held)}
         self.paired = repeated(recordings.patient[self.held.numpy()])
-        if not self.paired:
-            self.facts["identity"] = "not measured, no validation patient has two ECGs"
+        self.facts = facts_of(self.network, self.epoch, self.held, self.paired)
 
     def draw(self, generator: torch.Generator) -> BeatPair:
         return self.pairs.draw(generator)
