@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ecg.simulate import Fitted, construct, fit
-from ..metrics.identity import median_beats
+from ..metrics.identity import median_beats, unit
 from .figures import Figure, Table, averaged
 from .reading import Reading, beat_distance
 from .tasks import Held, Task, plain_rows
@@ -82,10 +82,6 @@ def found(beats: np.ndarray, rows: np.ndarray, gallery: np.ndarray, embed: Embed
     without a beat."""
     a, b = unit(embed(beats)), unit(embed(gallery))
     return np.where(beats.any(1), (a @ b.T).argmax(1) == rows, np.nan)
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 
 class Answered(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from ..ecg.intervals import Measurements, measure_many
 from ..ecg.store.recordings import Recordings
 from ..metrics.evaluators import Statements
-from ..metrics.identity import median_beats, whitening
+from ..metrics.identity import median_beats, unit, whitening
 from ..metrics.judge import CLASSES
 from ..metrics.two_sample import auroc
 from ..twin.condition import Condition
@@ -229,7 +229,3 @@ def by_rate(
             errors = np.array([abs((m.heart_rate or np.nan) - heart_rate) for m in measured])
             found[f"{name}, {heart_rate:g}/min"] = summary(measured) | {"rate_error": float(np.nanmean(errors))}
     return found
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)

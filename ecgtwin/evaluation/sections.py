@@ -158,19 +158,13 @@ class Answers:
 
 def looks(a: Answers) -> list[Section]:
     worse = {name: r for name, r in realism.degraded(a.references).items() if name != realism.FLOOR}
-    rows = {realism.FLOOR: a.references, **a.changed, REDRAWN: a.again, **a.reconstructed, **worse}
+    made = {realism.FLOOR: a.references, **a.changed, REDRAWN: a.again, **a.reconstructed}
+    rows, body = made | worse, made | {"8 Hz blur": worse["8 Hz blur"]}
     first = realism.halves(a.stage.whole.patients, a.stage.seed)
-    body = {
-        realism.FLOOR: a.references,
-        **a.changed,
-        REDRAWN: a.again,
-        **a.reconstructed,
-        "8 Hz blur": worse["8 Hz blur"],
-    }
     physical = limb_residual({"real": a.references.first(8), a.twin.name: a.again.first(8)})
     states = diversity.between_people(a.exchange, {"real": a.real_other, **a.changed})
     return [
-        Section("Do they look real?", realism.realism(a.stage.whole, a.stage.fitted, {**rows, **worse}, a.stage.seed)),
+        Section("Do they look real?", realism.realism(a.stage.whole, a.stage.fitted, rows, a.stage.seed)),
         Section("What gives them away when nothing was asked for?", unchanged_telltales(a)),
         Section(
             "Intervals, amplitudes and diversity",

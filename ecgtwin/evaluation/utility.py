@@ -6,6 +6,7 @@ patient, as ECGTwin was published (arXiv 2508.02720): a classifier trained on th
 twins, and tested on that patient's other ECGs.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -69,7 +70,7 @@ def training(
     as many as `effort` says, the same in all rows.
     """
     said = [frozenset(train_on.statements(k)) for k in range(len(train_on))]
-    truth = {c: sum(c in s for s in said) for s in said for c in s}
+    truth = Counter(name for s in said for name in s)
     tested = [c.reports for c in held.conditions]
     names = tuple(
         name
@@ -237,10 +238,7 @@ def references(held: Held, most: int, seed: int) -> tuple[np.ndarray, list[np.nd
 def states(train_on: Recordings, rarest: int = 30) -> list[Condition]:
     """Conditions of training ECGs, those with rare statements repeated: by 1 / sqrt(count) of the rarest."""
     said = [train_on.statements(k) for k in range(len(train_on))]
-    counts: dict[str, int] = {}
-    for row in said:
-        for name in row:
-            counts[name] = counts.get(name, 0) + 1
+    counts = Counter(name for row in said for name in row)
     found: list[Condition] = []
     for row in said:
         if row:

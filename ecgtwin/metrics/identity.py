@@ -29,9 +29,14 @@ class Identity:
     gallery: int
 
 
+def unit(features: np.ndarray) -> np.ndarray:
+    """Rows (N, D) at length 1; a row of zeros stays."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
 def cosines(features: np.ndarray) -> np.ndarray:
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return unit @ unit.T
+    features = unit(features)
+    return features @ features.T
 
 
 def owners(patients: np.ndarray) -> np.ndarray:
