@@ -115,9 +115,8 @@ def table(found: dict[str, Any], budgets: list[int]) -> str:
     rows = found["rows"]
     reference = rows[0]["distance"]
     lines = [
-        f"{found['ecgs']} ECGs drawn again, {found['real']} real ones; kernel distance x 1000 (+- sd), its "
-        "ratio to the first row's, "
-        "median error of the heart rate in beats/min",
+        f"{found['ecgs']} ECGs drawn again, {found['real']} real ones; kernel distance x 1000 (+- sd), its ratio to "
+        "the first row's, median error of the heart rate in beats/min",
         "",
         "| sampler | calls | kernel distance | ratio | heart rate | latent RMS to first row |",
         "|---|---|---|---|---|---|",
@@ -126,8 +125,7 @@ def table(found: dict[str, Any], budgets: list[int]) -> str:
         latent = "" if r["latent"] is None else f"{r['latent']:.3f}"
         lines.append(
             f"| {r['sampler']} | {r['calls']} | {r['distance']:.2f} +- {r['std']:.2f} | "
-            f"{r['distance'] / reference:.2f} "
-            f"| {r['rate_error']:.1f} | {latent} |"
+            f"{r['distance'] / reference:.2f} | {r['rate_error']:.1f} | {latent} |"
         )
     return "\n".join(lines)
 

@@ -81,8 +81,8 @@ def table_of(path: Path | None, settings: "Config") -> "StatementTable":
     if table.width != settings.model.text.width:
         raise ValueError(
             f"statement vectors are {table.width} wide ({table.encoder}), the configuration says "
-            f"{settings.model.text.width}: "
-            "give the table of the encoder it was written for (--statements), or set model.text.width"
+            f"{settings.model.text.width}: give the table of the encoder it was written for (--statements), or set "
+            "model.text.width"
         )
     return table
 

@@ -47,9 +47,8 @@ def agreement(task: Task, sets: Mapping[str, Reading]) -> tuple[list[Figure], Ta
             "statement agreement",
             "AUROC",
             "more",
-            f"Mean over {len(enough)} statements of how well an independent classifier's probability "
-            f"tells ECGs asked for with a statement from those without. References are other patients', so "
-            f"0.5 is no skill; on all real "
+            f"Mean over {len(enough)} statements of how well an independent classifier's probability tells ECGs asked "
+            "for with a statement from those without. References are other patients', so 0.5 is no skill; on all real "
             f"validation ECGs the classifier has {real:.3f}.",
             rows,
             len(task),

@@ -164,9 +164,8 @@ def copied(sets: Mapping[str, Reading], reference: Reading, another_day: np.ndar
     limit = np.nanquantile(another_day, 0.05)
     near = {name: (beat_distance(made.beats, reference.beats) < limit).astype(float) for name, made in sets.items()}
     meaning = (
-        f"Share of ECGs within {limit:.0f} uV of the reference, nearer than 95 % of real later ECGs are, "
-        "though another "
-        "patient's state was asked."
+        f"Share of ECGs within {limit:.0f} uV of the reference, nearer than 95 % of real later ECGs are, though "
+        "another patient's state was asked."
     )
     return averaged("copied", "share", "less", meaning, near, patients)
 

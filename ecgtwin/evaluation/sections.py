@@ -167,8 +167,7 @@ def looks(a: Answers) -> list[Section]:
         Section("Do they look real?", realism.realism(a.stage.whole, a.stage.fitted, rows, a.stage.seed)),
         Section("What gives them away when nothing was asked for?", unchanged_telltales(a)),
         Section(
-            "Intervals, amplitudes and diversity",
-            [*realism.physiology(a.stage.whole, body, first), physical, states],
+            "Intervals, amplitudes and diversity", [*realism.physiology(a.stage.whole, body, first), physical, states]
         ),
     ]
 

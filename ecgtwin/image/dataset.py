@@ -87,8 +87,7 @@ class Pictures:
         if not rows:
             raise ValueError(
                 f"none of {len(self)} held-out captions has only words of the training set, such as "
-                f"{self.captions[0]!r}: "
-                "use text kind clip or sentence, or more pictures"
+                f"{self.captions[0]!r}: use text kind clip or sentence, or more pictures"
             )
         return (self, 0) if len(rows) == len(self) else (self.select(rows), len(self) - len(rows))
 

@@ -79,32 +79,12 @@ def build_network(
 ) -> ImageNetwork:
     c, out = backbone, (2 if config.diffusion.learned_variance else 1) * codec.channels
     if c.kind == "unet":
-        network = UNet(
-            codec.channels,
-            c.width,
-            c.widths,
-            c.heads,
-            out=out,
-            attention=c.attention,
-            dims=2,
-            blocks=c.blocks,
-            groups=c.groups,
-            dropout=c.dropout,
-        )
+        blocks = {"attention": c.attention, "blocks": c.blocks, "groups": c.groups, "dropout": c.dropout}
+        network = UNet(codec.channels, c.width, c.widths, c.heads, out=out, dims=2, **blocks)
         step = codec.factor * network.factor
     else:
-        network = DiT(
-            codec.channels,
-            c.width,
-            c.depth,
-            c.heads,
-            out=out,
-            patch=c.patch,
-            axes=2,
-            ratio=c.mlp,
-            context=c.context,
-            last=c.last_norm == "modulated",
-        )
+        blocks = {"patch": c.patch, "ratio": c.mlp, "context": c.context, "last": c.last_norm == "modulated"}
+        network = DiT(codec.channels, c.width, c.depth, c.heads, out=out, axes=2, **blocks)
         step = codec.factor * c.patch
     if config.picture.size % step:
         raise ValueError(f"pictures of {config.picture.size} pixels: this {c.kind} needs a multiple of {step}")

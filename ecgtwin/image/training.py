@@ -98,16 +98,14 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
     different = [key for key in now if now[key] != then[key]]
     if different:
         raise ValueError(
-            f"{start} was built otherwise in model.{', model.'.join(different)}: fine-tuning needs the same "
-            "networks, so give the "
-            "configuration that it was trained with"
+            f"{start} was built otherwise in model.{', model.'.join(different)}: fine-tuning needs the same networks, "
+            "so give the configuration that it was trained with"
         )
     text = before.text.extended(seen.captions) if isinstance(before.text, Vocabulary) else before.text
     if config.train.denoiser.adapter and isinstance(text, Vocabulary) and (new := text.names[len(before.text.names) :]):
         raise ValueError(
-            f"captions have {len(new)} words that {start} does not know, such as {new[0]!r}: an adapter "
-            "brings no words, "
-            "so caption these pictures in the model's own, or train all weights"
+            f"captions have {len(new)} words that {start} does not know, such as {new[0]!r}: an adapter brings no "
+            "words, so caption these pictures in the model's own, or train all weights"
         )
     facts["stages"] = {"vae": before.facts["stages"]["vae"]} if "vae" in before.facts.get("stages", {}) else {}
     frame = before.frame if config.train.denoiser.adapter else seen.typical()  # an adapter is used where its base is

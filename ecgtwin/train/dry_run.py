@@ -73,7 +73,6 @@ def summary(found: dict[str, Any]) -> str:
         f"memory: {found['memory_of_weights_and_optimiser_MiB']} MiB of weights, gradients, moments and average; "
         f"peak {found['peak_memory_MiB']} MiB",
         f"{found['seconds_per_step']:.3g} s a step, {found['minutes_per_epoch']:.3g} min an epoch of "
-        f"{found['steps_per_epoch']:.4g} steps, "
-        f"{found['minutes_in_all']:.3g} min in all",
+        f"{found['steps_per_epoch']:.4g} steps, {found['minutes_in_all']:.3g} min in all",
     ]
     return "\n".join(lines)

@@ -65,9 +65,8 @@ class Unknown:
             names = INDEPENDENT if span.leads is None else span.leads
             if wrong := [name for name in names if name not in INDEPENDENT]:
                 raise ValueError(
-                    f"lead {wrong[0]!r} cannot be filled in by itself: give leads of {', '.join(INDEPENDENT)} "
-                    "(the others "
-                    "follow from I and II)"
+                    f"lead {wrong[0]!r} cannot be filled in by itself: give leads of {', '.join(INDEPENDENT)} (the "
+                    "others follow from I and II)"
                 )
             if not 0 <= span.start < span.stop <= seconds + 1e-6:
                 raise ValueError(
@@ -176,9 +175,8 @@ def only_known(model: "ECGTwin", ecg: ECG, known: np.ndarray) -> np.ndarray:
     if x.shape[1] < samples:
         if known[:, x.shape[1] + 1 :].any():
             raise ValueError(
-                f"the ECG is {ecg.seconds:.1f} s long, and {samples / rate:g} s are wanted: say that the rest "
-                "is unknown, "
-                f"Span({ecg.seconds:.1f}, {samples / rate:g})"
+                f"the ECG is {ecg.seconds:.1f} s long, and {samples / rate:g} s are wanted: say that the rest is "
+                f"unknown, Span({ecg.seconds:.1f}, {samples / rate:g})"
             )
         x = np.pad(x, ((0, 0), (0, samples - x.shape[1])), mode="edge")
     if not np.isfinite(x[known]).all():

@@ -5,15 +5,7 @@ from .dpm import DpmPPSingle, DpmSolver
 from .dpm_pp import DpmPP
 from .heun import Heun
 from .pndm import PNDM, PseudoRungeKutta
-from .solver import (
-    Evaluation,
-    History,
-    Noise,
-    Solver,
-    first_order,
-    posterior_spread,
-    transition_spread,
-)
+from .solver import Evaluation, History, Noise, Solver, first_order, posterior_spread, transition_spread
 from .unipc import UniPC
 
 __all__ = [

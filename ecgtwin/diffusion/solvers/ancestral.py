@@ -7,14 +7,7 @@ from torch import Tensor
 
 from ..denoiser import Denoiser
 from ..schedule import Level
-from .solver import (
-    Evaluation,
-    History,
-    Noise,
-    first_order,
-    posterior_spread,
-    transition_spread,
-)
+from .solver import Evaluation, History, Noise, first_order, posterior_spread, transition_spread
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,7 @@ from torch import Tensor
 
 from ..denoiser import Denoiser
 from ..schedule import Level
-from .solver import (
-    Evaluation,
-    History,
-    Noise,
-    Solver,
-    first_order,
-    half_logsnr,
-    kept,
-    posterior_spread,
-)
+from .solver import Evaluation, History, Noise, Solver, first_order, half_logsnr, kept, posterior_spread
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,8 @@ class Heun:
             raise ValueError(f"clock {self.clock!r}: give flow or edm")
         if not 0 <= self.churn < math.inf or (self.churn > 0 and self.level_at is None):
             raise ValueError(
-                f"churn {self.churn} with level_at {self.level_at}: give a finite number that is not "
-                "negative; above 0 it needs "
-                "level_at=schedule.level_at to know the noisier level"
+                f"churn {self.churn} with level_at {self.level_at}: give a finite number that is not negative; above 0 "
+                "it needs level_at=schedule.level_at to know the noisier level"
             )
 
     def step(

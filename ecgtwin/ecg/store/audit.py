@@ -223,9 +223,8 @@ def summary(report: dict[str, Any]) -> str:
     """The report as text for a terminal."""
     p, hr, leak = report["patients"], report["heart_rate"]["measured"], report["leaks"]
     lines = [
-        f"{report['source']}: {report['ecgs']} ECGs ({report['usable']} usable, {report['hours']} h) "
-        f"of {p['patients']} patients, "
-        f"{report['samples']} samples at {report['rate_hz']:g} Hz, digest {report['digest']}",
+        f"{report['source']}: {report['ecgs']} ECGs ({report['usable']} usable, {report['hours']} h) of "
+        f"{p['patients']} patients, {report['samples']} samples at {report['rate_hz']:g} Hz, digest {report['digest']}",
         f"patients with several ECGs: {p['with_several']} (most: {p['most']})"
         + (f"; ECGs without a patient id: {p['ecgs_without_patient_id']}" if p["ecgs_without_patient_id"] else ""),
         f"heart rate measured on {hr['known']}: {span(hr)} beats/min; "
