@@ -42,8 +42,9 @@ def known(condition: Condition, statements: Sequence[str]) -> Condition:
 
 
 def version(model: ECGTwin) -> str:
-    """Changes with the weights, with what the model is sampled with, and where products are not in float32."""
-    return f"{model.weights_hash} {model.config.sampling!r}" + f" {model.precision}" * (model.precision != "float32")
+    """Changes with the weights, with how the model is sampled and decoded, and where products are not in float32."""
+    said = f"{model.weights_hash} {model.config.sampling!r} {model.config.equaliser!r}"
+    return said + f" {model.precision}" * (model.precision != "float32")
 
 
 @dataclass(frozen=True, eq=False)

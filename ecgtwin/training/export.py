@@ -8,6 +8,7 @@ from typing import Any
 from ..ecg.store.recordings import Recordings
 from ..text.table import StatementTable
 from ..twin import model as models
+from .equaliser import measure
 from .weights import Weights, fingerprint, load_base, load_vae, read
 
 
@@ -25,7 +26,8 @@ def export(
     """Put the three stages together into a folder that `ECGTwin.from_pretrained` loads.
 
     vae, base: of their stages, or of a model. Statements that such a model knew stay known where the denoiser began
-    from its own. least: training ECGs that a statement needs to count as known. half: store float16.
+    from its own. The decoder's equaliser is measured on the training ECGs. least: training ECGs that a statement needs
+    to count as known. half: store float16.
     """
     found = {name: read(path, name) for name, path in (("vae", vae), ("base", base), ("denoiser", denoiser))}
     places = recordings.places("train")
@@ -49,7 +51,12 @@ def export(
     }
     codec, key = load_vae(vae)
     rows = [table.statements.index(s) for s in known]
-    parts = models.build(found["denoiser"].config, replace(table, statements=tuple(known), raw=table.raw[rows]), facts)
+    config = found["denoiser"].config.model_copy(update={"equaliser": None})
+    if len(places):
+        plain = models.build_codec(config)
+        plain.load_state_dict(codec.state_dict())
+        config = config.model_copy(update={"equaliser": measure(plain.eval(), own)})
+    parts = models.build(config, replace(table, statements=tuple(known), raw=table.raw[rows]), facts)
     parts.vae.load_state_dict(codec.state_dict())
     parts.base.load_state_dict(load_base(base, table, key)[0].state_dict())
     parts.denoiser.load_state_dict(found["denoiser"].tensors)

@@ -36,6 +36,27 @@ class VAEConfig(Strict):
     groups: Size = 32
 
 
+class EqualiserConfig(Strict):
+    """What the decoder's output is multiplied by at each frequency, lead by lead: an auto-encoder draws its highest
+    frequencies too weak, and noise where the recordings, resampled, hold nothing. Measured by `training.equaliser`."""
+
+    hz: Annotated[tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(min_length=2, max_length=256)]
+    """Rising; below the first the gain is 0 dB, above the last it stays."""
+    db: Annotated[
+        tuple[Annotated[tuple[Annotated[float, Field(ge=-60, le=20)], ...], Field(max_length=256)], ...],
+        Field(min_length=1, max_length=64),
+    ]
+    """A row for each lead, as long as `hz`."""
+
+    @model_validator(mode="after")
+    def fitting(self):
+        if any(a >= b for a, b in zip(self.hz, self.hz[1:], strict=False)):
+            raise ValueError(f"hz {self.hz}: expected rising frequencies")
+        if wrong := [len(row) for row in self.db if len(row) != len(self.hz)]:
+            raise ValueError(f"db: a row of {wrong[0]} gains for {len(self.hz)} frequencies: expected as many")
+        return self
+
+
 class ExtractorConfig(Strict):
     """The individual base extractor."""
 
@@ -141,6 +162,7 @@ class ModelConfig(Strict):
 
     signal: SignalConfig = SignalConfig()
     vae: VAEConfig = VAEConfig()
+    equaliser: EqualiserConfig | None = None
     base: ExtractorConfig = ExtractorConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     diffusion: DiffusionConfig = DiffusionConfig()

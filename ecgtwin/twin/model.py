@@ -89,7 +89,7 @@ def build_denoiser(config: ModelConfig) -> TwinNetwork:
 
 
 def build_codec(config: ModelConfig) -> Codec:
-    return Codec(build_vae(config), config.signal.scale)
+    return Codec(build_vae(config), config.signal.scale, config.signal.rate, config.equaliser)
 
 
 @dataclass(frozen=True)
