@@ -92,7 +92,7 @@ def heart_rates(task: Task, sets: Mapping[str, Reading]) -> list[Figure]:
         here = np.array([bool(set(c.reports) & names) for c in task.wanted])
         if here.sum() >= FEWEST:
             of = {name: e[here] for name, e in errors.items()}
-            meaning = f"Where {group} was asked for."
+            meaning = f"Mean of |measured - asked| where {group} was asked for."
             figures.append(averaged(f"heart rate error, {group}", "/min", "less", meaning, of, task.patients[here]))
     return figures
 

@@ -118,10 +118,9 @@ def judged(
         ]
     owners = np.tile(next(iter(answers.values())).task.patients, len(answers))
     joined = [{k: np.concatenate(v) for k, v in rows.items()} for rows in (error, own)]
+    about = "Root mean square difference of median beats from the constructed ECG's, over all states."
     figures = [
-        averaged(
-            "distance to the constructed truth", "uV", "less", "Median beats, over all states.", joined[0], owners
-        ),
+        averaged("distance to the constructed truth", "uV", "less", about, joined[0], owners),
         averaged(
             "found as the own reference",
             "rank-1",

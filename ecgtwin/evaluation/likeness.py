@@ -43,9 +43,8 @@ def identity(
         ),
         Figure("equal error rate", "", "real", "Of telling same from different patients by the cosine.", error, n),
     ]
-    like = averaged(
-        "likeness to the reference", "cosine", "real", "Mean cosine with the reference.", alike, task.patients
-    )
+    likeness = "Mean cosine with the reference by the independent identity encoder."
+    like = averaged("likeness to the reference", "cosine", "real", likeness, alike, task.patients)
     rows, drawn = dict(like.rows), dict(alike)
     if len(b):
         drawn["real later ECG"] = cosine(a.who, b.who)
@@ -95,8 +94,9 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
     nearer = {name: closer(d, copied) for name, d in far.items()}
     own = {name: cosine(made.who, truth.who) for name, made in sets.items()}
     some = task.patients[much]
+    meaning = "Root mean square difference of the median beats of 8 leads."
     return [
-        averaged("distance to the real later ECG", "uV", "less", "Median beats, 8 leads.", far, task.patients),
+        averaged("distance to the real later ECG", "uV", "less", meaning, far, task.patients),
         averaged(
             "distance to it, where much changed",
             "uV",
@@ -109,7 +109,7 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             "nearer to the truth than a copy is",
             "share",
             "more",
-            "0.5: no better than returning the reference.",
+            "Share of pairs; 0.5: no better than returning the reference.",
             nearer,
             task.patients,
         ),
@@ -117,7 +117,7 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             "nearer than a copy, where much changed",
             "share",
             "more",
-            "The same half.",
+            "Of the half of the pairs in which reference and truth are farthest apart; 0.5: as near as the reference.",
             {k: v[much] for k, v in nearer.items()},
             some,
         ),
@@ -130,7 +130,12 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             task.patients,
         ),
         averaged(
-            "likeness to the real later ECG", "cosine", "more", "Independent identity encoder.", own, task.patients
+            "likeness to the real later ECG",
+            "cosine",
+            "more",
+            "Cosine by the independent identity encoder.",
+            own,
+            task.patients,
         ),
     ]
 
