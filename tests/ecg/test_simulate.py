@@ -306,10 +306,10 @@ def test_right_bundle_branch_block():
         assert x["V1"][second].max() > max(0.25, x["V1"][first].max())  # R'
         assert -x["I"][second].min() > 0.1 and -x["V6"][second].min() > 0.15  # slurred S
         plain, y, _ = shape(person, "sinus rhythm")
-        start = slice(400, 400 + round(0.25 * plain.qrs_ms))
+        start = slice(400, 400 + round(0.3 * plain.qrs_ms))
         ours, own = x["V5"][start], y["V5"][start]
         size = (ours @ own) / (own @ own)  # the left ventricle begins as ever, a little smaller
-        assert 0.5 < size < 1.1 and np.abs(ours - size * own).max() < 0.12
+        assert 0.7 < size < 1.1 and np.abs(ours - size * own).max() < 0.06
 
 
 def test_left_anterior_fascicular_block():
@@ -378,7 +378,7 @@ def test_pre_excitation_and_pacing():
         assert truth.qrs_ms >= 140 and -120 < truth.axis_deg < -10
         everything = np.stack(list(x.values()))
         thin = np.abs(np.diff(everything[:, 380:402], n=2, axis=1)).max()
-        assert thin > 6 * np.abs(np.diff(everything[:, qrs], n=2, axis=1)).max()  # the spike
+        assert thin > 9 * np.abs(np.diff(everything[:, qrs], n=2, axis=1)).max()  # the spike
 
 
 def test_atrial_fibrillation_has_no_p_and_no_order():

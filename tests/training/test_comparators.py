@@ -74,6 +74,7 @@ def stirred(network):
 
 
 def flow(**changes) -> Flow:
+    torch.manual_seed(0)
     return Flow((4, 8), 12, FlowConfig(couplings=3, fold=2, width=16, depth=1, heads=2, **changes)).double()
 
 
@@ -112,7 +113,7 @@ def test_the_flows_volume_is_that_of_its_jacobian_and_its_inverse_is_exact():
     x = torch.randn(3, 4, 8, dtype=torch.float64, generator=stream(3))
     r = network.told(c)
     noise, volume = network.to_noise(x, r)
-    assert volume.abs().max() > 0.1
+    assert volume.abs().min() > 0.1
     torch.testing.assert_close(network.from_noise(noise, r), x, rtol=1e-5, atol=1e-5)
     for k in range(3):
 
