@@ -8,8 +8,9 @@ python scripts/bench_adapter.py records --store STORE --table ptbxl_database.csv
 `records` takes recordings of training patients in whose row of the table COLUMN has VALUE, and some of validation
 patients for the validation loss. `compare` draws ECGs for held-out patients of that device, and of all others,
 with the model alone and with the adapter: from the condition alone, and of the person in another patient's state.
-Kernel distances (x 1000) are to real ECGs of the same device, or of all others, that are neither in the records
-nor of the references' patients.
+Kernel distances (x 1000, of learned features, hand-made ones and power spectra) are to real ECGs of the same device, or
+of all others, that are neither in the records nor of the references' patients; in brackets the 95 % interval, over
+patients, of how much an adapter changes each.
 """
 
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from ecgtwin.evaluation import agreement, tasks
 from ecgtwin.evaluation.makers import Twins, drawn
 from ecgtwin.evaluation.reading import Judges, Reading
 from ecgtwin.evaluation.tasks import Held, Task
+from ecgtwin.metrics.bootstrap import draws, interval
 from ecgtwin.metrics.features import standardised
-from ecgtwin.metrics.frechet import kernel_distance
+from ecgtwin.metrics.frechet import kernel_distance, kernel_distance_drawn
 from ecgtwin.twin.twin import ECGTwin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -40,6 +42,7 @@ Column = Annotated[str, typer.Option(help="of the table: what is adapted to")]
 Value = Annotated[str, typer.Option(help="of that column")]
 Name = Annotated[str, typer.Option(help="column of the recordings' names in the store")]
 COMPONENTS, MOST_REAL = 24, 600
+FEATURES = {"learned": lambda r: r.learned, "hand-made": lambda r: r.hand_made, "spectrum": lambda r: r.spectrum}
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def compare(
             held = found.places("validation", inside)
             held = np.sort(np.random.default_rng(seed).permutation(held[~trained[held]])[:n])
             rows += group(found, held, inside, trained, makers, judges, seed)
-        tell(rows, pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3f"), as_json, output)
+        tell(rows, markdown(rows), as_json, output)
 
 
 def group(
@@ -141,39 +144,41 @@ def group(
         return Reading(signals, recordings.rate, patients, judges)
 
     truth = read(recordings.millivolts(real), recordings.patient[real])
-    places = {
-        key: standardised(of(truth), COMPONENTS)
-        for key, of in (("learned", lambda r: r.learned), ("hand-made", lambda r: r.hand_made))
-    }
+    places = {key: standardised(of(truth), COMPONENTS) for key, of in FEATURES.items()}
+    wanted = {key: place(FEATURES[key](truth)) for key, place in places.items()}
+    again = draws(task.patients, 300, seed), draws(truth.patients, 300, seed + 1)
+    before: dict[tuple[str, str], np.ndarray] = {}
 
     def row(who: str, what: str, made: Reading, asked: Task) -> dict[str, Any]:
-        features = {"learned": (made.learned, truth.learned), "hand-made": (made.hand_made, truth.hand_made)}
-        distances = {
-            f"kernel distance, {key}": 1000 * kernel_distance(places[key](a), places[key](b))
-            for key, (a, b) in features.items()
-        }
+        found: dict[str, Any] = {}
+        for key, place in places.items():
+            x = place(FEATURES[key](made))
+            found[key] = 1000 * kernel_distance(x, wanted[key])
+            drawn_again = 1000 * kernel_distance_drawn(x, wanted[key], *again)
+            first = before.setdefault((what, key), drawn_again)
+            found[f"{key}, change"] = [0.0, 0.0] if first is drawn_again else list(interval(drawn_again - first))
+        where = "this device" if inside else "others"
         auroc = agreement.agreement(asked, {who: made})[0][0].rows[who].value
-        return {
-            "ECGs of": "this device" if inside else "others",
-            "drawn": what,
-            "by": who,
-            **distances,
-            "agreement": auroc,
-        }
+        return {"ECGs of": where, "drawn": what, "by": who, **found, "agreement": auroc}
 
-    rows = [
-        row(
-            "real, held out",
-            "",
-            read(chosen.millivolts(), chosen.patient),
-            tasks.redraw(Held.of(chosen), len(held), seed),
-        )
-    ]
+    real_task = tasks.redraw(Held.of(chosen), len(held), seed)
+    rows = [row("real, held out", "", read(chosen.millivolts(), chosen.patient), real_task)]
     for who, maker in makers.items():
         for what, one in (("alone", Twins(maker.model, who, True)), ("of a person", maker)):
             say(f"{'this device' if inside else 'others'}: {who}, {what}")
             rows.append(row(who, what, read(drawn(one, task, None), task.patients), task))
     return rows
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown, changes in brackets behind what they are of."""
+    lines = []
+    for r in rows:
+        told = {
+            key: f"{r[key]:.1f} ({r[f'{key}, change'][0]:+.1f} to {r[f'{key}, change'][1]:+.1f})" for key in FEATURES
+        }
+        lines.append({k: r[k] for k in ("ECGs of", "drawn", "by")} | told | {"agreement": round(r["agreement"], 3)})
+    return pd.DataFrame(lines).to_markdown(index=False)
 
 
 if __name__ == "__main__":

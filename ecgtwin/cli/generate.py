@@ -3,14 +3,17 @@
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .attending import Attending, Kept, Like, Pictures, Weight, weights_of
 from .errors import refusing, say
-from .options import Adapters, Device, Json, Model, Overwrite, Reports, Seed, Steps, adapted, statements
+from .options import Adapters, Device, Json, Learned, Model, Overwrite, Reports, Seed, Steps, adapted, statements
 from .walk import Eta, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, interval_of
+
+if TYPE_CHECKING:
+    from ..twin.twin import ECGTwin
 
 SOME_REFUSED = 3
 """Exit code where rows of a table were refused and the others answered."""
@@ -110,6 +113,7 @@ def generate(
     ] = None,
     model: Model = None,
     adapter: Adapters = None,
+    learned: Learned = None,
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bfloat16 where the machine is quicker with it")
@@ -174,7 +178,9 @@ def generate(
                 wish,
                 options,
                 output,
-                model=adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter),
+                model=taught(
+                    adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter), learned
+                ),
                 say=say,
                 as_json=as_json,
                 overwrite=overwrite,
@@ -195,7 +201,9 @@ def generate(
             raise ValueError(
                 "--adapter goes without --scheduler: save the adapted model, and give its folder as --model"
             )
-        loaded = adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter)
+        if scheduler is not None and learned:
+            raise ValueError("--learned goes without --scheduler, whose workers read the model by themselves")
+        loaded = taught(adapted(ECGTwin.from_pretrained(model, device=device, precision=precision), adapter), learned)
         with nullcontext() if scheduler is None else engine(scheduler, cores()) as workers:
             done = cohort.run(
                 table, people.Asked(Path(), wish, n, seed), options, output, model=loaded, given=given, say=say,
@@ -204,6 +212,13 @@ def generate(
     cohort.tell(done, say, as_json)
     if done["refused"]:
         raise typer.Exit(SOME_REFUSED)
+
+
+def taught(model: "ECGTwin", learned: list[Path] | None) -> "ECGTwin":
+    """A model with learned statements."""
+    for path in learned or ():
+        model.load_statement(path)
+    return model
 
 
 def launched(device: str) -> tuple[Any, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .attending import Kept, Weight, weights_of
-from .options import Adapters, Device, Json, Output, Overwrite, tell
+from .options import Adapters, Device, Json, Learned, Output, Overwrite, tell
 from .pictures import Data, Folder, Guidance, Model, Seed, Steps, kept, pipeline_of, read_pictures, refuse_used
 from .walk import Eta, Interval, Levels, LevelsOption, Sampler, Shift, SolverOption, Walk, interval_of
 
@@ -105,6 +105,7 @@ def generate(
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
     adapter: Adapters = None,
+    learned: Learned = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -117,6 +118,8 @@ def generate(
 
         refuse_used(output, overwrite)
         pipeline = pipeline_of(model, adapter, device)
+        for path in learned or ():
+            pipeline.load_word(path)
         walk = Walk(solver, eta, levels.value, shift, interval_of(interval))
         how = {"steps": steps, "guidance": guidance, "seed": seed}
         weights = dict(weights_of(weight))
@@ -147,6 +150,7 @@ def generate(
             "crop": crop or pipeline.parts.frame[2:],
             "refine": refine and pipeline.refiner is not None,
             "adapters": pipeline.adapters,
+            "learned": [str(path) for path in learned or ()],
         }
         facts = {"model": str(model), "device": str(pipeline.device), "settings": settings}
         text = kept(images, rows, output, facts, columns=n, scale=scale)

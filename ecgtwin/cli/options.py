@@ -25,6 +25,14 @@ Adapters = Annotated[
 ]
 
 
+Learned = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--learned", help="file of a statement or word that scripts/train_subject.py learned; may be repeated"
+    ),
+]
+
+
 class Adaptable(Protocol):
     """A model that takes adapters, of ECGs or of images."""
 

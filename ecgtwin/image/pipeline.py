@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,9 @@ from ..diffusion.schedule import Flow, Level, Schedule
 from ..diffusion.solvers import DpmPP, Solver
 from ..nets import adapters
 from ..nets.attention import Control, steered
+from ..nets.tokens import rows_written
 from ..train.device import pick_device
-from . import attention, filling, model
+from . import attention, filling, model, subject
 from .model import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
@@ -59,8 +61,8 @@ class ImagePipeline:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Write configuration, weights (safetensors) and text model into the folder `path`: the exact inverse."""
-        with adapters.merged(self.network):
-            return model.save(self.parts, Path(path))
+        with adapters.merged(self.network), rows_written(self.network.caption.read):
+            return model.save(replace(self.parts, text=self.text), Path(path))
 
     def load_adapter(self, path: str | Path, *, weight: float = 1.0, name: str | None = None) -> str:
         """Add an adapter of the denoiser, as a training with --adapter writes it; returns its name, the file's.
@@ -73,6 +75,13 @@ class ImagePipeline:
     def remove_adapter(self, name: str) -> None:
         """Take an adapter away again. ValueError where there is none of that name."""
         adapters.remove(self.network, name)
+
+    def load_word(self, path: str | Path) -> str:
+        """Add a word that `scripts/train_subject.py image` learned; returns it, to be used in captions like any other.
+
+        ValueError: it is none, belongs to another model, or the word is known already. `save_pretrained` writes it.
+        """
+        return subject.load_word(self, Path(path))
 
     @property
     def adapters(self) -> dict[str, float]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..atomic import write_file
+from .tokens import Rows
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 FORMAT = 1
@@ -238,9 +239,11 @@ def load(
 
 
 def fingerprint(network: nn.Module) -> str:
-    """Which base this is: a digest of the names and values of all its parameters, whatever adapters it has."""
+    """Which base this is: a digest of the names and values of all its parameters, whatever adapters and learned tokens
+    it has."""
     digest = hashlib.sha256()
     own = {id(p) for _, delta in deltas(network) for p in delta.parameters()}
+    own |= {id(p) for module in network.modules() if isinstance(module, Rows) for p in module.parameters()}
     plain = {
         k.replace("parametrizations.weight.original", "weight"): p
         for k, p in network.named_parameters()

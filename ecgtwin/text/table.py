@@ -16,7 +16,7 @@ Each vector has length sqrt(width), so its coordinates are of unit size, as hear
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from reprlib import repr as brief
@@ -37,7 +37,8 @@ class StatementTable:
     """Statements and their vectors.
 
     statements: N canonical names. raw (N, width): as the encoder gave them. centre (width,) and whitening
-    (width, width): the map above. encoder, fingerprint: which encoder it was. shrinkage: r.
+    (width, width): the map above. encoder, fingerprint: which encoder it was. shrinkage: r. learned: names with vectors
+    (width,) that a training found for them, behind the others (`taught`); no file of the table has them.
     """
 
     statements: tuple[str, ...]
@@ -47,6 +48,7 @@ class StatementTable:
     encoder: str
     fingerprint: str
     shrinkage: float
+    learned: tuple[tuple[str, np.ndarray], ...] = ()
 
     def __post_init__(self):
         n, width = len(self.statements), self.raw.shape[-1] if np.ndim(self.raw) else 0
@@ -77,20 +79,45 @@ class StatementTable:
     def width(self) -> int:
         return self.raw.shape[1]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all statements, the learned ones last: the order of `vectors`."""
+        return (*self.statements, *(name for name, _ in self.learned))
+
+    def taught(self, name: str, vector: np.ndarray) -> "StatementTable":
+        """This table with one more statement and its learned vector (width,). ValueError: it is known, or no vector."""
+        vector = np.array(vector, np.float32)
+        if vector.shape != (self.width,) or not np.isfinite(vector).all():
+            raise ValueError(f"statement {name!r}, vector {vector.shape}: expected {self.width} finite numbers")
+        if not name.strip() or "|" in name:
+            raise ValueError(f"statement {brief(name)}: expected a text without '|'")
+        try:
+            known = self.vocabulary.normalise(name)
+        except ValueError:
+            vector.flags.writeable = False
+            return replace(self, learned=(*self.learned, (name.strip(), vector)))
+        raise ValueError(f"statement {name!r} is known already, as {known!r}: give the new one another name")
+
+    def without(self, name: str) -> "StatementTable":
+        """This table without a learned statement; ValueError where there is none of that name."""
+        if name not in (known := [n for n, _ in self.learned]):
+            raise ValueError(f"no learned statement {name!r}: there are {', '.join(known) or 'none'}")
+        return replace(self, learned=tuple(pair for pair in self.learned if pair[0] != name))
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.statements)
+        return Vocabulary(self.names)
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Whitened vectors of all statements (N, width), float32, read-only."""
-        vectors = self.transform(self.raw)
+        """Whitened vectors of all statements, and the learned ones: (N, width), float32, read-only."""
+        vectors = np.concatenate([self.transform(self.raw), *(v[None] for _, v in self.learned)])
         vectors.flags.writeable = False
         return vectors
 
     @cached_property
     def _row(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.statements)}
+        return {name: i for i, name in enumerate(self.names)}
 
     def lookup(self, statements: Sequence[str]) -> np.ndarray:
         """Whitened vectors (M, width), float32, of canonical names or synonyms. ValueError: unknown, nearest named."""

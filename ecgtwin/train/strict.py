@@ -36,6 +36,11 @@ def read_yaml(path: str | Path, overrides: list[str] | None = None) -> dict[str,
     tree = from_yaml(text, str(path)) or {}
     if not isinstance(tree, dict):
         raise ValueError(f"{path} holds a {type(tree).__name__}: expected sections with keys")
+    return overridden(tree, overrides)
+
+
+def overridden(tree: dict[str, Any], overrides: list[str] | None) -> dict[str, Any]:
+    """A tree with `section.key=value` overrides applied, in place."""
     for item in overrides or []:
         key, sign, value = item.partition("=")
         if not sign:

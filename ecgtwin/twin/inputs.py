@@ -46,7 +46,7 @@ def conditions(model: "ECGTwin", conditions: Sequence[Condition], base: Tensor |
 
 def normalise(model: "ECGTwin", reports: Sequence[str]) -> tuple[str, ...]:
     """Statements as the model knows them, in the order in which it learned them."""
-    order = {name: i for i, name in enumerate(model.table.statements)}
+    order = {name: i for i, name in enumerate(model.table.names)}
     return tuple(sorted({model.vocabulary.normalise(r) for r in reports}, key=order.__getitem__))
 
 

@@ -20,8 +20,9 @@ from ..ecg.beats import Beats
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from ..nets import adapters
+from ..text.statements import Vocabulary
 from ..train.device import pick_device
-from . import asking, attention, drawing, filling, inputs
+from . import asking, attention, drawing, filling, inputs, subject
 from .condition import Condition
 from .fast import Fast, fast_of
 from .lean import Precision, operands
@@ -39,7 +40,6 @@ class ECGTwin:
         self.operands = operands(precision, parts.denoiser, self.device)
         self.objective, self.table = Objective.of(parts.config.diffusion), parts.table
         self.schedule = self.objective.schedule
-        self.vocabulary = parts.table.vocabulary
 
     def __repr__(self) -> str:
         c, tensors = self.config, self.parts.tensors().values()
@@ -82,10 +82,26 @@ class ECGTwin:
         """Take an adapter away again. ValueError where there is none of that name."""
         adapters.remove(self.parts.denoiser, name)
 
+    def load_statement(self, path: str | Path) -> str:
+        """Add a statement that `scripts/train_subject.py` learned, such as a patient; returns its name, to be asked for
+        in a `Condition` like any other. ValueError: it is none, belongs to another model, or is known already.
+
+        `remove_statement` takes it away. `save_pretrained` does not write it: it stays a file of its own.
+        """
+        self.table = subject.load(path, self.table, adapters.fingerprint(self.parts.denoiser))
+        return self.table.learned[-1][0]
+
+    def remove_statement(self, name: str) -> None:
+        """Take a learned statement away again. ValueError where there is none of that name."""
+        self.table = self.table.without(name)
+
     @property
     def weights_hash(self) -> str:
-        """What the weights that answer are known by: the file's digest, with adapters one of it and of theirs."""
-        return adapters.fingerprint_with(self.parts.denoiser, self.parts.weights_hash)
+        """What the weights that answer are known by: the file's digest, with adapters and learned statements one of it
+        and of theirs."""
+        return subject.fingerprint_with(
+            self.table, adapters.fingerprint_with(self.parts.denoiser, self.parts.weights_hash)
+        )
 
     @property
     def adapters(self) -> dict[str, float]:
@@ -98,9 +114,14 @@ class ECGTwin:
         return "bfloat16" if self.operands == torch.bfloat16 else "float32"
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        """What the model understands as its statements."""
+        return self.table.vocabulary
+
+    @property
     def statements(self) -> tuple[str, ...]:
         """The report statements that this model knows."""
-        return tuple(self.table.statements)
+        return self.table.names
 
     @property
     def latent(self) -> tuple[int, int]:
