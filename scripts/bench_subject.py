@@ -1,6 +1,6 @@
 """Who is it? Patients as learned statements, beside the base vector: does a twin look like the patient's held-out ECG?
 
-python scripts/bench_subject.py records --store STORE --output subjects            # patients with 4 ECGs: all but the last
+python scripts/bench_subject.py records --store STORE --output subjects
 python scripts/train_subject.py ecg --store STORE $(cat subjects/options.txt) --output runs/subjects
 python scripts/bench_subject.py compare --store STORE --subjects subjects --learned runs/subjects
 
