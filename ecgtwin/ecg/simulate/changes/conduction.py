@@ -1,0 +1,116 @@
+"""Conduction on other ways: blocks, and the bypass of pre-excitation."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..beat import SLURRED, Parts, lasting, qrs_speed
+from ..dipole import Wave, wave
+from ..person import Person
+from .gradient import aimed, along, conducted, fragments, limbs, placed, size
+
+
+def first_degree_block(person: Person, parts: Parts) -> Parts:
+    """Slow conduction to the ventricles: PR over 200 ms."""
+    return replace(parts, pr_ms=person.own("first degree PR", 208, 246))
+
+
+def left_bundle_block(person: Person, parts: Parts) -> Parts:
+    """The left ventricle is activated from the right, late and slowly: broad and notched to the
+    left and back, no septal q."""
+    peak = size(person) * person.own("LBBB size", 0.6, 0.86)
+    front, notch = person.own("LBBB r", -0.22, 0.1), person.own("LBBB notch", 0.31, 0.48)
+    qrs = (
+        wave(
+            (0.09, 0.060, (0.09, 0.10, front)),
+            (0.22, 0.075, (0.31, 0.28, 0.88)),
+            (0.35, 0.075, (0.57, 0.25, 1.43)),
+            (0.48, 0.070, (notch, 0.0, 1.16)),
+            (0.62, 0.080, (0.68, -0.24, 0.83)),
+            (0.76, 0.070, (0.43, -0.30, 0.33)),
+            (0.88, 0.060, (0.09, -0.14, 0.06)),
+        )
+        .scaled(peak)
+        .turned(placed(person.qrs_field))
+    )
+    axis = np.clip(person.axis_deg - person.own("LBBB axis", 10, 54), -60, 60)
+    ms = person.own("LBBB width", 130, 160)
+    qrs = aimed(lasting(qrs + fragments(person, "LBBB", peak), person.qrs_field, ms), float(axis), person)
+    changed = conducted(parts, qrs, ms, person, share=0.85, own=0.5, later=0.5)
+    return replace(changed, pr_ms=parts.pr_ms + person.own("LBBB PR", 5, 35))
+
+
+def right_bundle_block(person: Person, parts: Parts) -> Parts:
+    """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
+    peak = size(person) * person.own("RBBB size", 0.85, 1.45)
+    ms = person.own("RBBB width", 121.5, 149)
+    down = person.own("RBBB y", -0.3, 0.02)
+    start, left = (
+        parts.qrs_ms / 1000,
+        (ms - 0.32 * parts.qrs_ms) / 1000,
+    )  # s: a third of the own QRS is over when it begins
+    begin = 0.32 * start
+    late = (
+        wave(
+            (begin + 0.24 * left, 0.11 * left, (-0.12, down / 2, -0.34)),
+            (begin + 0.50 * left, 0.13 * left, (-0.24, down, -0.42)),
+            (begin + 0.75 * left, 0.13 * left, (-0.16, down / 2, -0.22)),
+        )
+        .scaled(peak)
+        .turned(placed(person.qrs_field))
+    )
+    own = parts.qrs.scaled(person.own("RBBB own", 0.58, 0.92))  # without the right ventricle's early part
+    changed = conducted(parts, own + late, ms, person, share=0.8)
+    return replace(changed, pr_ms=parts.pr_ms + person.own("RBBB PR", 5, 35))
+
+
+def left_anterior_block(person: Person, parts: Parts) -> Parts:
+    """First down and to the right, then up and to the left: axis beyond -45 degrees, small q in I
+    and aVL, r in II, III, aVF."""
+    peak, unit = size(person), parts.qrs_ms / 1000
+    late = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.40) / 0.06))
+    vectors = parts.qrs.vectors.copy()
+    lengths = np.linalg.norm(vectors[:, :2], axis=1)
+    last = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.66) / 0.06))
+    vectors[:, 0] += (0.10 * late - 0.35 * last) * lengths
+    vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.30 * np.abs(vectors[:, 1]) + 0.55 * lengths)
+    qrs = Wave(parts.qrs.centres, parts.qrs.widths, vectors)
+    qrs += wave((0.2 * unit, 0.08 * unit, (-0.10, 0.22, 0.0))).scaled(peak).turned(placed(person.qrs_field))
+    qrs = aimed(qrs, person.own("LAFB axis", -62, -36), person)
+    grown = 0.87 * limbs(person.qrs_field, qrs, unit) / limbs(person.qrs_field, parts.qrs, unit)
+    unseen = np.cross(*person.qrs_field[:2])
+    unseen /= np.linalg.norm(unseen)
+    qrs = qrs.turned(np.eye(3) / grown + (1.2 - 1 / grown) * np.outer(unseen, unseen))  # the limb leads hardly grow
+    return conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
+
+
+def pre_excitation(person: Person, parts: Parts) -> Parts:
+    """A bypass besides the AV node: short PR, a delta wave that runs into the person's own QRS,
+    T following the gradient."""
+    pr = person.own("bypass PR", 92, 118)
+    ahead = np.clip((parts.pr_ms - pr) * 0.75, 28, 55) / 1000  # s by which the bypass is first
+    routes = (
+        (0.75, 0.35, -0.55),
+        (0.70, -0.55, -0.35),
+        (0.85, 0.25, 0.45),
+    )  # left lateral, posteroseptal, right free wall
+    delta = placed(person.qrs_field) @ routes[int(person.own("bypass", 0, 3 - 1e-9))] * size(person)
+    rise = wave(
+        *(
+            (f * ahead, 0.30 * ahead, (h,) * 3)
+            for f, h in ((0.55, 0.12), (0.90, 0.22), (1.30, 0.34), (1.75, 0.36), (2.2, 0.22))
+        )
+    )
+    for growth in np.arange(1.0, 2.0, 0.1):  # until the delta wave runs into the own QRS without a pause
+        qrs = along(rise, growth * delta) + parts.qrs.scaled(0.88).moved(ahead)
+        if longest_pause(qrs, person.qrs_field, ahead + 0.03) < 0.008:
+            break
+    return replace(conducted(parts, qrs, parts.qrs_ms + 1000 * ahead, person), pr_ms=pr, qrs_off=SLURRED)
+
+
+def longest_pause(qrs: Wave, field: np.ndarray, until: float) -> float:
+    """The longest time in s, begun before `until`, in which a QRS complex is so slow (0.07 of its fastest)
+    that it seems to begin anew."""
+    time, speed = qrs_speed(qrs, field)
+    moving = time[speed > 0.07]
+    return float(np.diff(moving)[moving[:-1] < until].max())
