@@ -73,8 +73,8 @@ class Trust:
 
     @property
     def few(self) -> bool:
-        """Whether too little taught it."""
-        return self.learned is not None and self.learned < FEW and self.constructed < FEW
+        """Whether too little taught it. What was constructed does not count: it shows the same people once more."""
+        return self.learned is not None and self.learned < FEW
 
     @property
     def auroc(self) -> float | None:
@@ -95,8 +95,7 @@ class Trust:
     def doubt(self) -> str | None:
         """A sentence where it is not to be trusted."""
         if self.few:
-            more = f" and {self.constructed} constructed ones" if self.constructed else ""
-            return f"{self.name} was learned from {self.learned} ECGs{more}: too few to be trusted"
+            return f"{self.name} was learned from {self.learned} ECGs: too few to be trusted"
         if self.verdict == "poor":
             return (
                 f"{self.name} is drawn poorly: an independent reader tells it from sinus rhythm with AUROC "

@@ -33,6 +33,8 @@ TYPICAL = {
 }  # fmt: skip
 """Beats/min between which a rhythm is drawn where no rate is asked for and the reference's does not fit."""
 RESTING = (60, 90)
+SLOW = 60
+"""Beats/min below which a sinus rhythm is a bradycardia."""
 LATENT = 0.04
 """Seconds from the onset of the QRS complex, which the clock places, to R."""
 STEADY = 0.08
@@ -87,8 +89,9 @@ def usual_rate(reports: Sequence[str], kind: str, own: Beats | None, rng: np.ran
     named = next((name for name in ("sinus bradycardia", "sinus tachycardia") if name in reports), kind)
     low, high = TYPICAL.get(named, RESTING)
     mine = own.heart_rate if own is not None else None
+    most = SLOW if named == "sinus bradycardia" else high + 30
     if mine is not None and (
-        named not in TYPICAL or kind in ("fibrillation", "flutter", "paced") or low - 5 <= mine <= high + 30
+        named not in TYPICAL or kind in ("fibrillation", "flutter", "paced") or low - 5 <= mine < most
     ):
         return mine
     return float(rng.uniform(low, high))

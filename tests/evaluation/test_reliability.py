@@ -24,8 +24,8 @@ def signals(state, people):
 @pytest.mark.parametrize(
     ("learned", "constructed", "judged", "verdict"),
     [
-        (29, 29, Judged(recorded=29, auroc=1.0, reader=1.0), "few"),
-        (29, 30, Judged(recorded=29, auroc=0.91, reader=0.9), "good"),
+        (29, 300, Judged(recorded=29, auroc=1.0, reader=1.0), "few"),
+        (30, 0, Judged(recorded=29, auroc=0.91, reader=0.9), "good"),
         (30, 0, Judged(recorded=30, auroc=0.8, reader=0.9), "fair"),
         (300, 0, Judged(recorded=30, auroc=0.6, reader=0.9), "poor"),
         (300, 0, Judged(recorded=30, auroc=0.99, reader=0.74), "not judged"),

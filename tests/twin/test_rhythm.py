@@ -52,6 +52,14 @@ def test_the_references_own_rhythm_is_kept_where_its_kind_stays():
     assert np.median([variation(planned(("sinus rhythm",), 75, s, own=wild)) for s in range(20)]) < 0.06
 
 
+def test_a_slow_or_fast_sinus_rhythm_is_drawn_where_the_reference_has_none():
+    own = planned(("sinus rhythm",), 72)
+    for name, low, high in (("sinus bradycardia", 40, 60), ("sinus tachycardia", 100, 135)):
+        assert low < planned((name,), None, own=own, own_reports=("sinus rhythm",)).heart_rate < high
+    slow = planned(("sinus rhythm",), 52)
+    assert planned(("sinus bradycardia",), None, own=slow).heart_rate == pytest.approx(52, abs=0.1)
+
+
 def test_plans_follow_the_seed_alone():
     assert (planned(("atrial fibrillation",), 90, 5).times == planned(("atrial fibrillation",), 90, 5).times).all()
     assert len(planned(("atrial fibrillation",), 90, 5)) and not np.array_equal(
