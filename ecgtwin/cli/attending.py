@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import HOW
 from .walk import Walk
 
 if TYPE_CHECKING:
@@ -18,21 +19,30 @@ if TYPE_CHECKING:
 Weight = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="STATEMENT=W", help="how strongly a statement of --report counts, 1 = as learned; may be repeated"
+        metavar="STATEMENT=W",
+        help="how strongly a statement of --report counts, 1 = as learned; may be repeated",
+        rich_help_panel=HOW,
     ),
 ]
 Like = Annotated[
     list[str] | None,
     typer.Option(
         help="statement of a state whose twins, of the same noise and beats, these shall resemble (prompt-to-prompt); "
-        "may be repeated"
+        "may be repeated",
+        rich_help_panel=HOW,
     ),
 ]
 Kept = Annotated[
-    float, typer.Option("--kept", help="with --like: part of the steps, 0-1, in which what both ask for acts alike")
+    float,
+    typer.Option(
+        "--kept", help="with --like: part of the steps, 0-1, in which what both ask for acts alike", rich_help_panel=HOW
+    ),
 ]
 Pictures = Annotated[
-    bool, typer.Option("--attention", help="also sheets that show where the network looked for each statement")
+    bool,
+    typer.Option(
+        "--attention", help="also sheets that show where the network looked for each statement", rich_help_panel=HOW
+    ),
 ]
 
 

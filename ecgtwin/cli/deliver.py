@@ -113,13 +113,21 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
             if unknown:
                 notes.append(f"header statements that the model does not know, left out: {', '.join(unknown)}")
             if not reports:
-                notes.append("no known report statement of the reference: its own state counts as unknown")
+                notes.append(
+                    "no known report statement of the reference: its own state counts as unknown (--reference-report)"
+                )
         wanted = meant(model, wish.reports, wish.encoder, wish.accept_nearest, notes)
         wanted = with_rhythm(model, wanted, reports, wish.heart_rate, notes)
     notes += dict.fromkeys(str(one.message) for one in told if issubclass(one.category, Assumption))
     notes += Reliability.of(model).doubts(wanted)
     # The numbers alone would not be the reference's state: without a statement the condition-free token is used.
-    was = Condition(reports, reference.sex, reference.age, reference.heart_rate()) if reports else Condition()
+    rate = reference.heart_rate()
+    if rate is not None and not 20 <= rate <= 300:
+        raise ValueError(
+            f"at {reference.rate:g} Hz this ECG has {rate:.0f} beats/min: expected 20-300; give its sampling rate by "
+            "--rate (the beats/min of twins are --heart-rate)"
+        )
+    was = Condition(reports, reference.sex, reference.age, rate) if reports else Condition()
     return Condition(wanted, wish.sex, wish.age, wish.heart_rate), was, notes
 
 

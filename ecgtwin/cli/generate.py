@@ -9,12 +9,26 @@ import typer
 
 from .attending import Attending, Kept, Like, Pictures, Weight, weights_of
 from .errors import refusing, say
-from .options import Adapters, Device, Json, Learned, Model, Overwrite, Reports, Seed, Steps, adapted, statements
+from .options import HOW, Adapters, Device, Json, Learned, Model, Overwrite, Reports, Seed, Steps, adapted, statements
 from .walk import Eta, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, interval_of
 
 if TYPE_CHECKING:
     from ..twin.twin import ECGTwin
 
+ASKED, SURE, FILE, MANY = (
+    "What is asked for", "How sure it is", "What the file does not say", "Many people, many machines"
+)  # fmt: skip
+"""Panels of the help."""
+EPILOG = """Examples
+
+ecgtwin generate patient.xml --report "atrial fibrillation" --heart-rate 120 -n 8 --html
+
+ecgtwin generate records --report "complete right bundle branch block" -n 8 --measure qrs,qrs_axis
+
+With many people, records lie in OUTPUT with index.csv (and measurements.csv by --measure), the other options are what \
+a table's rows leave empty, and the same command again goes on where it was stopped. Runs with --shard 1/N to N/N, or \
+the processes of `accelerate launch`, share a table and an OUTPUT; the same command without them then completes \
+index.csv. Exit code 3: some were refused, and index.csv says why."""
 SOME_REFUSED = 3
 """Exit code where rows of a table were refused and the others answered."""
 
@@ -27,40 +41,66 @@ def generate(
             "each record in it"
         ),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV of many requests in the place of RECORD: columns record, report, heart_rate, sex, age, "
-            "reference_report, n, seed"
-            " ('|' between statements; only record is required)"
-        ),
-    ] = None,
     report: Reports = None,
-    heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300")] = None,
-    sex: Annotated[str | None, typer.Option(help="female or male; from the header if left out")] = None,
-    age: Annotated[float | None, typer.Option(help="years; from the header if left out")] = None,
+    heart_rate: Annotated[float | None, typer.Option(help="beats/min, 20-300", rich_help_panel=ASKED)] = None,
+    sex: Annotated[
+        str | None, typer.Option(help="female or male; from the header if left out", rich_help_panel=ASKED)
+    ] = None,
+    age: Annotated[float | None, typer.Option(help="years; from the header if left out", rich_help_panel=ASKED)] = None,
     reference_report: Annotated[
         list[str] | None,
-        typer.Option(help="statement of the reference's own state; from the header if left out; may be repeated"),
+        typer.Option(
+            help="statement of the reference's own state; from the header if left out; may be repeated",
+            rich_help_panel=ASKED,
+        ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="how many twins", min=1)] = 1,
+    n: Annotated[int, typer.Option("-n", help="how many twins", min=1, rich_help_panel=ASKED)] = 1,
     seed: Seed = 0,
     output: Annotated[Path, typer.Option(help="folder for records, pictures and sidecar")] = Path("twins"),
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep", help="change the recording itself: rhythm, baseline and all that was not asked for stay"
+            "--keep",
+            help="change the recording itself: rhythm, baseline and all that was not asked for stay",
+            rich_help_panel=ASKED,
         ),
     ] = False,
-    strength: Annotated[float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)", rich_help_panel=ASKED)
+    ] = 1.0,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="write a page on what changed and how sure that is (twins.html)", rich_help_panel=SURE
+        ),
+    ] = False,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help="table of these before and after, with their spread over the N twins: all, or some of heart_rate, "
+            "regularity, p_present, pr, qrs, qt, qtc_fridericia, qrs_axis, t_axis, sokolow, with commas",
+            metavar="NAMES",
+            rich_help_panel=SURE,
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1, rich_help_panel=SURE),
+    ] = None,
     steps: Steps = None,
-    guidance: Annotated[float | None, typer.Option(help="how strongly the condition acts; 1 = as learned")] = None,
-    base_guidance: Annotated[float | None, typer.Option(help="how strongly the identity acts; 1 = as learned")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="how strongly the condition acts; 1 = as learned", rich_help_panel=HOW)
+    ] = None,
+    base_guidance: Annotated[
+        float | None, typer.Option(help="how strongly the identity acts; 1 = as learned", rich_help_panel=HOW)
+    ] = None,
     rescale: Annotated[
-        float, typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back")
+        float,
+        typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back", rich_help_panel=HOW),
     ] = 0.0,
     negative_report: Annotated[
-        list[str] | None, typer.Option(help="statement of a state to go away from; may be repeated")
+        list[str] | None,
+        typer.Option(help="statement of a state to go away from; may be repeated", rich_help_panel=HOW),
     ] = None,
     weight: Weight = None,
     like: Like = None,
@@ -71,64 +111,71 @@ def generate(
     levels: LevelsOption = Levels.trailing,
     shift: Shift = 1.0,
     interval: Interval = None,
-    start: Annotated[float | None, typer.Option(help="where in a longer recording to begin, in s")] = None,
-    units: Annotated[str | None, typer.Option(help="mV, uV or V, for files that do not say")] = None,
-    rate: Annotated[float | None, typer.Option(help="sampling rate in Hz, for files that do not say")] = None,
+    start: Annotated[
+        float | None, typer.Option(help="where in a longer recording to begin, in s", rich_help_panel=FILE)
+    ] = None,
+    units: Annotated[
+        str | None, typer.Option(help="mV, uV or V, for files that do not say", rich_help_panel=FILE)
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="sampling rate in Hz, for files that do not say (beats/min are --heart-rate)", rich_help_panel=FILE
+        ),
+    ] = None,
     leads: Annotated[
-        str | None, typer.Option(help="names of the columns in their order, with commas, for files that do not say")
+        str | None,
+        typer.Option(
+            help="names of the columns in their order, with commas, for files that do not say", rich_help_panel=FILE
+        ),
     ] = None,
     gain: Annotated[
-        float | None, typer.Option(help="steps of the converter per mV, for tables of its bare counts")
+        float | None,
+        typer.Option(help="steps of the converter per mV, for tables of its bare counts", rich_help_panel=FILE),
     ] = None,
     format: Annotated[str, typer.Option(help="wfdb, csv, npz or dicom")] = "wfdb",
     encoder: Annotated[
-        Path | None, typer.Option(help="folder of the model's text encoder, to look free text up by meaning")
+        Path | None,
+        typer.Option(help="folder of the model's text encoder, to look free text up by meaning", rich_help_panel=ASKED),
     ] = None,
     accept_nearest: Annotated[
-        bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text")
+        bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text", rich_help_panel=ASKED)
     ] = False,
-    candidates: Annotated[
-        int | None, typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1)
-    ] = None,
-    html: Annotated[
-        bool, typer.Option("--html", help="write a page on what changed and how sure that is (twins.html)")
-    ] = False,
-    measure: Annotated[
-        str | None,
+    table: Annotated[
+        Path | None,
         typer.Option(
-            help="table of these before and after, with their spread over the N twins: all, or some of heart_rate, "
-            "regularity, p_present, pr, qrs, qt, qtc_fridericia, qrs_axis, t_axis, sokolow, with commas",
-            metavar="NAMES",
+            help="CSV of many requests in the place of RECORD: columns record, report, heart_rate, sex, age, "
+            "reference_report, n, seed"
+            " ('|' between statements; only record is required)",
+            rich_help_panel=MANY,
         ),
     ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="K/N", help="with --table: answer the K-th of N shares of its rows; afterwards run it without"
+            metavar="K/N",
+            help="with --table: answer the K-th of N shares of its rows; afterwards run it without",
+            rich_help_panel=MANY,
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="with --table: address of a Dask scheduler whose workers answer the rows, or 'local'"),
+        typer.Option(
+            help="with --table: address of a Dask scheduler whose workers answer the rows, or 'local'",
+            rich_help_panel=MANY,
+        ),
     ] = None,
     model: Model = None,
     adapter: Adapters = None,
     learned: Learned = None,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, or bfloat16 where the machine is quicker with it")
+        str, typer.Option(help="float32, or bfloat16 where the machine is quicker with it", rich_help_panel=HOW)
     ] = "float32",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write N ECGs of the person in RECORD under another condition, or of each person in a folder or a table.
-
-    With many people, records lie in OUTPUT with index.csv (and measurements.csv by --measure), the other options are
-    what a table's rows leave empty, and the same command again goes on where it was stopped. Runs with --shard 1/N to
-    N/N, or the processes of `accelerate launch`, share a table and an OUTPUT; the same command without them then
-    completes index.csv. Exit code 3: some were
-    refused, and index.csv says why.
-    """
+    """Write N ECGs of the person in RECORD under another condition, or of each person in a folder or a table."""
     with refusing():
         from ..ecg.files import Given
         from ..ecg.record import ECG
@@ -185,6 +232,8 @@ def generate(
                 as_json=as_json,
                 overwrite=overwrite,
             )
+            if not (html or measure or as_json):
+                say("What changed, and how sure that is: the same with -n 8 --html")
             return
         if keep or overwrite or candidates or html:
             raise ValueError(

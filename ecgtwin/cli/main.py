@@ -10,7 +10,7 @@ from .. import __version__
 from .data import app as data_app
 from .evaluate import evaluate
 from .fill import fill, vary
-from .generate import demo, generate
+from .generate import EPILOG, demo, generate
 from .image import app as image_app
 from .image_fill import fill as image_fill
 from .image_fill import vary as image_vary
@@ -41,7 +41,7 @@ def options(
 ) -> None: ...
 
 
-app.command()(generate)
+app.command(epilog=EPILOG)(generate)
 app.command()(demo)
 app.command()(evaluate)
 app.command()(view)

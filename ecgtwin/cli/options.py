@@ -8,6 +8,8 @@ import typer
 
 from ..atomic import write_text
 
+HOW = "How it is drawn"
+"""Panel of the help."""
 Reports = Annotated[
     list[str] | None,
     typer.Option("--report", help="statement of the wanted state; may be repeated, or several with | between them"),
@@ -17,7 +19,9 @@ Seed = Annotated[int, typer.Option(help="sample k is drawn from SEED + k and the
 Json = Annotated[bool, typer.Option("--json", help="print the report as JSON")]
 People = Annotated[int, typer.Option(min=2, help="real references in sinus rhythm")]
 Output = Annotated[Path | None, typer.Option(help="also write the figures to this file, as JSON")]
-Steps = Annotated[int | None, typer.Option(help="denoising steps; the model's own number if left out")]
+Steps = Annotated[
+    int | None, typer.Option(help="denoising steps; the model's own number if left out", rich_help_panel=HOW)
+]
 
 Adapters = Annotated[
     list[str] | None,

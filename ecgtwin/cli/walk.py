@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import HOW
+
 if TYPE_CHECKING:
     from ..diffusion.levels import Spacing
     from ..diffusion.schedule import Flow, Schedule
@@ -38,16 +40,32 @@ class Levels(StrEnum):
     logsnr = "logsnr"
 
 
-SolverOption = Annotated[Sampler | None, typer.Option("--solver", help="how to step; dpm++ (2M) if left out")]
+SolverOption = Annotated[
+    Sampler | None, typer.Option("--solver", help="how to step; dpm++ (2M) if left out", rich_help_panel=HOW)
+]
 Eta = Annotated[
-    float | None, typer.Option(help="with ddim, euler-a and dpm++: fresh noise of a step, 0 (none) to 1 (as DDPM)")
+    float | None,
+    typer.Option(
+        help="with ddim, euler-a and dpm++: fresh noise of a step, 0 (none) to 1 (as DDPM)", rich_help_panel=HOW
+    ),
 ]
 LevelsOption = Annotated[
-    Levels, typer.Option("--levels", help="which noise levels are visited (karras: arXiv 2206.00364; logsnr: evenly)")
+    Levels,
+    typer.Option(
+        "--levels",
+        help="which noise levels are visited (karras: arXiv 2206.00364; logsnr: evenly)",
+        rich_help_panel=HOW,
+    ),
 ]
-Shift = Annotated[float, typer.Option(help="above 1: more of the levels where there is much noise (arXiv 2403.03206)")]
+Shift = Annotated[
+    float,
+    typer.Option(help="above 1: more of the levels where there is much noise (arXiv 2403.03206)", rich_help_panel=HOW),
+]
 Interval = Annotated[
-    str | None, typer.Option(help="LOW:HIGH log-SNR within which guidance acts (arXiv 2404.07724); all if left out")
+    str | None,
+    typer.Option(
+        help="LOW:HIGH log-SNR within which guidance acts (arXiv 2404.07724); all if left out", rich_help_panel=HOW
+    ),
 ]
 
 

@@ -67,6 +67,13 @@ def test_the_heart_rate_told_and_kept_is_that_of_the_window(folder, tmp_path):
         assert abs(kept["heart_rate"] - rate) < 4 and abs(kept["condition"]["heart_rate"] - rate) < 4
 
 
+def test_a_sampling_rate_that_cannot_be_is_told(folder, tmp_path):
+    path = simulate(Person.draw(3), "sinus rhythm", 70.0, seed=1).write(tmp_path / "a.csv")
+    for rate, code, said in ((130, 2, "18 beats/min"), (400, 0, "the file says 500 Hz, but 400 Hz were given")):
+        result = generate(path, folder, tmp_path / "out", "--report", "AF", "--rate", rate)
+        assert result.exit_code == code and said in result.output
+
+
 def test_a_folder_with_another_run_is_refused_and_replaced_when_asked(record, folder, tmp_path):
     out = tmp_path / "out"
     assert generate(record, folder, out, "--report", "AF", "-n", 3).exit_code == 0

@@ -94,6 +94,10 @@ def samples(leads: list, given: Given, path: Path) -> tuple[np.ndarray, float]:
         raise ValueError(
             f"{path}: leads of {', '.join(f'{r:g}' for r in sorted(rates))} Hz in one file: expected one rate"
         )
+    if len(rates) == 1 and given.rate not in (None, *rates):
+        raise ValueError(
+            f"{path}: the file says {min(rates):g} Hz, but {given.rate:g} Hz were given: leave the rate out"
+        )
     rate = given.rate or rates.pop()
     if not leads:
         raise ValueError(f"{path}: no lead in it")

@@ -30,7 +30,10 @@ def from_columns(
     """
     names, notes = [str(name) for name in names], []
     time = next((k for k, n in enumerate(names) if re.match(r"time|t$|t[ _(]", n.strip().lower())), None)
-    rate = given.rate if given.rate is not None else said_number(said, "rate", where)
+    own = said_number(said, "rate", where)
+    rate = own if given.rate is None else given.rate
+    if own not in (None, rate):
+        notes.append(f"the file says {own:g} Hz, but {rate:g} Hz were given and taken")
     if time is not None:
         if rate is None:
             rate = rate_of(values[time] * (1e-3 if "ms" in names[time].lower() else 1.0), where)
