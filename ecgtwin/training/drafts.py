@@ -29,10 +29,11 @@ from ..ecg.store.recordings import Recordings
 from ..text.table import StatementTable
 from ..twin.codec import Codec
 from ..twin.config import ConditionConfig
+from .album import KINDS, Made
 from .condition_table import ConditionTable
 from .config import Config, DraftPairs, DraftsConfig
 from .latents import Encode, finished
-from .people import KINDS, Made, album, state_names
+from .people import album, state_names
 from .weights import digest
 
 if TYPE_CHECKING:

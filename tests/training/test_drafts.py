@@ -15,10 +15,10 @@ from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
 from ecgtwin.train.strict import parse
 from ecgtwin.training import drafts as bank
+from ecgtwin.training.album import KINDS
 from ecgtwin.training.config import Config, DraftPairs, DraftsConfig
 from ecgtwin.training.denoiser import DenoiserStage
 from ecgtwin.training.drafts import DraftPairer
-from ecgtwin.training.people import KINDS
 from ecgtwin.training.weights import begin_from
 from ecgtwin.twin.condition import Conditions
 from ecgtwin.twin.model import build_base, build_codec, build_denoiser

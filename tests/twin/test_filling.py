@@ -8,7 +8,8 @@ from ecgtwin.ecg.beats import Beats
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.record import ECG
 from ecgtwin.twin import filling
-from ecgtwin.twin.filling import Span, Unknown, continued, joined
+from ecgtwin.twin.filling import Span, Unknown, joined
+from ecgtwin.twin.gaps import continued
 
 from . import tiny
 
