@@ -27,7 +27,7 @@ from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS, complete
 from ecgtwin.ecg.store.recordings import Recordings, fitting
-from ecgtwin.evaluation.files import Made, as_task, read_table
+from ecgtwin.evaluation.files import SEEDS_APART, read_table, task_of
 from ecgtwin.evaluation.makers import Twins, drawn
 from ecgtwin.evaluation.tasks import Held, exchange
 from ecgtwin.text.table import StatementTable
@@ -116,7 +116,7 @@ def draw(
     """Draw an ECG for each line of a table of conditions; says how long one took."""
     with refusing():
         conditions, references = read_table(asked)
-        seeds = [seed * 1_000_003 + k for k in range(len(conditions))]
+        seeds = [seed * SEEDS_APART + k for k in range(len(conditions))]
         if what.suffix == ".safetensors":
             made = Trained.load(what, *load_vae(model), StatementTable.load(named(model) / "statements"))
             start = time.perf_counter()
@@ -126,7 +126,9 @@ def draw(
                 raise ValueError("--store is missing: a twin is drawn of a reference, which the table names")
             twin, held = ECGTwin.from_pretrained(named(what)), held_of(store, split)
             names = [held.stores[held.which[k]].texts("name")[int(held.rows[k])] for k in range(len(held))]
-            task = as_task(Made(np.empty((len(conditions), 0, 0)), conditions, references, ""), Held.of(held), names)
+            if missing := references.count(""):
+                raise ValueError(f"{asked}: {missing} lines name no reference, of which a twin would be drawn")
+            task = task_of(conditions, references, Held.of(held), names, seed)
             start = time.perf_counter()
             found, rate = drawn(Twins(twin), task, None, progress=True), twin.config.signal.rate
             signals = np.stack([complete(dict(zip(INDEPENDENT, x, strict=True)), LEADS) for x in found])

@@ -20,6 +20,8 @@ from ..twin.condition import Condition
 from .physics import residual
 from .tasks import Held, Task
 
+SEEDS_APART = 1_000_003
+"""Between the seeds of two draws: no ECG of one has the seed of another's."""
 UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
 
 
@@ -127,14 +129,22 @@ def fingerprint(signals: np.ndarray) -> str:
 
 
 def as_task(made: Made, held: Held, names: Sequence[str]) -> Task:
-    """What the file's ECGs were asked for. Where no reference is named, the row's own number stands for its patient."""
+    """What the file's ECGs were asked for."""
+    return task_of(made.conditions, made.references, held, names)
+
+
+def task_of(
+    conditions: Sequence[Condition], references: Sequence[str], held: Held, names: Sequence[str], seed: int = 0
+) -> Task:
+    """Conditions asked of named references, "" where there is none: the row's own number then stands for its patient.
+    ValueError for a name that is not among `names`, those of the ECGs of `held`."""
     place = {name: k for k, name in enumerate(names)}
-    unknown = [r for r in made.references if r and r not in place]
+    unknown = [r for r in references if r and r not in place]
     if unknown:
         raise ValueError(f"reference {unknown[0]!r} is not a held-out record of this store, such as {names[0]!r}")
-    rows = np.array([place.get(r, -1) for r in made.references])
-    alone = -2 - np.arange(len(made))  # a patient of its own
+    rows = np.array([place.get(r, -1) for r in references])
+    alone = -2 - np.arange(len(rows))  # a patient of its own
     patients = np.where(rows >= 0, held.patients[rows], alone)
-    references = np.where((rows >= 0)[:, None, None], held.signals[rows], 0).astype(np.float32)
+    signals = np.where((rows >= 0)[:, None, None], held.signals[rows], 0).astype(np.float32)
     own = tuple(held.conditions[k] if k >= 0 else Condition() for k in rows)
-    return Task("file", references, own, made.conditions, patients, np.arange(len(made)))
+    return Task("file", signals, own, tuple(conditions), patients, seed * SEEDS_APART + np.arange(len(rows)))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ecgtwin.ecg.leads import LEADS
-from ecgtwin.evaluation.files import as_task, read_array, read_folder
+from ecgtwin.evaluation.files import SEEDS_APART, as_task, read_array, read_folder, task_of
+from ecgtwin.twin.condition import Condition
 
 from .test_tasks import held
 
@@ -33,6 +34,17 @@ def test_an_array_with_its_table_is_read_in_millivolts_at_the_stores_rate(array)
     assert made.conditions[1].empty
     task = as_task(made, held(), ["a"] * 30)
     assert len(set(task.patients.tolist())) == 3 and (task.patients < -1).all()
+
+
+def test_a_table_that_names_references_asks_of_these():
+    people, names = held(), [f"r{k}" for k in range(30)]
+    wanted = (Condition(("sinus rhythm",), heart_rate=60.0), Condition(("atrial fibrillation",)))
+    task = task_of(wanted, ("r7", "r2"), people, names, seed=2)
+    np.testing.assert_array_equal(task.references, people.signals[[7, 2]])
+    assert task.wanted == wanted and task.own == (people.conditions[7], people.conditions[2])
+    assert task.seeds.tolist() == [2 * SEEDS_APART, 2 * SEEDS_APART + 1] and task.patients.tolist() == [3, 1]
+    with pytest.raises(ValueError, match="'r77' is not a held-out record"):
+        task_of(wanted, ("r77", ""), people, names)
 
 
 @pytest.mark.parametrize("missing, message", [("rate", "--rate"), ("leads", "--leads"), ("unit", "--unit")])
