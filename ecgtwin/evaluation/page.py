@@ -66,7 +66,6 @@ def page(report: dict[str, Any]) -> str:
         f"{escape(report['suite'])}, seed {facts['seed']}, {report['seconds']:.0f} s</p>",
         "<p class=warn>Research use only, not for clinical diagnosis. Generated ECGs are synthetic; each is "
         "linkable to its reference by design.</p>",
-        "<h2>In short</h2>",
         headline(report),
         contents(report),
         *(section(s, report["maker"], k) for k, s in enumerate(report["sections"])),
@@ -111,8 +110,10 @@ def headline(report: dict[str, Any]) -> str:
             f"class=n><b>{estimate(f['rows'][maker])}</b></td><td>{escape(f['unit'])}</td>"
             f"<td>{beside}</td><td class=soft>{AIM[f['better']]}</td></tr>"
         )
+    if not rows:  # a part of the suite alone
+        return ""
     top = f"<tr><th>figure<th class=n>{escape(maker)}<th>unit<th>beside it<th></tr>"
-    return f"<div class=wide><table>{top}{''.join(rows)}</table></div>"
+    return f"<h2>In short</h2><div class=wide><table>{top}{''.join(rows)}</table></div>"
 
 
 def contents(report: dict[str, Any]) -> str:
