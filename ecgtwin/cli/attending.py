@@ -62,10 +62,10 @@ class Attending:
 
     def check(self, options: "Options") -> None:
         """ValueError where other options ask for something else."""
-        other = options.keep or options.rescale or options.walk != Walk() or options.negative
+        other = options.keep or options.rescale or options.walk != Walk() or options.negative or options.fast
         if self.edits and other:
             raise ValueError(
-                "--weight and --like go without --keep, --rescale, --negative-report and options of solver and levels"
+                "--weight and --like go without --keep, --rescale, --negative-report, --fast and options of solver and levels"
             )
         scaled = options.guidance is not None or options.base_guidance is not None
         if self.pictures and (other or self.edits or options.candidates or scaled):

@@ -85,7 +85,7 @@ def run(
     """
     if options.format not in SUFFIX:
         raise ValueError(f"format {options.format!r}: expected one of {', '.join(SUFFIX)}")
-    options = replace(options, steps=model.config.sampling.steps if options.steps is None else options.steps)
+    options = replace(options, steps=model.steps_of(options.steps, fast=options.fast))
     check_options(
         steps=options.steps, guidance=options.guidance, base_guidance=options.base_guidance, rescale=options.rescale
     )

@@ -78,6 +78,7 @@ class Options:
     negative: tuple[str, ...] = ()
     measure: tuple[str, ...] = ()
     attending: Attending = Attending()
+    fast: bool = False
 
 
 def example() -> ECG:
@@ -188,6 +189,7 @@ def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
         "levels": walk.spacing(),
         "interval": walk.interval,
         "negative": away,
+        "fast": options.fast,
     }
 
 

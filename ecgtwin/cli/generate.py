@@ -88,6 +88,12 @@ def generate(
         typer.Option(help="draw so many, keep the N that fit best; all are listed", min=1, rich_help_panel=SURE),
     ] = None,
     steps: Steps = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="in few steps: 4 of UniPC, or those of the model's student", rich_help_panel=HOW
+        ),
+    ] = False,
     guidance: Annotated[
         float | None, typer.Option(help="how strongly the condition acts; 1 = as learned", rich_help_panel=HOW)
     ] = None,
@@ -211,10 +217,12 @@ def generate(
             statements(negative_report),
             measured.quantities(measure),
             Attending(weights_of(weight), statements(like), kept, attention),
+            fast,
         )
-        if keep and (options.walk != Walk() or options.negative):
+        if keep and (options.walk != Walk() or options.negative or fast):
             raise ValueError(
-                "--solver, --levels, --shift, --interval and --negative-report are for new ECGs: leave --keep out"
+                "--fast, --solver, --levels, --shift, --interval and --negative-report are for new ECGs: "
+                "leave --keep out"
             )
         if record is not None and people.is_folder(record):
             record, table = None, record

@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .data import app as data_app
 from .evaluate import evaluate
+from .export import export
 from .fill import fill, vary
 from .generate import EPILOG, demo, generate
 from .image import app as image_app
@@ -44,6 +45,7 @@ def options(
 app.command(epilog=EPILOG)(generate)
 app.command()(demo)
 app.command()(evaluate)
+app.command()(export)
 app.command()(view)
 app.command()(fill)
 app.command()(vary)

@@ -88,26 +88,28 @@ def sample(
     progress: bool = False,
 ) -> Tensor:
     """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
-    visited, of `ecgtwin.diffusion.levels`. fast: by the model's student (`twin.fast`). The others: see `denoiser`."""
+    visited, of `ecgtwin.diffusion.levels`. fast: in few steps, by UniPC or by the model's student (`twin.fast`). The
+    others: see `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
-    if fast:
-        if solver or rescale or levels is not trailing or interval is not None or negative is not None or steer:
-            raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
-        steps = model.fast.steps(steps)
-    steps = model.config.sampling.steps if steps is None else steps
+    if fast and solver is not None:
+        raise ValueError("fast has a solver of its own: leave one of them out")
+    steps, student = model.steps_of(steps, fast=fast), fast and model.parts.student is not None
+    if student and (rescale or levels is not trailing or interval is not None or negative is not None or steer):
+        raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
+    solver = by_student.SOLVER if fast else solver
     check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
     for request in requests:
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
-    if not fast and len(set(scales)) > 1:
+    if not student and len(set(scales)) > 1:
         if steer is not None:
             raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     visited = levels(model.schedule, steps)
-    if fast:
-        denoise, solver = by_student.denoiser(model, requests, scales, steps), by_student.SOLVER
+    if student:
+        denoise = by_student.denoiser(model, requests, scales, visited)
     else:
         guidance, base_guidance = scales[0]
         how = {"rescale": rescale, "interval": interval, "negative": negative, "steer": steer}
@@ -118,6 +120,14 @@ def sample(
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x
     return model.parts.vae.decode(x)
+
+
+def steps_of(model: "ECGTwin", steps: int | None, *, fast: bool = False) -> int:
+    """How many steps a run has; None: the model's own number. ValueError for one that its student has not learned."""
+    if fast and model.parts.student is not None:
+        return model.fast.steps(steps)
+    tuned = model.config.sampling
+    return (tuned.fast_steps if fast else tuned.steps) if steps is None else steps
 
 
 def scales(

@@ -1,4 +1,4 @@
-"""Twins by the model's student (`scripts/distill.py`): one call of the network a step, and few steps."""
+"""Twins in few steps: by UniPC, or by the model's student (`scripts/distill.py`): one call of the network a step."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ..diffusion.denoiser import Denoiser
+from ..diffusion.schedule import Level
 from ..diffusion.solvers import Solver, UniPC
 from ..nets import student as students
 from ..nets.student import Student
+from .lean import run_of
 from .model import STUDENT
 from .request import Request
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from .twin import ECGTwin
 
 SOLVER: Solver = UniPC(2)
-"""Of students, and of the paths that they learn from: for its calls it was nearest to the end of long runs."""
+"""For its calls it was nearest to the end of long runs."""
 
 
 class Fast(NamedTuple):
@@ -46,9 +48,11 @@ def fast_of(model: "ECGTwin") -> Fast:
 
 
 def denoiser(
-    model: "ECGTwin", requests: Sequence[Request], scales: Sequence[tuple[float, float]], calls: int
+    model: "ECGTwin", requests: Sequence[Request], scales: Sequence[tuple[float, float]], visited: Sequence[Level]
 ) -> Denoiser:
-    """As `ECGTwin.denoiser`, each request at its own scales, for a run of so many calls."""
+    """As `ECGTwin.denoiser`, each request at its own scales, for a run over these levels."""
     student = model.fast.student
-    settings = student.told(torch.tensor(scales, dtype=torch.float32, device=model.device), calls)
-    return model.objective.bind(student.network, student.prepare(model.asked(requests), settings))
+    settings = student.told(torch.tensor(scales, dtype=torch.float32, device=model.device), len(visited) - 1)
+    prepared = student.prepare(model.asked(requests), settings)
+    told = model.latent[1], model.objective.prediction, visited
+    return run_of(student.network, prepared, *told, dtype=model.operands)

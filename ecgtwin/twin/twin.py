@@ -138,7 +138,7 @@ class ECGTwin:
     wanted, given, taken, planned = asking.wanted, asking.given, asking.taken, asking.planned
     requests, requests_of, requests_for = asking.requests, asking.requests_of, asking.requests_for
     change, keeps_rhythm = asking.change, asking.keeps_rhythm
-    denoiser, sample, scales = drawing.denoiser, drawing.sample, drawing.scales
+    denoiser, sample, scales, steps_of = drawing.denoiser, drawing.sample, drawing.scales, drawing.steps_of
     sample_apart, sample_in_parts = drawing.sample_apart, drawing.sample_in_parts
     fill, vary = filling.fill, filling.vary
     attention, rewrite = attention.attention, attention.rewrite
@@ -190,8 +190,8 @@ class ECGTwin:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from): see `denoiser`. solver, levels: any of
-        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: by the model's student, where it has one
-        (scripts/distill.py), in `steps` calls of the network. Sample k is drawn from `seed + k` and the
+        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (4) by UniPC, or by the
+        model's student where it has one (scripts/distill.py). Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
         or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the

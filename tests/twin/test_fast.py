@@ -11,6 +11,7 @@ from ecgtwin.diffusion.solvers import DDIM, UniPC
 from ecgtwin.nets import student as students
 from ecgtwin.nets.adapters import AdapterConfig
 from ecgtwin.nets.student import Student
+from ecgtwin.twin.lean import LeanTwin
 
 from . import tiny
 
@@ -56,9 +57,8 @@ def test_one_that_has_learned_nothing_draws_as_the_model_without_guidance(tmp_pa
 
 
 def test_the_network_is_called_once_a_step_whatever_the_scales_of_the_requests(model, requests, monkeypatch):
-    network, batches = model.fast.student.network, []
-    inside = network.forward
-    monkeypatch.setattr(network, "forward", lambda x, *rest: batches.append(len(x)) or inside(x, *rest))
+    batches, inside = [], LeanTwin.__call__
+    monkeypatch.setattr(LeanTwin, "__call__", lambda lean, x, t: batches.append(len(x)) or inside(lean, x, t))
     model.sample([requests[0], requests[1]._replace(leaves=True)], fast=True)
     assert batches == [2, 2, 2, 2]
 
@@ -88,11 +88,24 @@ def test_generate_draws_by_it(model):
 def test_what_it_cannot_do_is_refused(model, requests, tmp_path):
     with pytest.raises(ValueError, match="has learned 4, 2"):
         model.sample(requests, fast=True, steps=3)
-    for other in ({"solver": DDIM()}, {"rescale": 0.5}):
-        with pytest.raises(ValueError, match="goes with steps"):
-            model.sample(requests, fast=True, **other)
+    with pytest.raises(ValueError, match="goes with steps"):
+        model.sample(requests, fast=True, rescale=0.5)
+    for one in (model, tiny.model()):
+        with pytest.raises(ValueError, match="solver of its own"):
+            one.sample(requests, fast=True, solver=DDIM())
     with pytest.raises(ValueError, match="no student"):
-        tiny.model().sample(requests, fast=True)
+        _ = tiny.model().fast
+
+
+def test_without_a_student_it_is_few_steps_of_unipc_at_the_models_scales(requests):
+    plain = tiny.model()
+    assert plain.config.sampling.fast_steps == 4
+    for steps in (None, 3):
+        expected = plain.sample(requests, steps=steps or 4, solver=UniPC(2))
+        assert torch.equal(plain.sample(requests, steps=steps, fast=True), expected)
+    assert not torch.allclose(plain.sample(requests, fast=True), plain.sample(requests, steps=4), atol=1e-3)
+    apart = plain.sample([requests[0]._replace(leaves=True), requests[1]], fast=True)
+    torch.testing.assert_close(apart[1:], plain.sample(requests[1:2], fast=True), atol=1e-5, rtol=0)
 
 
 def test_it_goes_with_its_model_and_with_no_other(model, tmp_path):
