@@ -21,7 +21,8 @@ def without(tokens: Tensor, mask: Tensor, keep: Tensor, null: Tensor) -> tuple[T
     keep = keep[:, None]
     first = torch.zeros_like(mask)
     first[:, 0] = True
-    return torch.where(keep[..., None], tokens, null.to(tokens.dtype)), torch.where(keep, mask, first)
+    kept = (mask & keep) | (first & ~keep)  # as torch.where, which other engines have no kernel for in truth values
+    return torch.where(keep[..., None], tokens, null.to(tokens.dtype)), kept
 
 
 def with_unknown(tokens: Tensor, known: Tensor, unknown: Tensor) -> Tensor:
