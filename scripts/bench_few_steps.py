@@ -154,9 +154,7 @@ def main(
         tell(figures, text, as_json, output and output / "few_steps.json")
 
 
-def compared(
-    found: dict[str, Drawn], real: np.ndarray, steps: dict[str, int], seed: int
-) -> tuple[str, dict[str, Any]]:
+def compared(found: dict[str, Drawn], real: np.ndarray, steps: dict[str, int], seed: int) -> tuple[str, dict[str, Any]]:
     """Figures of every run, and the intervals of their differences to the first."""
     rng, n = np.random.default_rng(seed), len(next(iter(found.values())).rate)
     weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), RESAMPLED)])

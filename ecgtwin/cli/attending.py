@@ -65,7 +65,7 @@ class Attending:
         other = options.keep or options.rescale or options.walk != Walk() or options.negative or options.fast
         if self.edits and other:
             raise ValueError(
-                "--weight and --like go without --keep, --rescale, --negative-report, --fast and options of solver and levels"
+                "--weight and --like go without --keep, --rescale, --negative-report, --fast and what says how to step"
             )
         scaled = options.guidance is not None or options.base_guidance is not None
         if self.pictures and (other or self.edits or options.candidates or scaled):
