@@ -37,10 +37,13 @@ def main(
     reference = simulate(Person.draw(7), "sinus rhythm", 66.0, seed=7)
     was = Condition("sinus rhythm", reference.sex, reference.age, 66.0)
     asked = {"reference_condition": was, "seed": seed}
-    own = twin.config.sampling.guidance
+    wanted = Condition(STATE, heart_rate=66)
+    own = twin.scales(twin.requests(reference, wanted, [seed], reference_condition=was)[0], None, None)[0]
     by_guidance = {
-        f"guidance {g:g}": twin.generate(reference, Condition(STATE, heart_rate=66), guidance=g, n=samples, **asked)
-        for g in (0.0, 1.0, own, 3.0)
+        f"guidance {g:g}{', its own' if g == own else ''}": twin.generate(
+            reference, wanted, guidance=g, n=samples, **asked
+        )
+        for g in (0.0, 1.0, own, 2 * own)
     }
     by_strength = {
         f"strength {s:g}": [twin.counterfactual(reference, Condition(STATE), strength=s, **asked)]

@@ -180,6 +180,19 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
         ], after.condition
 
 
+def taken_scales(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Options) -> dict[str, Any]:
+    """Guidance and steps as they act, for the sidecar: what was not given is the model's own for these statements.
+    Edits choose their own: None."""
+    if options.keep or options.attending.edits:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Contradiction)
+        (request,) = model.requests(used, now, [options.seed], reference_condition=None if was.empty else was)
+    guidance, base_guidance = model.scales(request, options.guidance, options.base_guidance)
+    steps = model.config.sampling.steps if options.steps is None else options.steps
+    return {"guidance": guidance, "base_guidance": base_guidance, "steps": steps}
+
+
 def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
     """How to go from noise to ECG, as `ECGTwin.generate` and `ECGTwin.sample` take it."""
     away = Condition(model.normalise(options.negative)) if options.negative else None
@@ -251,13 +264,7 @@ def run(
     used = prepare(reference, seconds=c.samples / c.rate, leads=LEADS, start=wish.start)
     now, was, notes = conditions(model, used, wish)
     notes = [*dict.fromkeys((*notes, *used.notes))]
-    tuned = model.config.sampling
-    scales = {
-        "guidance": tuned.guidance
-        if options.guidance is None and not options.keep
-        else options.guidance,  # None: see `counterfactual`
-        "base_guidance": tuned.base_guidance if options.base_guidance is None else options.base_guidance,
-    }
+    scales = taken_scales(model, used, now, was, options)
     begin = time.perf_counter()
     twins, wanted = drawn(model, used, now, was, options)
     seconds = time.perf_counter() - begin
