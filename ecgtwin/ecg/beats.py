@@ -6,7 +6,7 @@ kind. `lay` puts these median beats at other times: the same heart in another rh
 that meet add up, as fields of one body do. `r_aligned` is the plain median around R, by which recordings are compared.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline, CubicSpline, make_interp_spline
@@ -80,6 +80,15 @@ class Heartbeat:
     def main(self) -> int:
         """The kind of most of its beats."""
         return next(iter(self.shapes))
+
+    def without_p(self) -> "Heartbeat":
+        """The same beats of a heart whose atria do not beat: from the onset of QRS backwards, a line to zero."""
+        shapes = {}
+        for kind, shape in self.shapes.items():
+            on = _onset(shape, round(self.before * FINE))
+            shapes[kind] = shape.copy()
+            shapes[kind][:, :on] = shape[:, max(on - 4, 0) : on + 1].mean(-1, keepdims=True) * np.linspace(0, 1, on)
+        return replace(self, shapes=shapes)
 
 
 def take(
@@ -190,6 +199,18 @@ def _likeness(cut: np.ndarray, shape: np.ndarray) -> np.ndarray:
     a = cut - cut.mean(-1, keepdims=True)
     b = shape - shape.mean(-1, keepdims=True)
     return (a * b).sum((1, 2)) / np.maximum(np.sqrt((a**2).sum((1, 2)) * (b**2).sum()), 1e-9)
+
+
+def _onset(shape: np.ndarray, r: int) -> int:
+    """Sample at which QRS begins: from its fastest part backwards, until the leads together stay slower than a tenth of
+    that for 10 ms. A P wave is slower."""
+    speed = np.sqrt((np.gradient(shape, axis=-1) ** 2).sum(0))
+    first, still = max(r - int(0.16 * FINE), 1), int(0.01 * FINE)
+    on = first + int(speed[first : r + int(0.08 * FINE)].argmax())
+    limit = 0.1 * speed[on]
+    while on > first and (speed[max(on - still, 0) : on] > limit).any():
+        on -= 1
+    return on
 
 
 def _ended(shape: np.ndarray) -> np.ndarray:

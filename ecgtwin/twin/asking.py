@@ -16,7 +16,7 @@ from ..ecg.record import ECG
 from .condition import Condition, expect_condition
 from .contradictions import Contradiction, allows, contradictions
 from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
-from .rhythm import kind_of, plan, same_rhythm
+from .rhythm import kind_of, plan, same_rhythm, shown
 
 if TYPE_CHECKING:
     from .twin import ECGTwin
@@ -85,13 +85,14 @@ def with_base(
     beats: Beats | None = None,
 ) -> list[Request]:
     """`requests_of`, where the base vector is known."""
-    was = set(model.normalise(reference_condition.reports)) if reference_condition is not None else set()
+    was = model.normalise(reference_condition.reports) if reference_condition is not None else ()
     wanted = model.normalise(condition.reports)
-    leaves = NORMAL in wanted and bool(was - {NORMAL, *SINUS})
+    leaves = NORMAL in wanted and bool(set(was) - {NORMAL, *SINUS})
     new = tuple(name for name in wanted if name not in was)
     if not model.config.denoiser.draft:
         return [Request(base, condition, seed, leaves=leaves, new=new) for seed in seeds]
     own, heartbeat = model.taken(signal, reference_condition)
+    heartbeat = shown(heartbeat, wanted, was)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
@@ -182,8 +183,9 @@ def change(
         beats = own
     elif beats is None:
         beats = model.planned(now, seed_of(seed, fingerprint(reference)), own, reference_condition and was)
-    states = (was, own), (now, beats)
-    before, after = (Request(base, paced_by(state, when), seed, when, heartbeat) for state, when in states)
+    then = shown(heartbeat, reports, model.normalise(was.reports))
+    states = (was, own, heartbeat), (now, beats, then)
+    before, after = (Request(base, paced_by(state, when), seed, when, beat) for state, when, beat in states)
     return before, after
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ecg.beats import KINDS, Beats
+from ..ecg.beats import KINDS, Beats, Heartbeat
 from ..ecg.simulate import Person, timing
 
 RHYTHMS = {
@@ -27,6 +27,8 @@ RHYTHMS = {
     "paroxysmal supraventricular tachycardia": "tachycardia",
 }
 """Statement -> kind of rhythm; the first of these that a condition names decides, and without any it is "sinus"."""
+WITHOUT_P = ("fibrillation", "flutter")
+"""Rhythms in which the atria do not beat."""
 TYPICAL = {
     "fibrillation": (70, 120), "flutter": (75, 150), "paced": (60, 80), "tachycardia": (150, 190),
     "sinus bradycardia": (45, 56), "sinus tachycardia": (104, 130),
@@ -44,6 +46,13 @@ STEADY = 0.08
 def kind_of(reports: Sequence[str]) -> str:
     """The kind of rhythm that statements ask for."""
     return next((kind for name, kind in RHYTHMS.items() if name in reports), "sinus")
+
+
+def shown(beat: Heartbeat, reports: Sequence[str], own_reports: Sequence[str] = ()) -> Heartbeat:
+    """The reference's median beats as a model is shown them for a twin under statements: without P where its rhythm
+    has none and the reference was not known to be in it. Shown a P wave, a model draws one into fibrillation too."""
+    kind = kind_of(reports)
+    return beat.without_p() if kind in WITHOUT_P and kind_of(own_reports) != kind else beat
 
 
 def plan(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin.ecg.beats import KINDS, Beats, lay, take
+from ecgtwin.ecg.beats import FINE, KINDS, Beats, lay, take
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate import Person, simulate_truth
@@ -63,6 +63,20 @@ def test_a_kind_that_was_not_recorded_leaves_a_gap():
     y = lay(beat, Beats([2.0, 5.0], [0, KINDS.index("ventricular")]), RATE, SAMPLES)
     assert np.abs(y[:, int(1.8 * RATE) : int(2.2 * RATE)]).max() > 0.2
     assert np.abs(y[:, int(4.8 * RATE) : int(5.2 * RATE)]).max() == 0
+
+
+@pytest.mark.parametrize("state", ["sinus rhythm", "complete left bundle branch block", "first degree AV block"])
+def test_a_beat_loses_its_p_wave_and_keeps_its_qrs(state):
+    made = simulate_truth(Person.draw(1), state, 70, 1, fs=RATE, noise=None)
+    _, beat = take(made.clean.select(INDEPENDENT).signal[:, :SAMPLES].astype(float), RATE)
+    (was,), (now,) = beat.shapes.values(), beat.without_p().shapes.values()
+    seconds = np.arange(was.shape[-1]) / FINE - beat.before
+    np.testing.assert_array_equal(now[:, seconds > -0.02], was[:, seconds > -0.02])
+    before = seconds < -0.11 if "bundle" not in state else seconds < -0.14
+    bend = [np.abs(np.diff(x[:, before], n=2, axis=-1)).max() for x in (was, now)]
+    assert bend[1] < 1e-9 < bend[0]  # a line is left
+    qrs = (seconds > -0.08) & (seconds < 0)
+    assert np.abs(now - was)[:, qrs].max() < 0.12 * np.ptp(was, axis=-1).max()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.diffusion import invert, sample
 from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.solvers import Heun
-from ecgtwin.ecg.beats import Beats
+from ecgtwin.ecg.beats import FINE, Beats, take
 from ecgtwin.ecg.intervals import measure
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import heart_rate, r_peaks
@@ -86,6 +86,22 @@ def test_fibrillation_is_more_irregular_than_sinus_rhythm(model, patient):
         )
 
     assert spread("sinus rhythm") < 0.06 and spread("atrial fibrillation") > 0.10
+
+
+def test_fibrillating_twins_of_real_people_have_hardly_a_p_wave(model, shared_data):
+    """Ten validation patients in sinus rhythm: what stands before QRS in lead II of the median beat."""
+    table = pd.read_csv(shared_data / "ptbxl" / "ptbxl_database.csv")
+    rows = (
+        table[(table.strat_fold == 9) & table.scp_codes.str.contains("'NORM'")].drop_duplicates("patient_id").head(10)
+    )
+    people = [ECG.read(shared_data / "ptbxl" / f"{name}.hea") for name in rows.filename_lr]
+    height = {}
+    for name in ("sinus rhythm", "atrial fibrillation"):
+        twins = model.generate(people, Condition(name, heart_rate=75), reference_condition=WAS, steps=6)
+        beats = [take(one.select(INDEPENDENT).signal.astype(float), one.rate)[1] for (one,) in twins]
+        cut = [b.shapes[b.main][1, round((b.before - 0.22) * FINE) : round((b.before - 0.09) * FINE)] for b in beats]
+        height[name] = np.median([np.ptp(x - np.linspace(x[0], x[-1], len(x))) for x in cut])
+    assert height["atrial fibrillation"] < 0.6 * height["sinus rhythm"], height
 
 
 def test_sample_k_is_the_same_alone_or_among_eight(model, patient):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtwin.ecg.beats import KINDS, Beats
-from ecgtwin.twin.rhythm import beat_track, kind_of, plan, variation
+from ecgtwin.ecg.beats import FINE, KINDS, Beats, take
+from ecgtwin.ecg.leads import INDEPENDENT
+from ecgtwin.ecg.simulate import Person, simulate
+from ecgtwin.twin.rhythm import beat_track, kind_of, plan, shown, variation
 
 
 def planned(reports, heart_rate, seed=0, **options):
@@ -58,6 +60,19 @@ def test_a_slow_or_fast_sinus_rhythm_is_drawn_where_the_reference_has_none():
         assert low < planned((name,), None, own=own, own_reports=("sinus rhythm",)).heart_rate < high
     slow = planned(("sinus rhythm",), 52)
     assert planned(("sinus bradycardia",), None, own=slow).heart_rate == pytest.approx(52, abs=0.1)
+
+
+def test_a_p_wave_is_shown_unless_the_rhythm_has_none():
+    signal = simulate(Person.draw(1), "sinus rhythm", 70.0, seed=1).select(INDEPENDENT).signal
+    _, beat = take(signal.astype(float), 500.0)
+    for reports in (("sinus rhythm",), ("complete left bundle branch block",), ("paced rhythm",)):
+        assert shown(beat, reports, ("sinus rhythm",)) is beat
+    for rhythm in ("atrial fibrillation", "atrial flutter"):
+        flat = shown(beat, (rhythm,), ("sinus rhythm",))
+        p = slice(round((beat.before - 0.25) * FINE), round((beat.before - 0.1) * FINE))
+        bend = [np.abs(np.diff(x.shapes[0][:, p], n=2, axis=-1)).max() for x in (flat, beat)]
+        assert bend[0] < 1e-9 < bend[1]  # a line is left
+        assert shown(beat, (rhythm,), (rhythm,)) is beat  # what it shows before QRS is the rhythm's own
 
 
 def test_plans_follow_the_seed_alone():
