@@ -21,9 +21,6 @@ from .rhythm import kind_of, plan, same_rhythm, shown
 if TYPE_CHECKING:
     from .twin import ECGTwin
 
-ALIKE = 0.05
-"""Difference from the measured heart rate, relative to it, up to which a counterfactual keeps
-the reference's own beats."""
 NORMAL = "normal ECG"
 SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
 
@@ -192,8 +189,8 @@ def change(
 def keeps_rhythm(model: "ECGTwin", now: Condition, was: Condition, own: Beats) -> bool:
     """Whether a wanted state can have the reference's own beats."""
     reports, told = model.normalise(now.reports), now.heart_rate
-    measured = own.heart_rate
-    if told is not None and told != was.heart_rate and (measured is None or abs(told - measured) > ALIKE * measured):
+    measured, most = own.heart_rate, model.config.sampling.keeps_beats
+    if told is not None and told != was.heart_rate and (measured is None or abs(told - measured) > most * measured):
         return False
     if set(reports) == set(model.normalise(was.reports)):
         return True

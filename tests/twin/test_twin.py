@@ -211,6 +211,20 @@ def test_a_counterfactual_keeps_the_beats_unless_another_rhythm_is_asked_for(dra
     assert beats(Condition("sinus rhythm"), beats=given) is given
 
 
+@pytest.mark.parametrize(
+    ("within", "kept"), [(0.0, [True, False, False]), (0.05, [True, True, False]), (0.3, [True] * 3)]
+)
+def test_how_near_a_heart_rate_keeps_the_beats_is_the_models_setting(patient, within, kept):
+    settings = {"denoiser": CONFIG["denoiser"] | {"draft": True}, "sampling": {"keeps_beats": within}}
+    tiny, was = model(CONFIG | settings), Condition("sinus rhythm", heart_rate=65)
+    own = tiny.taken(tiny.signals([patient])[0], was)[0].heart_rate
+    found = []
+    for factor in (1.0, 1.03, 1.2):
+        before, after = tiny.change(patient, Condition(heart_rate=factor * own), 0, reference_condition=was)
+        found.append(after.beats is before.beats)
+    assert found == kept
+
+
 def test_beats_are_refused_where_the_model_plans_none(tiny, patient):
     with pytest.raises(ValueError, match="decides itself"):
         tiny.generate(patient, AF, beats=patient, steps=1)
