@@ -19,7 +19,6 @@ from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing, say
 from ecgtwin.cli.pictures import read_pictures
 from ecgtwin.diffusion.solvers import UniPC
-from ecgtwin.image.config import DataConfig
 from ecgtwin.image.distill import DistillConfig, drawn, stage_of
 from ecgtwin.image.evaluation import distances, generate_like
 from ecgtwin.image.judge import train_judge
@@ -50,8 +49,8 @@ def main(
         settings = parse(DistillConfig, read_yaml(config, set_), str(config))
         run, accelerator = Run(output, resume), accelerator_of(cpu)
         pipeline = ImagePipeline.from_pretrained(model, device=str(accelerator.device))
-        pictures = read_pictures(data, pipeline.config, parse(DataConfig, pipeline.parts.facts["data"], str(model)))
-        seen, held = pictures.split(pipeline.parts.facts["data"]["held"])
+        pictures = read_pictures(data, pipeline.config, pipeline.parts.data)
+        seen, held = pictures.split(pipeline.parts.data.held)
         held, _ = held.readable(pipeline.text)
         stage = stage_of(pipeline, seen.captions, settings)
         training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)

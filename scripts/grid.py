@@ -89,14 +89,12 @@ def image(
     with refusing():
         chosen = solvers(sampler)
         from ecgtwin.cli.pictures import read_pictures
-        from ecgtwin.image.config import DataConfig
         from ecgtwin.image.evaluation import distances, generate_like
         from ecgtwin.image.judge import train_judge
         from ecgtwin.image.pipeline import ImagePipeline
-        from ecgtwin.train.strict import parse
 
         pipeline = ImagePipeline.from_pretrained(model)
-        settings = parse(DataConfig, pipeline.parts.facts["data"], "facts of the model")
+        settings = pipeline.parts.data
         seen, held = read_pictures(data, pipeline.config, settings).split(settings.held)
         held = held.select(range(min(most, len(held))))
         judge, truth, known = train_judge(seen, steps=judge_steps), held.centred().pixels, seen.centred().pixels

@@ -3,6 +3,7 @@ skip where they are absent."""
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -48,3 +49,15 @@ def loaded():
         return module
 
     return load
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """Makes fresh copies of the folder that a test module's `whole` is, to damage."""
+
+    def fresh() -> Path:
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        return shutil.copytree(whole, folder)
+
+    return fresh

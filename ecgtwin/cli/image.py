@@ -195,15 +195,12 @@ def evaluate(
 
         pipeline = pipeline_of(model, adapter, device)
         accelerator = accelerator_of(pipeline.device.type == "cpu")
-        from ..image.config import DataConfig
         from ..image.evaluation import evaluate as measure
         from ..image.judge import Clip
-        from ..train.strict import parse
 
-        settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
         figures = measure(
             pipeline,
-            read_pictures(data, pipeline.config, settings),
+            read_pictures(data, pipeline.config, pipeline.parts.data),
             steps=steps,
             guidance=guidance,
             seed=seed,

@@ -49,7 +49,7 @@ def read_picture(path: Path) -> "Image":
 
     try:
         return read_image(path)
-    except (UnidentifiedImageError, SyntaxError) as error:
+    except (UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
 
 

@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..train.diffusion import DiffusionConfig
-from ..train.plan import AdapterPlan, Fraction, Plan, Positive
+from ..train.limits import Count, Levels, Size, Widths
+from ..train.plan import AdapterPlan, Fraction, Plan
 from ..train.strict import Strict, parse, read_yaml
+
+Side = Annotated[int, Field(ge=1, le=8192)]
 
 
 class PictureConfig(Strict):
-    size: Positive = 64
+    size: Side = 64
     """Pixels along each side."""
     channels: Literal[1, 3] = 3
     """1: grey, 3: RGB."""
@@ -29,19 +32,19 @@ class LatentConfig(Strict):
     """Diffusion in the latent space of an auto-encoder; each entry of `widths` halves both sides."""
 
     kind: Literal["vae"]
-    latent: Positive = 4
-    widths: tuple[Positive, ...] = (64, 128)
-    blocks: Positive = 1
-    middle: Positive = 1
-    stem: Positive = 1
-    groups: Positive = 32
+    latent: Size = 4
+    widths: Widths = (64, 128)
+    blocks: Count = 1
+    middle: Count = 1
+    stem: Size = 1
+    groups: Size = 32
 
 
 class VocabularyConfig(Strict):
     """Embeddings trained from scratch: of each word, or of each whole caption (class labels). Needs no download."""
 
     kind: Literal["words", "labels"]
-    tokens: Positive = 16
+    tokens: Size = 16
     """Most words of a caption."""
 
 
@@ -51,33 +54,33 @@ class PretrainedTextConfig(Strict):
     kind: Literal["clip", "sentence"]
     path: str
     """Folder of the model, with safetensors weights."""
-    tokens: Positive = 77
+    tokens: Size = 77
     """Longer captions are cut, as these models do themselves."""
-    layer: int = -1
+    layer: Annotated[int, Field(ge=-1000, le=-1)] = -1
     """CLIP only: which hidden states; -1 the last after its norm (Stable Diffusion), -2 the one before (SDXL)."""
 
 
 class UNetConfig(Strict):
     kind: Literal["unet"]
-    width: Positive = 256
+    width: Size = 256
     """Width of conditions: timestep, caption tokens, frame."""
-    widths: tuple[Positive, ...] = (64, 128, 256)
+    widths: Widths = (64, 128, 256)
     """Channels of each level; each level has half the resolution of the one before."""
-    attention: tuple[int, ...] = (1, 2)
+    attention: Levels = (1, 2)
     """Levels that attend to themselves and to the caption; the middle always does."""
-    blocks: Positive = 2
-    heads: Positive = 4
-    groups: Positive = 32
+    blocks: Count = 2
+    heads: Size = 4
+    groups: Size = 32
     dropout: Fraction = 0.0
 
 
 class DiTConfig(Strict):
     kind: Literal["dit"]
-    width: Positive = 256
-    depth: Positive = 6
-    heads: Positive = 8
-    patch: Positive = 2
-    mlp: Positive = 4
+    width: Size = 256
+    depth: Count = 6
+    heads: Size = 8
+    patch: Size = 2
+    mlp: Size = 4
     context: bool = False
     """Caption tokens join the sequence in the place of cross-attention (DiT's in-context variant)."""
     last_norm: Literal["plain", "modulated"] = "plain"

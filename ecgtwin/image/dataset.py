@@ -6,6 +6,7 @@ Shapes: B batch · C channels · S side of the square that the model sees.
 import csv
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..text.captions import TextModel
 from .config import DataConfig, PictureConfig
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+NARROWEST = 50
+"""How many times its shorter side a picture's longer one may be."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -123,6 +126,7 @@ def gather(
     mode, side = {1: "L", 3: "RGB"}[picture.channels], round(picture.size * data.zoom)
     whole, half = [], []
     for image in images:
+        check_sides(image)
         image = image.convert(mode)
         whole.append(scaled(image, side))
         if data.shrunk:
@@ -130,6 +134,15 @@ def gather(
             half.append(scaled(small, side, like=whole[-1]))
     originals = torch.tensor([[image.height, image.width] for image in images])
     return Pictures(tuple(whole), tuple(half), originals, tuple(captions), picture.size)
+
+
+def check_sides(image: Image.Image) -> None:
+    """ValueError for a picture so narrow that it would be huge with its shorter side as the model wants it."""
+    if max(image.size) > NARROWEST * min(image.size):
+        width, height = image.size
+        raise ValueError(
+            f"{width} x {height} pixels: one side may be {NARROWEST} times the other at most; cut it first"
+        )
 
 
 def scaled(image: Image.Image, side: int, like: Tensor | None = None) -> Tensor:
@@ -175,15 +188,23 @@ def read_folder(folder: str | Path, picture: PictureConfig, data: DataConfig) ->
     for path in paths:
         try:
             images.append(read_image(path))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError) as error:
             broken.append(f"{path.relative_to(folder)} ({error})")
     complain(folder, "cannot be read as an image", broken)
     return gather(images, [captions[path] for path in paths], picture, data)
 
 
 def read_image(path: Path) -> Image.Image:
-    """One image, whole and upright, transparency over white; ValueError for more than 8 bits per channel."""
-    with Image.open(path) as file:
+    """One image, whole and upright, transparency over white; ValueError for more than 8 bits per channel, for more
+    pixels than Pillow takes for an honest picture, and as `check_sides`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            file = Image.open(path)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"{error}: give a smaller picture") from None
+    with file:
+        check_sides(file)
         file.load()
         if file.mode.startswith(("I", "F")):
             raise ValueError(f"{file.mode} pixels: save it with 8 bits per channel")

@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from ..diffusion.solvers import Solver
 from ..metrics.frechet import frechet_distance, inception_score, kernel_distance
-from ..train.strict import parse
-from .config import DataConfig
 from .dataset import Pictures
 from .frame import frame_response
 from .judge import Clip, Features, classes, in_parts, train_judge
@@ -90,7 +88,7 @@ def evaluate(
     held-out ones. What these pictures do not allow is in `left_out` with its reason: free captions have no judge.
     accelerator: where the judge is trained, as in `train_judge`; images are made where the pipeline is.
     """
-    data = parse(DataConfig, pipeline.parts.facts["data"], "facts of the model")
+    data = pipeline.parts.data
     seen, held = pictures.split(data.held)
     held, unreadable = held.readable(pipeline.text)
     left_out: dict[str, str] = {}

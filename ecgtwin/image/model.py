@@ -3,19 +3,22 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..atomic import write_text
 from ..nets.dit import DiT
+from ..nets.hollow import Hollow
 from ..nets.latents import Latents
 from ..nets.unet import UNet
 from ..nets.vae import VAE
 from ..text.captions import ClipText, SentenceText, TextModel, Vocabulary
-from ..train.checkpoint import load_tensors, part, save_tensors
+from ..train.checkpoint import json_of, load_tensors, part, refuse_misfit, save_tensors
 from ..train.strict import parse
-from .config import DiTConfig, ModelConfig, UNetConfig
+from .config import DataConfig, DiTConfig, ModelConfig, UNetConfig
 from .network import Caption, ImageNetwork
 
 FORMAT = 1
@@ -49,6 +52,13 @@ class Parts:
     refiner: ImageNetwork | None
     frame: Frame
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> DataConfig:
+        """How its training pictures were read and divided; ValueError where the folder does not say."""
+        if not isinstance(self.facts.get("data"), dict):
+            raise ValueError("this model does not say how its training pictures were read (facts.data in config.json)")
+        return parse(DataConfig, self.facts["data"], "facts.data of the model")
 
     def modules(self) -> dict[str, nn.Module]:
         named = {"codec": self.codec, "denoiser": self.network, "refiner": self.refiner}
@@ -111,7 +121,20 @@ def load_text(config: ModelConfig, folder: Path) -> TextModel:
     path = folder / "vocabulary.json"
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: the model folder is incomplete")
-    return Vocabulary(json.loads(path.read_text(encoding="utf-8")), c.tokens, whole=c.kind == "labels")
+    return Vocabulary(words_of(path), c.tokens, whole=c.kind == "labels")
+
+
+def words_of(path: Path) -> list[str]:
+    """The names in a vocabulary's file; ValueError for what is none."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {str(error)[:200]}") from None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} is damaged: expected a list of words")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} is damaged: it holds a word twice")
+    return names
 
 
 def save(parts: Parts, folder: Path) -> Path:
@@ -128,18 +151,33 @@ def load(folder: Path) -> Parts:
     path, weights = folder / "config.json", folder / "weights.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"no image model at {folder}: expected config.json, weights.safetensors and text/")
-    try:
-        tree = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    tree = json_of(path)
     if tree.get("format") != FORMAT or not {"model", "frame"} <= set(tree):
-        raise ValueError(f"{path} is not an image model of format {FORMAT}: it holds {sorted(tree)}")
-    config = parse(ModelConfig, tree["model"], str(path))
-    parts = build(config, load_text(config, folder / "text"), tuple(tree["frame"]), tree.get("facts"))
+        raise ValueError(f"{path} is not an image model of format {FORMAT}: it holds {brief(sorted(tree))}")
+    if not isinstance(tree["model"], dict) or not isinstance(tree.get("facts") or {}, dict):
+        raise ValueError(f"{path} is damaged: expected sections 'model' and 'facts'")
     tensors, _ = load_tensors(weights)
+    config = parse(ModelConfig, tree["model"], str(path))
+    text, frame = load_text(config, folder / "text"), frame_of(tree["frame"], path)
+    try:
+        with Hollow():  # takes no memory and no time, whatever sizes a damaged configuration asks for
+            parts = build(config, text, frame, tree.get("facts"))
+    except (RuntimeError, AssertionError, ZeroDivisionError, IndexError, TypeError) as error:
+        raise ValueError(f"{path}: these sizes make no network: {str(error)[:200]}") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in parts.tensors().items()}
+    refuse_misfit(tensors, expected, f"{weights} does not fit {path}")
     for name, module in parts.modules().items():
-        try:
-            module.load_state_dict(part(tensors, name))
-        except RuntimeError as error:
-            raise ValueError(f"{weights} does not fit {path}: {error}") from None
+        # Copies: what is read from a file may be lost with it.
+        own = {k: v.to(torch.float32, copy=True) for k, v in part(tensors, name).items()}
+        module.load_state_dict(own, assign=True)
     return parts
+
+
+def frame_of(numbers: Any, path: Path) -> Frame:
+    """ValueError for what is no height, width, top and left."""
+    if not isinstance(numbers, list) or len(numbers) != 4:
+        raise ValueError(f"{path}: frame {brief(numbers)}: expected height, width, top and left")
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1e9 for n in numbers):
+        raise ValueError(f"{path}: frame {brief(numbers)}: expected four numbers of pixels")
+    height, width, top, left = map(float, numbers)
+    return height, width, top, left

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import torch
@@ -56,3 +57,26 @@ def unpack_training(tensors: dict[str, Tensor], network: nn.Module, optimiser, e
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under one prefix, without it."""
     return {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}
+
+
+def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:
+    """ValueError that names the first tensor which is missing, too many, of another shape or
+    not of finite real numbers."""
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            raise ValueError(f"{what}: {brief(name)} is {'missing' if name in expected else 'not part of the model'}")
+        if tuple(tensors[name].shape) != expected[name]:
+            raise ValueError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {expected[name]}")
+        if tensors[name].is_complex() or not torch.isfinite(tensors[name].float()).all():
+            raise ValueError(f"{what}: {name} holds numbers that are not finite: the file is damaged")
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; ValueError for anything else."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {str(error)[:200]}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} holds a {type(tree).__name__}: expected sections with keys")
+    return tree

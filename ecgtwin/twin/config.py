@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..train.diffusion import DiffusionConfig
+from ..train.limits import Count, Levels, Number, Positive, Samples, Size, Steps, Widths
 from ..train.strict import Strict
-
-Size = Annotated[int, Field(ge=1, le=65_536)]
-Count = Annotated[int, Field(ge=0, le=200)]
-Steps = Annotated[int, Field(ge=1, le=100_000)]
-Samples = Annotated[int, Field(ge=1, le=10_000_000)]
-Widths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)]
-Levels = Annotated[tuple[Count, ...], Field(max_length=16)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
-Number = Annotated[float, Field(ge=-1e6, le=1e6)]
-"""Limits far beyond any sensible model: a tampered configuration must not keep a machine busy for ever."""
 
 
 class SignalConfig(Strict):
@@ -143,6 +134,9 @@ class SamplingConfig(Strict):
     """How strongly the condition acts; 1 = as learned."""
     base_guidance: Number = 1.5
     """How strongly the identity acts; 1 = as learned."""
+    keeps_beats: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Difference of the wanted heart rate from the measured one, relative to it, up to which a counterfactual keeps
+    the reference's own beats."""
     leaving_guidance: Number | None = None
     leaving_base_guidance: Number | None = None
     """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state

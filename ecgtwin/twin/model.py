@@ -21,7 +21,7 @@ from ..diffusion.schedule import Flow, Schedule, build_schedule
 from ..nets.hollow import Hollow
 from ..nets.vae import VAE
 from ..text.table import StatementTable
-from ..train.checkpoint import load_tensors, part, save_tensors
+from ..train.checkpoint import json_of, load_tensors, part, refuse_misfit, save_tensors
 from ..train.strict import parse
 from .base import BaseExtractor
 from .codec import Codec
@@ -175,16 +175,6 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def json_of(path: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {str(error)[:200]}") from None
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path} holds a {type(tree).__name__}: expected sections with keys")
-    return tree
-
-
 def load(folder: Path) -> Parts:
     """Read what `save` wrote."""
     path, tree = folder / "config.json", read_config(folder)
@@ -215,18 +205,6 @@ def load(folder: Path) -> Parts:
         reliability=read_reliability(folder),
         student=student if student.is_file() else None,
     )
-
-
-def refuse_misfit(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], what: str) -> None:
-    """ValueError that names the first tensor which is missing, too many, of another shape or
-    not of finite real numbers."""
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise ValueError(f"{what}: {brief(name)} is {'missing' if name in expected else 'not part of the model'}")
-        if tuple(tensors[name].shape) != expected[name]:
-            raise ValueError(f"{what}: {name} has shape {tuple(tensors[name].shape)}, expected {expected[name]}")
-        if tensors[name].is_complex() or not torch.isfinite(tensors[name].float()).all():
-            raise ValueError(f"{what}: {name} holds numbers that are not finite: the file is damaged")
 
 
 def without_unused_betas(model: dict[str, Any]) -> dict[str, Any]:

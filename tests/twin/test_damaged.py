@@ -2,44 +2,21 @@
 else ever comes out of it."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ecgtwin.twin.model import load
 
+from ..damage import ODD, QUICK, changed, places
 from .tiny import model
-
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-ODD = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 3),
-    st.sampled_from([10**9, 2**70, -1, 0.5, float("nan"), float("inf"), 1e300]),
-    st.text(max_size=5),
-    st.lists(st.integers(), max_size=3),
-    st.just({"x": 1}),
-    st.just("y" * 5000),
-    st.just(list(range(3000))),
-)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return model().save_pretrained(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def copy(whole, tmp_path):
-    def fresh():
-        folder = tmp_path / "copy"
-        shutil.rmtree(folder, ignore_errors=True)
-        return shutil.copytree(whole, folder)
-
-    return fresh
 
 
 def refused_or_read(folder):
@@ -50,20 +27,6 @@ def refused_or_read(folder):
         assert len(str(error)) < 600 + len(str(folder)) * 2, str(error)[:1000]
         return False
     return True
-
-
-def places(tree, path=()):
-    """Paths to every value of a JSON tree."""
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree[:2]) if isinstance(tree, list) else ()
-    return [path, *(found for key, value in inner for found in places(value, (*path, key)))]
-
-
-def changed(tree, path, value):
-    if not path:
-        return value
-    tree = list(tree) if isinstance(tree, list) else dict(tree)
-    tree[path[0]] = changed(tree[path[0]], path[1:], value)
-    return tree
 
 
 @pytest.mark.parametrize("name", ["config.json", "statements.json"])
