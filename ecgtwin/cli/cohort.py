@@ -294,7 +294,8 @@ def answers(model: ECGTwin, group: list[Row], loaded: list[Future], options: Opt
         return found
     scales = {"guidance": options.guidance, "base_guidance": options.base_guidance, "rescale": options.rescale}
     signals = model.sample_in_parts(requests, steps=options.steps, **scales, **walked(model, options))
-    made = (model.as_ecg(x, *of) for x, of in zip(signals, drawn, strict=True))
+    rows = zip(signals, drawn, requests, strict=True)
+    made = (model.at_rate(model.as_ecg(x, *of), options.rate, request.seed) for x, of, request in rows)
     sizes = iter([future.result().asked.n for future, answer in zip(loaded, found, strict=True) if not answer.reason])
     return [a if a.reason else a._replace(twins=[next(made) for _ in range(next(sizes))]) for a in found]
 

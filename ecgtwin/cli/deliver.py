@@ -30,6 +30,7 @@ from ..metrics.judge import load_judge
 from ..text.statements import Assumption, from_snomed
 from ..twin.condition import Condition
 from ..twin.contradictions import Contradiction, contradictions
+from ..twin.request import fingerprint, seed_of
 from ..twin.twin import ECGTwin
 from .attending import Attending, draw_maps, rewritten
 from .measured import Side, shown
@@ -79,6 +80,8 @@ class Options:
     measure: tuple[str, ...] = ()
     attending: Attending = Attending()
     fast: bool = False
+    rate: float | None = None
+    """Hz of the ECGs that are written; None: the model's own."""
 
 
 def example() -> ECG:
@@ -326,8 +329,10 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".ecgtwin-", dir=output))
     try:
-        for name, twin, rate in zip(names, twins, measured, strict=True):
-            twin.write(part / (name + SUFFIX[options.format]), format=options.format)
+        whose = fingerprint(used)
+        for name, twin, rate, seed in zip(names, twins, measured, seeds, strict=False):
+            fine = model.at_rate(twin, options.rate, seed_of(seed, whose))
+            fine.write(part / (name + SUFFIX[options.format]), format=options.format)
             plot(twin, part / f"{name}.png", reference=used, layout="stacked", title=title(wanted, rate))
         for name, (found, statement) in sheets.items():
             found.plot(statement, part / name)

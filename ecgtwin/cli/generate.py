@@ -29,6 +29,8 @@ With many people, records lie in OUTPUT with index.csv (and measurements.csv by 
 a table's rows leave empty, and the same command again goes on where it was stopped. Runs with --shard 1/N to N/N, or \
 the processes of `accelerate launch`, share a table and an OUTPUT; the same command without them then completes \
 index.csv. Exit code 3: some were refused, and index.csv says why."""
+FASTEST = 10_000.0
+"""Hz that an ECG may be written at."""
 SOME_REFUSED = 3
 """Exit code where rows of a table were refused and the others answered."""
 
@@ -121,7 +123,7 @@ def generate(
     units: Annotated[
         str | None, typer.Option(help="mV, uV or V, for files that do not say", rich_help_panel=FILE)
     ] = None,
-    rate: Annotated[
+    input_rate: Annotated[
         float | None,
         typer.Option(
             help="sampling rate in Hz, for files that do not say (beats/min are --heart-rate)", rich_help_panel=FILE
@@ -136,6 +138,12 @@ def generate(
     gain: Annotated[
         float | None,
         typer.Option(help="steps of the converter per mV, for tables of its bare counts", rich_help_panel=FILE),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Hz of the ECGs that are written; above the model's own, such as 500, a cascade draws the rest"
+        ),
     ] = None,
     format: Annotated[str, typer.Option(help="wfdb, csv, npz or dicom")] = "wfdb",
     encoder: Annotated[
@@ -180,7 +188,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Write N ECGs of the person in RECORD under another condition, or of each person in a folder or a table."""
-    with refusing():
+    with refusing({"rate": "--input-rate"}):
         from ..ecg.files import Given
         from ..ecg.record import ECG
         from ..ecg.store.prepare import cores
@@ -195,6 +203,8 @@ def generate(
             raise ValueError("--strength is for --keep: it says how far the recording itself is changed")
         if (record is None) == (table is None):
             raise ValueError("give RECORD for the twins of one person, or --table for those of many (not both)")
+        if rate is not None and not 0 < rate <= FASTEST:
+            raise ValueError(f"--rate {rate:g}: expected Hz, more than 0 and at most {FASTEST:g}")
         names = leads.split(",") if leads else None
         wish = deliver.Wish(
             statements(report), sex, age, heart_rate, statements(reference_report), start, encoder, accept_nearest
@@ -216,6 +226,7 @@ def generate(
             measured.quantities(measure),
             Attending(weights_of(weight), statements(like), kept, attention),
             fast,
+            rate,
         )
         if keep and (options.walk != Walk() or options.negative or fast):
             raise ValueError(
@@ -225,7 +236,7 @@ def generate(
         if record is not None and people.is_folder(record):
             record, table = None, record
         if record is not None:
-            reference = ECG.read(record, units=units, rate=rate, leads=names, gain=gain)
+            reference = ECG.read(record, units=units, rate=input_rate, leads=names, gain=gain)
             deliver.run(
                 reference,
                 wish,
@@ -248,7 +259,7 @@ def generate(
             )
         if options.attending != Attending():
             raise ValueError("a table or a folder goes without --weight, --like, --kept and --attention")
-        given = Given(units, rate, tuple(names) if names else None, gain)
+        given = Given(units, input_rate, tuple(names) if names else None, gain)
         turn, device = launched(device) if shard is None else (Turn.of(shard), device)
         if scheduler is not None and turn is not None:
             raise ValueError("--scheduler shares the rows out by itself: leave --shard and accelerate out")

@@ -11,6 +11,7 @@ from .data import app as data_app
 from .evaluate import evaluate
 from .export import export
 from .fill import fill, vary
+from .follow import follow, image_follow, image_upsample
 from .generate import EPILOG, demo, generate
 from .image import app as image_app
 from .image_fill import fill as image_fill
@@ -49,6 +50,7 @@ app.command()(export)
 app.command()(view)
 app.command()(fill)
 app.command()(vary)
+app.command()(follow)
 app.command()(reader_pack)
 app.command()(reader_score)
 app.command()(statements)
@@ -56,6 +58,8 @@ app.command()(statements)
 app.add_typer(data_app, name="data")
 image_app.command("fill")(image_fill)
 image_app.command("vary")(image_vary)
+image_app.command("follow")(image_follow)
+image_app.command("upsample")(image_upsample)
 app.add_typer(image_app, name="image")
 
 if __name__ == "__main__":

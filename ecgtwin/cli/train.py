@@ -9,6 +9,7 @@ from .options import Json, tell
 
 if TYPE_CHECKING:
     from ..ecg.store.recordings import Recordings
+    from ..ecg.store.store import Store
     from ..text.table import StatementTable
     from ..training.config import Config
 
@@ -65,10 +66,21 @@ def recordings_of(stores: list[Path], settings: "Config", records: Path | None =
     from ..ecg.store.recordings import Recordings, fitting
 
     signal = settings.model.signal
-    found = Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in stores])
+    return only(Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in stores]), records)
+
+
+def only(found: "Recordings", records: Path | None) -> "Recordings":
+    """The recordings that the file `records` names; all where there is none."""
     if records is None:
         return found
     return found.named([line.strip() for line in records.read_text(encoding="utf-8").splitlines() if line.strip()])
+
+
+def at_rate(store: "Store", rate: float) -> "Store":
+    """ValueError where a store has another rate."""
+    if store.rate != rate:
+        raise ValueError(f"{store.folder} is at {store.rate:g} Hz: prepare it with --rate {rate:g}")
+    return store
 
 
 def table_of(path: Path | None, settings: "Config") -> "StatementTable":

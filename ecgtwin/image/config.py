@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ..train.diffusion import DiffusionConfig
 from ..train.limits import Count, Levels, Size, Widths
-from ..train.plan import AdapterPlan, Fraction, Plan
+from ..train.plan import AdapterPlan, ControlPlan, Fraction, Plan
 from ..train.strict import Strict, parse, read_yaml
 
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -121,6 +121,8 @@ class DataConfig(Strict):
 class TrainConfig(Plan):
     adapter: AdapterPlan | None = None
     """Of the denoiser: null: all weights are trained. Else an adapter alone, of the model in --start."""
+    control: ControlPlan | None = None
+    """Of the denoiser: null: none. Else a control alone that reads edges, of the model in --start."""
     drop_caption: Fraction = 0.1
     kl: float = 1.0e-3
 

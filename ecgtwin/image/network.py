@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nets import tokens
-from ..nets.dit import DiT, Keys, pooled, position_table
+from ..nets.dit import DiT, Extra, Keys, pooled, position_table
 from ..nets.layers import mlp, sinusoid
 from ..nets.unet import UNet
 
@@ -79,7 +79,8 @@ class ImageNetwork(nn.Module):
         vector = self.frame(codes) + self.summary(pooled(caption, mask))
         return Prepared(vector, self.backbone.keys(caption), mask)
 
-    def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared, extra: Extra | None = None) -> Tensor:
+        """extra: see `nets.control`."""
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)
         r = self.time(sinusoid(t, self.width).to(x.dtype)) + c.vector  # (B, D)
-        return self.backbone(x, r, c.keys, c.mask)
+        return self.backbone(x, r, c.keys, c.mask, extra)

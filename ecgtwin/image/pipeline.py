@@ -20,9 +20,10 @@ from ..diffusion.schedule import Flow, Level, Schedule
 from ..diffusion.solvers import DpmPP, Solver
 from ..nets import adapters
 from ..nets.attention import Control, steered
+from ..nets.control import Controlled
 from ..nets.tokens import rows_written
 from ..train.device import pick_device
-from . import attention, filling, model, subject
+from . import attention, control, filling, model, subject
 from .model import Parts
 from .network import Conditions, ImageNetwork
 from .picture import as_images
@@ -50,6 +51,7 @@ class ImagePipeline:
         self.text, self.codec, self.network, self.refiner = parts.text, parts.codec, parts.network, parts.refiner
         self.objective = Objective.of(parts.config.diffusion)
         self.schedule = self.objective.schedule
+        self.control: Controlled | None = None
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | torch.device = "auto") -> "ImagePipeline":
@@ -236,6 +238,7 @@ class ImagePipeline:
         return as_images(torch.cat(made))
 
     fill, vary = filling.fill, filling.vary
+    load_control, follow = control.load_control, control.follow
     attention, rewrite = attention.attention, attention.rewrite
 
 

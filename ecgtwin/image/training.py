@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..diffusion.objective import Objective
 from ..diffusion.schedule import Flow, Schedule, build_schedule
-from ..nets import adapters
+from ..nets import adapters, control
 from ..nets.adapters import AdapterConfig
+from ..nets.control import Controlled
 from ..nets.dit import Block
 from ..nets.latents import Latents
 from ..nets.layers import Residual
@@ -27,6 +28,7 @@ from ..train.plan import FREE
 from ..train.run import Run, complete
 from ..train.stage import Backward, Figures
 from .config import Config, TrainConfig
+from .control import KIND, config_of, edges
 from .dataset import Batch, Pictures
 from .model import Parts, Pixels, build, build_text, load
 from .network import Conditions, ImageNetwork
@@ -68,17 +70,24 @@ def train(
     started = {"start": parts.facts["start_fingerprint"]} if start is not None else {}
     labels = Labels(parts.text, (*seen.captions, *held.captions))
     for name, network in (("denoiser", parts.network), ("refiner", parts.refiner)):
-        if network is not None and (name == "denoiser" or config.train.denoiser.adapter is None):
+        if network is not None and (name == "denoiser" or not beside(config)):
             share = config.model.refiner.share if name == "refiner" else 1.0
             ends = Ends(parts.codec, labels, build_schedule(config.model.diffusion), share)
             stages[name] = train_denoiser(
                 network, ends, config, name, seen, held, output / name, resume, accelerator, started
             )
     pipeline = ImagePipeline(parts)
-    if accelerator.is_main_process:
+    if config.train.denoiser.control is not None:
+        pipeline.load_control(output / "denoiser" / "weights.safetensors")
+    elif accelerator.is_main_process:
         pipeline.save_pretrained(output / "model")
     accelerator.wait_for_everyone()
     return pipeline
+
+
+def beside(config: Config) -> bool:
+    """Whether what is trained goes with a model that stays as it is: an adapter, or a control."""
+    return config.train.denoiser.adapter is not None or config.train.denoiser.control is not None
 
 
 def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
@@ -86,8 +95,10 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
     where that is built otherwise."""
     facts: dict[str, Any] = {"data": config.data.model_dump(), "stages": {}}
     for name in ("vae", "refiner"):
-        if (stage := getattr(config.train, name)) is not None and stage.adapter is not None:
-            raise ValueError(f"train.{name}.adapter: adapters are of the denoiser; set train.denoiser.adapter")
+        if (stage := getattr(config.train, name)) is not None and (stage.adapter or stage.control) is not None:
+            raise ValueError(f"train.{name}: adapters and controls are of the denoiser; set them in train.denoiser")
+    if config.train.denoiser.control is not None and (start is None or config.train.denoiser.adapter is not None):
+        raise ValueError("train.denoiser.control needs --start, the model beside which it is trained, and no adapter")
     if config.train.denoiser.adapter is not None and start is None:
         raise ValueError("train.denoiser.adapter without --start: an adapter is trained on a model that is there")
     torch.manual_seed(config.train.denoiser.seed)
@@ -102,13 +113,13 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
             "so give the configuration that it was trained with"
         )
     text = before.text.extended(seen.captions) if isinstance(before.text, Vocabulary) else before.text
-    if config.train.denoiser.adapter and isinstance(text, Vocabulary) and (new := text.names[len(before.text.names) :]):
+    if beside(config) and isinstance(text, Vocabulary) and (new := text.names[len(before.text.names) :]):
         raise ValueError(
-            f"captions have {len(new)} words that {start} does not know, such as {new[0]!r}: an adapter brings no "
-            "words, so caption these pictures in the model's own, or train all weights"
+            f"captions have {len(new)} words that {start} does not know, such as {new[0]!r}: an adapter or a control "
+            "brings no words, so caption these pictures in the model's own, or train all weights"
         )
     facts["stages"] = {"vae": before.facts["stages"]["vae"]} if "vae" in before.facts.get("stages", {}) else {}
-    frame = before.frame if config.train.denoiser.adapter else seen.typical()  # an adapter is used where its base is
+    frame = before.frame if beside(config) else seen.typical()  # an adapter is used where its base is
     parts = build(config.model, text, frame, facts | {"start": str(start), "start_fingerprint": fingerprint(before)})
     for name, module in parts.modules().items():
         fresh, old = module.state_dict(), before.modules()[name].state_dict()
@@ -212,7 +223,11 @@ class Denoise(Reconstruct):
 
     def losses(self, network: nn.Module, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         z = self.ends.encode(batch.batch.pixels)
-        return self.objective.losses(network, batch.conditions, z, batch.level, batch.noise), {}
+        return self.objective.losses(network, self.wanted(batch), z, batch.level, batch.noise), {}
+
+    def wanted(self, batch: Rows) -> Any:
+        """What the network is told: conditions, and for a control the edges."""
+        return batch.conditions if self.stage.control is None else (batch.conditions, edges(batch.batch.pixels))
 
 
 def train_codec(
@@ -251,6 +266,9 @@ def train_denoiser(
     if stage.adapter is not None:
         adapters.train_only(network, AdapterConfig(**stage.adapter.model_dump()), adapters.TRAINED)
     device = accelerator.device
+    if stage.control is not None:
+        network.requires_grad_(False).to(device)
+        network = Controlled(network, control.control_of(network.backbone, config_of(stage.control, ends.codec.factor)))
     rows = torch.randint(len(held), (256,), generator=stream(1, 2, 3))
     batch = held.centred(rows)
     z = ends.encode(batch.pixels.to(device))
@@ -263,7 +281,8 @@ def train_denoiser(
         figures = {}
         for key, keep in (("held", True), ("held_no_caption", False)):
             c = ends.labels.conditions(held, batch, torch.full((len(z),), keep)).to(device)
-            figures[key] = float(objective.objective.errors(network, c, z, level, eps).mean())
+            told = c if stage.control is None else (c, edges(batch.pixels.to(device)))
+            figures[key] = float(objective.objective.errors(network, told, z, level, eps).mean())
         return figures
 
     return run_stage(network, stage, config, folder, resume, objective, validate, accelerator, started)
@@ -289,6 +308,8 @@ class ImageStage:
         self.config, self.inputs, self.facts, self.epoch = config.model_dump(), inputs, facts, len(objective.pictures)
         if plan.adapter is not None:
             self.config["adapter"] = adapters.facts(network, adapters.TRAINED)
+        if plan.control is not None:
+            self.config["control"] = control.facts(network.network[0], network.control, KIND)
         self.draw, self.load, self.backward, self.names = (
             objective.draw,
             objective.load,
@@ -300,7 +321,10 @@ class ImageStage:
         return None
 
     def result(self, network: nn.Module) -> dict[str, Tensor]:
-        """All weights; of an adapter what it learned, so that the kept file is one that `load_adapter` reads."""
+        """All weights; of an adapter or a control what it learned, so that the kept file is one that `load_adapter` or
+        `load_control` reads."""
+        if self.plan.control is not None:
+            return network.control.state_dict()
         return network.state_dict() if self.plan.adapter is None else adapters.tensors(network, adapters.TRAINED)
 
     def figure(self, network: nn.Module) -> None:

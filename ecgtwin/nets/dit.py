@@ -4,6 +4,7 @@ Shapes: B batch · C channels · ... spatial axes · N tokens · D width · K co
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from .layers import CrossAttention, Rotary, SelfAttention, mlp
 
 Keys = tuple[Tensor, Tensor]
+Extra = Callable[[Tensor, Tensor, list[Keys] | None, Tensor | None], list[Tensor]]
+"""(x, r, keys, mask), as a body is called -> what is added to what it works out, in that order (`nets.control`)."""
 
 
 def patches(axes: int) -> tuple[str, str]:
@@ -101,7 +104,15 @@ class DiT(nn.Module):
             return [(condition, condition)]  # the tokens themselves
         return [block.cross.keys(condition) for block in self.blocks]
 
-    def forward(self, x: Tensor, r: Tensor, keys: list[Keys] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        r: Tensor,
+        keys: list[Keys] | None = None,
+        mask: Tensor | None = None,
+        extra: Extra | None = None,
+    ) -> Tensor:
+        """extra: what is added to the tokens after each of the first blocks."""
         if x.ndim != self.axes + 2 or x.shape[1] != self.channels or any(n % self.patch for n in x.shape[2:]):
             raise ValueError(
                 f"input of shape {tuple(x.shape)}: expected (B, {self.channels}) and {self.axes} axes "
@@ -110,6 +121,7 @@ class DiT(nn.Module):
         size = [n // self.patch for n in x.shape[2:]]
         h = self.embed(rearrange(x, f"{self.grid} -> {self.tokens}", **self.sizes))  # (B, N, D)
         angles = self.rotary.angles(tuple(size))
+        added = [] if extra is None else extra(x, r, keys, mask)
         first, seen = 0, None
         if self.context and keys:
             (tokens, _), keys = keys[0], None
@@ -123,6 +135,8 @@ class DiT(nn.Module):
                 seen = torch.cat([mask, mask.new_ones(len(h), h.shape[1] - first)], 1)
         for index, block in enumerate(self.blocks):
             h = block(h, r, angles, keys[index] if keys else None, mask, seen)
+            if index < len(added):
+                h = h + added[index]
         h = F.layer_norm(h[:, first:], h.shape[-1:])
         if self.last is not None:
             shift, scale = self.last(F.silu(r))[:, None].chunk(2, dim=-1)  # (B, 1, D)

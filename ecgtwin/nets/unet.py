@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .dit import Keys
+from .dit import Extra, Keys
 from .layers import CrossAttention, Residual, Rotary, SelfAttention, conv, mlp
 
 
@@ -137,7 +137,15 @@ class UNet(nn.Module):
         layers = [*self.down, *self.middle, *self.up]
         return [s.transformer.keys(condition) for s in layers if isinstance(s, Stage) and s.transformer is not None]
 
-    def forward(self, x: Tensor, r: Tensor, keys: list[Keys] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        r: Tensor,
+        keys: list[Keys] | None = None,
+        mask: Tensor | None = None,
+        extra: Extra | None = None,
+    ) -> Tensor:
+        """extra: what is added to each skip, in the order in which they are made, and to the middle."""
         if x.ndim != self.dims + 2 or x.shape[1] != self.channels or any(n % self.factor for n in x.shape[2:]):
             raise ValueError(
                 f"input of shape {tuple(x.shape)}: expected (B, {self.channels}) and {self.dims} axes "
@@ -157,6 +165,9 @@ class UNet(nn.Module):
             skips.append(h)
         for layer in self.middle:
             h = run(layer, h)
+        if extra is not None:
+            *more, last = extra(x, r, keys, mask)
+            skips, h = [a + b for a, b in zip(skips, more, strict=True)], h + last
         for layer in self.up:
             h = run(layer, torch.cat([h, skips.pop()], 1) if isinstance(layer, Stage) else h)
         return self.head(F.silu(self.norm(h)))

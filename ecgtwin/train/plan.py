@@ -26,6 +26,15 @@ class AdapterPlan(Strict):
     """Patterns of layer names; linear layers and convolutions that match any are adapted."""
 
 
+class ControlPlan(Strict):
+    """The control that is trained beside a frozen network; see `nets.control.ControlConfig`."""
+
+    copies: Positive = 3
+    """Blocks of a transformer, the first, that are copied; of a U-Net all of the way down is."""
+    hidden: Positive = 64
+    """Width of the structure's own encoder."""
+
+
 class Plan(Strict):
     """One stage's training."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..ecg.beats import KINDS
-from ..nets.dit import DiT, Inject, Keys, pooled, position_table
+from ..nets.dit import DiT, Extra, Inject, Keys, pooled, position_table
 from ..nets.layers import mlp, sinusoid
 from ..nets.unet import UNet
 from .base import Tokens
@@ -130,14 +130,15 @@ class TwinNetwork(nn.Module):
             return Prepared(None, self.body.keys(tokens), torch.cat([mask, torch.ones_like(mask[:, :1])], 1))
         return Prepared(base, self.body.keys(tokens), mask)
 
-    def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, condition: Conditions | Prepared, extra: Extra | None = None) -> Tensor:
+        """extra: see `nets.control`."""
         c = condition if isinstance(condition, Prepared) else self.prepare(condition)
         r = self.time(sinusoid(t, self.width).to(x.dtype))  # (B, D)
         r = r if c.vector is None else r + c.vector
         if c.beside is None:
-            return self.body(x, r, c.keys, c.mask)
+            return self.body(x, r, c.keys, c.mask, extra)
         beside = c.beside.to(x.dtype).expand(-1, 2 + self.latent + len(KINDS) * self.factor, x.shape[-1])
         of_x, of_draft = self.skip(F.silu(r))[..., None].chunk(2, dim=1)  # (B, Z, 1)
-        answer = self.body(torch.cat([x, beside], 1), r, c.keys, c.mask)
+        answer = self.body(torch.cat([x, beside], 1), r, c.keys, c.mask, extra)
         moved = of_x * x + of_draft * beside[:, : self.latent]
         return answer + F.pad(moved, (0, 0, 0, answer.shape[1] - self.latent))

@@ -20,14 +20,15 @@ from ..ecg.beats import Beats
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from ..nets import adapters
+from ..nets.control import Controlled
 from ..text.statements import Vocabulary
 from ..train.device import pick_device
-from . import asking, attention, drawing, filling, inputs, subject
+from . import asking, attention, control, drawing, filling, inputs, subject, upsampling
 from .condition import Condition
 from .fast import Fast, fast_of
 from .lean import Precision, operands
 from .model import DEFAULT, Parts, load, named, save
-from .request import check_options, check_seed, each, same
+from .request import check_options, check_seed, each, fingerprint, same, seed_of
 
 
 class ECGTwin:
@@ -40,6 +41,7 @@ class ECGTwin:
         self.operands = operands(precision, parts.denoiser, self.device)
         self.objective, self.table = Objective.of(parts.config.diffusion), parts.table
         self.schedule = self.objective.schedule
+        self.control: Controlled | None = None
 
     def __repr__(self) -> str:
         c, tensors = self.config, self.parts.tensors().values()
@@ -140,13 +142,19 @@ class ECGTwin:
     change, keeps_rhythm = asking.change, asking.keeps_rhythm
     denoiser, sample, scales, steps_of = drawing.denoiser, drawing.sample, drawing.scales, drawing.steps_of
     sample_apart, sample_in_parts = drawing.sample_apart, drawing.sample_in_parts
-    fill, vary = filling.fill, filling.vary
+    load_control, follow = control.load_control, control.follow
+    fill, vary, at_rate = filling.fill, filling.vary, upsampling.at_rate
     attention, rewrite = attention.attention, attention.rewrite
 
     @cached_property
     def fast(self) -> Fast:
         """The model's student; ValueError where it has none."""
         return fast_of(self)
+
+    @cached_property
+    def upsampler(self) -> upsampling.Upsampler:
+        """The stage that takes ECGs to 500 Hz, of the package; it is loaded when it is first asked for."""
+        return upsampling.Upsampler.from_pretrained(device=self.device)
 
     @torch.inference_mode()
     def base(self, reference: ECG | Sequence[ECG], condition: Condition | Sequence[Condition] | None = None) -> Tensor:
@@ -177,10 +185,11 @@ class ECGTwin:
         interval: tuple[float, float] | None = None,
         negative: Condition | None = None,
         fast: bool = False,
+        rate: float | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> list[ECG] | list[list[ECG]]:
-        """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate.
+        """`n` ECGs of the reference's person under `condition`: 12 leads in mV, 10 s, at the model's rate or another.
 
         A list of references gives a list of such lists, the same ECGs in fewer and fuller calls of the network;
         condition and reference_condition are then one for all of them, or a list with one for each.
@@ -191,7 +200,8 @@ class ECGTwin:
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from): see `denoiser`. solver, levels: any of
         `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (4) by UniPC, or by the
-        model's student where it has one (scripts/distill.py). Sample k is drawn from `seed + k` and the
+        model's student where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as 500,
+        a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
         or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
@@ -222,10 +232,11 @@ class ECGTwin:
             signals = self.sample_in_parts(requests, progress=progress, **options)
         else:
             signals = self.sample(requests, progress=progress, **options)
-        twins = []
+        twins, noises = [], iter(requests)
         for who, c, was, drawn in zip(references, now, own, signals.split(n), strict=True):
             wanted = self.wanted(who, c, was)[0]
-            twins.append([self.as_ecg(x, wanted, who, f"seed {seed + k}") for k, x in enumerate(drawn)])
+            made = [self.as_ecg(x, wanted, who, f"seed {seed + k}") for k, x in enumerate(drawn)]
+            twins.append([self.at_rate(ecg, rate, next(noises).seed) for ecg in made])
         return twins if many else twins[0]
 
     @torch.inference_mode()
@@ -241,6 +252,7 @@ class ECGTwin:
         guidance: float | None = None,
         base_guidance: float | None = None,
         rescale: float = 0.0,
+        rate: float | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> ECG:
@@ -254,7 +266,7 @@ class ECGTwin:
         statements exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between
         them the estimates of every step are mixed. beats: as for `generate`; None: the reference's own, unless another
         rate or rhythm is asked for. Nothing but the beats of such a new rhythm is drawn by chance, so `seed` matters
-        only there. guidance None: the model's own; see also
+        there, and above 40 Hz where another rate is asked for. guidance None: the model's own; see also
         `SamplingConfig.edit_depth`. The other arguments and errors: `generate`.
         """
         check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
@@ -273,7 +285,8 @@ class ECGTwin:
         walk = edit(up, up if same(before, after) else guide(down, up, strength), z, levels, Heun())
         for moment in tqdm(walk, total=len(levels) - 1, desc="denoising", disable=not progress):
             z = moment.x
-        return self.as_ecg(self.parts.vae.decode(z)[0], after.condition, reference, "counterfactual")
+        made = self.as_ecg(self.parts.vae.decode(z)[0], after.condition, reference, "counterfactual")
+        return made if rate is None else self.at_rate(made, rate, seed_of(seed, fingerprint(reference)))
 
     def as_ecg(self, signal: Tensor, condition: Condition, reference: ECG, name: str) -> ECG:
         """A generated signal (8, L) as a 12-lead ECG, the limb leads by Einthoven's law."""

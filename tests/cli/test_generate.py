@@ -70,7 +70,7 @@ def test_the_heart_rate_told_and_kept_is_that_of_the_window(folder, tmp_path):
 def test_a_sampling_rate_that_cannot_be_is_told(folder, tmp_path):
     path = simulate(Person.draw(3), "sinus rhythm", 70.0, seed=1).write(tmp_path / "a.csv")
     for rate, code, said in ((130, 2, "18 beats/min"), (400, 0, "the file says 500 Hz, but 400 Hz were given")):
-        result = generate(path, folder, tmp_path / "out", "--report", "AF", "--rate", rate)
+        result = generate(path, folder, tmp_path / "out", "--report", "AF", "--input-rate", rate)
         assert result.exit_code == code and said in result.output
 
 
@@ -232,6 +232,7 @@ def test_a_bad_reference_is_refused(kind, words, folder, tmp_path):
         ("--report", "", "empty statement"),
         ("--units", "furlong", "--units"),
         ("--rate", -3, "--rate"),
+        ("--input-rate", -3, "--input-rate"),
         ("--report", "x" * 5000, "unknown statement"),
         ("--device", "quantum", "quantum"),
     ],
@@ -257,7 +258,7 @@ def test_a_failure_while_writing_leaves_nothing(record, folder, tmp_path, monkey
 @pytest.mark.parametrize(
     ("lines", "options", "words"),
     [
-        (["I,II", "0.1,0.2"], (), "--rate"),
+        (["I,II", "0.1,0.2"], (), "--input-rate"),
         (["# rate: 500", "1,2", "3,4"], (), "--leads"),
         (["# rate: 500", "I,II", *["900,1000", "-900,-1000"] * 50], (), "--units or --gain"),
         (["# rate: 500", "I,II", *["900,1000", "-900,-1000"] * 50], ("--gain", 1000), "10 s"),
