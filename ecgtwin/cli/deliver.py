@@ -206,6 +206,7 @@ def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
         "interval": walk.interval,
         "negative": away,
         "fast": options.fast,
+        "classifier": walk.guided_by(model),
     }
 
 

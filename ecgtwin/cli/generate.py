@@ -10,7 +10,7 @@ import typer
 from .attending import Attending, Kept, Like, Pictures, Weight, weights_of
 from .errors import refusing, say
 from .options import HOW, Adapters, Device, Json, Learned, Model, Overwrite, Reports, Seed, Steps, adapted, statements
-from .walk import Eta, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, interval_of
+from .walk import Eta, Guide, Interval, Levels, LevelsOption, Shift, SolverOption, Walk, classifier_of, interval_of
 
 if TYPE_CHECKING:
     from ..twin.twin import ECGTwin
@@ -117,6 +117,7 @@ def generate(
     levels: LevelsOption = Levels.trailing,
     shift: Shift = 1.0,
     interval: Interval = None,
+    classifier: Guide = None,
     start: Annotated[
         float | None, typer.Option(help="where in a longer recording to begin, in s", rich_help_panel=FILE)
     ] = None,
@@ -221,7 +222,7 @@ def generate(
             strength,
             candidates,
             html,
-            Walk(solver, eta, levels.value, shift, interval_of(interval)),
+            Walk(solver, eta, levels.value, shift, interval_of(interval), classifier_of(classifier)),
             statements(negative_report),
             measured.quantities(measure),
             Attending(weights_of(weight), statements(like), kept, attention),
@@ -230,7 +231,7 @@ def generate(
         )
         if keep and (options.walk != Walk() or options.negative or fast):
             raise ValueError(
-                "--fast, --solver, --levels, --shift, --interval and --negative-report are for new ECGs: "
+                "--fast, --solver, --levels, --shift, --interval, --classifier and --negative-report are for new ECGs: "
                 "leave --keep out"
             )
         if record is not None and people.is_folder(record):

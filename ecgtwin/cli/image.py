@@ -10,7 +10,19 @@ import typer
 from .attending import Kept, Weight, weights_of
 from .options import Adapters, Device, Json, Learned, Output, Overwrite, tell
 from .pictures import Data, Folder, Guidance, Model, Seed, Steps, kept, pipeline_of, read_pictures, refuse_used
-from .walk import Eta, Interval, Levels, LevelsOption, Sampler, Shift, SolverOption, Walk, interval_of
+from .walk import (
+    Eta,
+    Guide,
+    Interval,
+    Levels,
+    LevelsOption,
+    Sampler,
+    Shift,
+    SolverOption,
+    Walk,
+    classifier_of,
+    interval_of,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Images from captions, on the same diffusion core.")
 
@@ -71,6 +83,7 @@ def train(
 def walked(pipeline: Any, walk: Walk, rescale: float, negative: str | None, threshold: float | None) -> dict[str, Any]:
     """How to go from noise to image, as `ImagePipeline.generate` takes it."""
     how = {"solver": walk.solver_on(pipeline.schedule), "levels": walk.spacing(), "interval": walk.interval}
+    how["classifier"] = walk.guided_by(pipeline)
     return how | {"rescale": rescale, "negative": negative, "threshold": threshold}
 
 
@@ -88,6 +101,7 @@ def generate(
     levels: LevelsOption = Levels.trailing,
     shift: Shift = 1.0,
     interval: Interval = None,
+    classifier: Guide = None,
     rescale: Rescale = 0.0,
     negative: Negative = None,
     threshold: Threshold = None,
@@ -120,7 +134,7 @@ def generate(
         pipeline = pipeline_of(model, adapter, device)
         for path in learned or ():
             pipeline.load_word(path)
-        walk = Walk(solver, eta, levels.value, shift, interval_of(interval))
+        walk = Walk(solver, eta, levels.value, shift, interval_of(interval), classifier_of(classifier))
         how = {"steps": steps, "guidance": guidance, "seed": seed}
         weights = dict(weights_of(weight))
         if (weights or like or attention) and (walk != Walk() or rescale or negative or threshold or size or crop):

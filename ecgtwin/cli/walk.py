@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,6 +68,15 @@ Interval = Annotated[
     ),
 ]
 
+Guide = Annotated[
+    str | None,
+    typer.Option(
+        "--classifier", metavar="FILE=SCALE",
+        help="a classifier of noisy samples (scripts/train_classifier.py) and how strongly it guides beside --guidance",
+        rich_help_panel=HOW,
+    ),
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Walk:
@@ -78,6 +87,11 @@ class Walk:
     levels: str = "trailing"
     shift: float = 1.0
     interval: tuple[float, float] | None = None
+    classifier: tuple[str, float] | None = None
+
+    def guided_by(self, model: Any) -> Any:
+        """The classifier as an ECG or image model takes it, with its scale."""
+        return None if self.classifier is None else (model.load_classifier(self.classifier[0]), self.classifier[1])
 
     def solver_on(self, schedule: "Schedule | Flow") -> "Solver | None":
         """ValueError for a solver that goes without eta."""
@@ -138,3 +152,14 @@ def interval_of(text: str | None) -> tuple[float, float] | None:
         return float(low), float(high)
     except ValueError:
         raise ValueError(f"--interval {text}: expected LOW:HIGH log-SNR such as -3:5") from None
+
+
+def classifier_of(text: str | None) -> tuple[str, float] | None:
+    """File and scale; ValueError for what is no FILE=SCALE."""
+    if text is None:
+        return None
+    file, _, scale = text.rpartition("=")
+    try:
+        return file or text, float(scale)
+    except ValueError:
+        raise ValueError(f"--classifier {text}: expected FILE=SCALE such as weights.safetensors=2") from None

@@ -137,8 +137,8 @@ def classify(denoise: Denoiser, log_prob: Callable[[Tensor, Level], Tensor], sca
                 f"classifier guidance was asked at alpha = 0 (t = {at.t:g}), where x says nothing of its label: "
                 "use within(classify(…), denoise, low, high) with a finite low, or start from a level with alpha > 0"
             )
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.clone().detach().requires_grad_()  # a copy: what inference made has no gradients
             (gradient,) = torch.autograd.grad(log_prob(leaf, at).sum(), leaf)
         x0, mix = denoise(x, at)
         return Denoised(x0.add(gradient, alpha=scale * at.sigma**2 / at.alpha), mix)

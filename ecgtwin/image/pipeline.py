@@ -12,15 +12,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser, clamp_x0, threshold_x0
-from ..diffusion.guidance import guide, within
+from ..diffusion.guidance import classify, guide, within
 from ..diffusion.levels import Spacing, trailing
 from ..diffusion.objective import Objective
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Flow, Level, Schedule
 from ..diffusion.solvers import DpmPP, Solver
-from ..nets import adapters
+from ..nets import adapters, noisy
 from ..nets.attention import Control, steered
 from ..nets.control import Controlled
+from ..nets.noisy import LOWEST, NoisyClassifier
 from ..nets.tokens import rows_written
 from ..train.device import pick_device
 from . import attention, control, filling, model, subject
@@ -85,6 +86,11 @@ class ImagePipeline:
         """
         return subject.load_word(self, Path(path))
 
+    def load_classifier(self, path: str | Path) -> NoisyClassifier:
+        """A classifier of noisy pictures that `scripts/train_classifier.py` trained for this model's codec, for
+        `generate(classifier=(…, scale))`. ValueError: it is none, or another codec's."""
+        return noisy.load(Path(path), adapters.fingerprint(self.codec)).to(self.device)
+
     @property
     def adapters(self) -> dict[str, float]:
         """Names of the adapters with how much of each is added."""
@@ -122,6 +128,7 @@ class ImagePipeline:
         interval: tuple[float, float] | None = None,
         negative: str | None = None,
         threshold: float | None = None,
+        classifier: tuple[NoisyClassifier, float] | None = None,
         steer: Callable[[Level], Control] | None = None,
     ) -> Denoiser:
         """The guided denoiser for requests, for use with anything in `ecgtwin.diffusion`.
@@ -130,6 +137,8 @@ class ImagePipeline:
         model has one, at the noise level below which it was trained. rescale: see `guide`. interval: log-SNR within
         which guidance acts (arXiv 2404.07724), None: always. negative: a caption to go away from, in the place of none.
         threshold: the quantile of dynamic thresholding (arXiv 2205.11487), of pixels, in the place of holding them.
+        classifier: one of noisy pictures (`load_classifier`) and how strongly it acts, towards the captions that it
+        knows (arXiv 2105.05233).
         steer: what the attention to the caption's words is under at a level, see `nets.attention`.
         """
         c = self.conditions(requests)
@@ -142,6 +151,10 @@ class ImagePipeline:
         if refine and self.refiner is not None:
             start = self.schedule.level(handover(self.schedule, self.config.refiner.share))
             guided = within(guided_by(self.refiner), guided, start.logsnr, math.inf)
+        if classifier is not None:
+            judge, scale = classifier
+            toward = judge.toward([[r.caption] if r.caption in judge.names else [] for r in requests])
+            guided = within(classify(guided, toward, scale), guided, LOWEST, math.inf)
         if threshold is not None:
             if self.config.codec.kind != "pixels":
                 raise ValueError("threshold is for models of pixels: latents have no limits")
@@ -183,13 +196,15 @@ class ImagePipeline:
         interval: tuple[float, float] | None = None,
         negative: str | None = None,
         threshold: float | None = None,
+        classifier: tuple[NoisyClassifier, float] | None = None,
         steer: Callable[[Level], Control] | None = None,
     ) -> Tensor:
         """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone. levels: which are visited,
         of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
         noise = seeded_noise([r.seed for r in requests])
         x = noise(torch.empty(len(requests), *self.latent, device=self.device))
-        how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold, "steer": steer}
+        how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
+        how |= {"classifier": classifier, "steer": steer}
         denoise = self.denoiser(requests, guidance=guidance, refine=refine, **how)
         visited = levels(self.schedule, steps)
         walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
@@ -216,13 +231,15 @@ class ImagePipeline:
         interval: tuple[float, float] | None = None,
         negative: str | None = None,
         threshold: float | None = None,
+        classifier: tuple[NoisyClassifier, float] | None = None,
     ) -> list[Image.Image]:
         """`n` images of each caption, in the captions' order.
 
         The k-th image of every caption has seed `seed + k`: it is the same alone or among others, and captions can be
         compared on the same noise. solver: any of `ecgtwin.diffusion.solvers`, DPM-Solver++ 2M unless told otherwise.
         size, crop: as in `Request`. batch: how many are made at once. levels: which are visited, of
-        `ecgtwin.diffusion.levels`; rescale, interval, negative, threshold: see `denoiser`.
+        `ecgtwin.diffusion.levels`; rescale, interval, negative, threshold, classifier: see
+        `denoiser`.
         """
         if n < 1 or batch < 1:
             raise ValueError(f"n {n}, batch {batch}: expected 1 or more images of each caption, and 1 or more at once")
@@ -232,6 +249,7 @@ class ImagePipeline:
         requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
         options = {"steps": steps, "guidance": guidance, "solver": solver, "levels": levels, "refine": refine}
         options |= {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
+        options["classifier"] = classifier
         made = [
             self.sample(requests[i : i + batch], **options, progress=progress) for i in range(0, len(requests), batch)
         ]

@@ -1,6 +1,7 @@
 """Signals drawn for requests: the guided denoiser, walked from noise. Each function is a method of `ECGTwin`."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,12 +9,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.guidance import two_ways, weigh, within
+from ..diffusion.guidance import classify, two_ways, weigh, within
 from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Level
 from ..diffusion.solvers import DpmPP, Solver
 from ..nets.attention import Control
+from ..nets.noisy import LOWEST, NoisyClassifier
 from . import fast as by_student
 from .condition import Condition, join
 from .lean import run_of
@@ -35,6 +37,7 @@ def denoiser(
     rescale: float = 0.0,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    classifier: tuple[NoisyClassifier, float] | None = None,
     steer: Callable[[Level], Control] | None = None,
     visited: Sequence[Level] = (),
 ) -> Denoiser:
@@ -45,6 +48,8 @@ def denoiser(
     rescale (0 to 1) takes back how much larger that makes an ECG (arXiv 2305.08891, section 3.4). None: the
     scale that the model was tuned with. interval: log-SNR within which guidance acts (arXiv 2404.07724), None: always.
     negative: a state to go away from, in the place of no state: + guidance (condition and base - negative and base).
+    classifier: one of noisy latents (`ECGTwin.load_classifier`) and how strongly it acts: towards those of a request's
+    statements that it knows, beside the other guidance (arXiv 2105.05233).
     steer: what the attention to the statements is under at a level, see `nets.attention`.
     visited: the levels that it will be asked for, where they are known: then what depends on them alone is worked out
     now. Others may be asked for.
@@ -67,7 +72,13 @@ def denoiser(
     how = {"dtype": model.operands, "steer": steer}
     denoise = run_of(network, join(branches), *asked, **how)
     guided = denoise if weights == (1,) else weigh(denoise, weights, rescale=rescale)
-    return guided if interval is None else within(guided, run_of(network, c, *asked, **how), *interval)
+    if interval is not None:
+        guided = within(guided, run_of(network, c, *asked, **how), *interval)
+    if classifier is None:
+        return guided
+    judge, scale = classifier
+    names = [[name for name in model.normalise(r.condition.reports) if name in judge.names] for r in requests]
+    return within(classify(guided, judge.toward(names), scale), guided, LOWEST, inf)
 
 
 @torch.inference_mode()
@@ -83,6 +94,7 @@ def sample(
     levels: Spacing = trailing,
     interval: tuple[float, float] | None = None,
     negative: Condition | None = None,
+    classifier: tuple[NoisyClassifier, float] | None = None,
     steer: Callable[[Level], Control] | None = None,
     fast: bool = False,
     progress: bool = False,
@@ -95,7 +107,7 @@ def sample(
     if fast and solver is not None:
         raise ValueError("fast has a solver of its own: leave one of them out")
     steps, student = model.steps_of(steps, fast=fast), fast and model.parts.student is not None
-    if student and (rescale or levels is not trailing or interval is not None or negative is not None or steer):
+    if student and (rescale or levels is not trailing or interval is not None or negative or steer or classifier):
         raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
     solver = by_student.SOLVER if fast else solver
     check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
@@ -106,13 +118,14 @@ def sample(
         if steer is not None:
             raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
+        same["classifier"] = classifier
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     visited = levels(model.schedule, steps)
     if student:
         denoise = by_student.denoiser(model, requests, scales, visited)
     else:
         guidance, base_guidance = scales[0]
-        how = {"rescale": rescale, "interval": interval, "negative": negative, "steer": steer}
+        how = {"rescale": rescale, "interval": interval, "negative": negative, "classifier": classifier, "steer": steer}
         denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     noise = seeded_noise([r.seed for r in requests])
     x = noise(torch.empty(len(requests), *model.latent, device=model.device))

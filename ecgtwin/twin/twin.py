@@ -19,8 +19,9 @@ from ..diffusion.solvers import Heun, Solver
 from ..ecg.beats import Beats
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
-from ..nets import adapters
+from ..nets import adapters, noisy
 from ..nets.control import Controlled
+from ..nets.noisy import NoisyClassifier
 from ..text.statements import Vocabulary
 from ..train.device import pick_device
 from . import asking, attention, control, drawing, filling, inputs, subject, upsampling
@@ -96,6 +97,16 @@ class ECGTwin:
     def remove_statement(self, name: str) -> None:
         """Take a learned statement away again. ValueError where there is none of that name."""
         self.table = self.table.without(name)
+
+    def load_classifier(self, path: str | Path) -> NoisyClassifier:
+        """A classifier of noisy latents that `scripts/train_classifier.py` trained for this model's auto-encoder, for
+        `generate(classifier=(…, scale))`. ValueError: it is none, or another auto-encoder's."""
+        return noisy.load(Path(path), self.latent_space).to(self.device)
+
+    @cached_property
+    def latent_space(self) -> str:
+        """What the auto-encoder is known by."""
+        return adapters.fingerprint(self.parts.vae)
 
     @property
     def weights_hash(self) -> str:
@@ -184,6 +195,7 @@ class ECGTwin:
         levels: Spacing = trailing,
         interval: tuple[float, float] | None = None,
         negative: Condition | None = None,
+        classifier: tuple[NoisyClassifier, float] | None = None,
         fast: bool = False,
         rate: float | None = None,
         seed: int = 0,
@@ -198,10 +210,10 @@ class ECGTwin:
         or None (unknown). beats: when the beats shall come: `Beats`, or an ECG whose rhythm is taken over; None:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
-        rescale, interval, negative (a state to go away from): see `denoiser`. solver, levels: any of
-        `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (4) by UniPC, or by the
-        model's student where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as 500,
-        a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
+        rescale, interval, negative (a state to go away from), classifier (with its scale): see `denoiser`. solver,
+        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (4) by UniPC, or
+        by the model's student where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as
+        500, a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
         or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
@@ -226,6 +238,7 @@ class ECGTwin:
             "levels": levels,
             "interval": interval,
             "negative": negative,
+            "classifier": classifier,
             "fast": fast,
         }
         if many or len(requests) > self.full:
