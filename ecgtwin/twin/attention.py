@@ -56,7 +56,7 @@ class Attention:
         row = self.maps[self.statements.index(statement)]
         low, high = float(row.min()), float(row.max())
         shade = (row - low) / max(high - low, 1e-6)
-        title = f"where the network looked at: {statement} ({low:.0%} white to {high:.0%} blue of its attention)"
+        title = f"{statement}: where the network looked ({low:.0%} white, {high:.0%} blue)"
         return plot(self.ecg, path, title=title, shade=shade)
 
 
