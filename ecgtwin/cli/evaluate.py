@@ -88,7 +88,8 @@ def evaluate(
         from ..evaluation import page
 
         if compare is not None:
-            typer.echo(comparing.text(comparing.compare(loaded(what), loaded(compare))))
+            a, b = loaded(what), loaded(compare)
+            typer.echo(comparing.text(comparing.compare(a, b), comparing.wholes(a, b)))
             return
         if real is None:
             raise ValueError("--real is missing: a store made by `ecgtwin data prepare`, or a PTB-XL folder")

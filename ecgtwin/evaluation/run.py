@@ -1,5 +1,6 @@
 """`ecgtwin evaluate`: a model folder, a folder of generated records, or an array of them, in; one report out."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from . import agreement, likeness, physics, realism, tasks
 from .evaluate import identity_rows, reconstruction, seconds
 from .figures import Section
 from .files import Made, as_task
-from .makers import Twins
+from .makers import Stranger, Twins
 from .reading import Judges, beat_distance
 from .sections import PARTS, Say
 from .suite import SIZES, facts, of_model, prepare, suite
@@ -72,6 +73,7 @@ def of_files(
     """The report of ECGs that another program generated: realism, intervals, what was asked for, training records
     kept; and who it is, where the table names references. Real rows are as many held-out ECGs, taken in turn.
     beside: other generators' ECGs, as rows of the same figures; ValueError where there are fewer than 40 of one."""
+    start = time.perf_counter()
     train, held = real(recordings, "train"), real(recordings, split)
     stage = prepare(train, held, Judges.load(), SIZES["quick"], cache=None, seed=seed, say=say)
     names = [held.stores[held.which[k]].texts("name")[int(held.rows[k])] for k in range(len(held))]
@@ -92,6 +94,8 @@ def of_files(
     first = realism.halves(np.concatenate(everybody), seed)
     against = {key: Against(stage.whole, one) for key, one in rows.items()}
     tell = telltales({**against, "real": floor(stage.whole, references, seed)}, seed)
+    limbs = {key: beside[key].limb_residual for key in others if len(beside[key]) == len(made)} if beside else {}
+    limbs = {name: made.limb_residual, **limbs}
     sections = [
         Section(
             "Do they look real?",
@@ -102,13 +106,16 @@ def of_files(
             "Intervals, amplitudes and diversity",
             [
                 *realism.physiology(stage.whole, {realism.FLOOR: references, **rows}, first),
-                physics.figure({name: made.limb_residual}, task.patients),
+                physics.figure(limbs, task.patients),
             ],
         ),
     ]
     say("what was asked for")
+    floors = {"another patient in that state": stage.read(Stranger(stage.held).make(task), task.patients)}
+    if all(made.references):
+        floors["copy of the reference"] = stage.read(task.references, task.patients)
     alike = {key: rest[key] for key, one in others.items() if one.wanted == task.wanted}
-    found, statements = agreement.agreement(task, {name: mine, **alike})
+    found, statements = agreement.agreement(task, {name: mine, **alike, **floors})
     sections.append(Section("Is what was asked for there?", found, [statements]))
     for key in others.keys() - alike.keys():
         say(f"{key} was asked for other states than {name}: whether they are there is judged apart")
@@ -117,9 +124,9 @@ def of_files(
     if all(made.references):
         pairs = tasks.factual(stage.held, 200, seed)
         a, b = (stage.read(x, pairs.patients) for x in (pairs.references, pairs.truth))
-        before = stage.read(task.references, task.patients)
-        found = likeness.identity(task, {name: mine, **alike}, stage.whole, (a, b))
-        found.append(likeness.copied({name: mine, **alike}, before, beat_distance(b.beats, a.beats), task.patients))
+        before, sets = floors["copy of the reference"], {name: mine, **alike, **floors}
+        found = likeness.identity(task, sets, stage.whole, (a, b))
+        found.append(likeness.copied(sets, before, beat_distance(b.beats, a.beats), task.patients))
         sections.append(Section("Is it the same person?", found))
     kept = {name: mine, **rest, "real held-out ECGs": references}
     sections.append(Section("Were training records kept?", privacy(kept, stage.fitted, stage.whole, seed)))
@@ -131,7 +138,7 @@ def of_files(
         "facts": {"file": made.fingerprint, **facts(stage, train, held, split)},
         "sections": [s.plain() for s in sections],
         "overlays": [],
-        "seconds": 0.0,
+        "seconds": round(time.perf_counter() - start, 1),
     }
 
 

@@ -9,6 +9,7 @@ from ecgtwin.evaluation import compare, page
 from ecgtwin.evaluation.figures import Figure, Section, Table, averaged, bare, histogram
 from ecgtwin.evaluation.page_plots import bar, reach
 from ecgtwin.evaluation.suite import PARTS, chosen_parts
+from ecgtwin.metrics.bootstrap import Estimate
 from ecgtwin.metrics.identity import POINTS
 
 
@@ -93,6 +94,16 @@ def test_values_far_beyond_real_ones_leave_the_scale_to_the_others():
     assert (low, high) == (0, 9) and reach({"a": (-1.0, None, None), "b": (4.0, None, None)}, "twin") == (-1, 4)
     assert "<circle" in bar(rows["twin"], low, high, "twin", "twin")
     assert "<circle" not in bar(rows["blur"], low, high, "blur", "twin")
+
+
+def test_figures_of_whole_sets_are_set_beside_each_other_unpaired():
+    reports = [report(), report()]
+    for r, value in zip(reports, (0.5, 0.9), strict=True):
+        rows = {"twin": Estimate(value, value - 0.1, value + 0.1)}
+        r["sections"].append(Section("Sets", [Figure("told apart", "AUROC", "less", "Of all.", rows, 40)]).plain())
+    (found,) = compare.wholes(*reports)
+    assert found.figure == "told apart" and found.apart and not compare.wholes(reports[0], reports[0])[0].apart
+    assert re.search(r"told apart +0.5 \(0.4 to 0.6\) +0.9 \(0.8 to 1\) +apart", compare.text([], [found]))
 
 
 def test_other_questions_are_not_compared():
