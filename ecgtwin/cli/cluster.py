@@ -18,7 +18,9 @@ def engine(scheduler: str, workers: int) -> Iterator[Executor]:
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise ValueError('--scheduler needs Dask: pip install "ecgtwin[cluster]", on every machine') from None
+        raise ValueError(
+            '--scheduler needs Dask: in a clone of ecgtwin run pip install ".[cluster]", on every machine'
+        ) from None
     if scheduler == LOCAL:
         with (
             LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,

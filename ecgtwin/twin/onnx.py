@@ -66,7 +66,8 @@ def export_onnx(twin: ECGTwin, folder: Path) -> list[Path]:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ValueError('export needs the packages onnx and onnxscript: pip install "ecgtwin[onnx]"') from None
+        how = 'in a clone of ecgtwin run pip install ".[onnx]"'
+        raise ValueError(f"export needs the packages onnx and onnxscript: {how}") from None
     if twin.device.type != "cpu":
         raise ValueError(f"the model is on {twin.device}: load it with device='cpu' to export it")
     x, t, c = example(twin)
