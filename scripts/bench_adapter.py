@@ -22,7 +22,7 @@ import pandas as pd
 import typer
 
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import Json, Output, adapted, tell
+from ecgtwin.cli.options import Json, Output, adapted, as_table, tell
 from ecgtwin.ecg.store import Store
 from ecgtwin.ecg.store.columns import SPLITS
 from ecgtwin.ecg.store.recordings import Recordings
@@ -177,8 +177,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         told = {
             key: f"{r[key]:.1f} ({r[f'{key}, change'][0]:+.1f} to {r[f'{key}, change'][1]:+.1f})" for key in FEATURES
         }
-        lines.append({k: r[k] for k in ("ECGs of", "drawn", "by")} | told | {"agreement": round(r["agreement"], 3)})
-    return pd.DataFrame(lines).to_markdown(index=False)
+        lines.append({k: r[k] for k in ("ECGs of", "drawn", "by")} | told | {"agreement": f"{r['agreement']:.3f}"})
+    return as_table(lines)
 
 
 if __name__ == "__main__":

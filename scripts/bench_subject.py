@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
 
 from ecgtwin.cli.errors import refusing, say
-from ecgtwin.cli.options import Json, Output, tell
+from ecgtwin.cli.options import Json, Output, as_table, tell
 from ecgtwin.ecg.store import Store
 from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.evaluation.makers import Twins, drawn
@@ -96,7 +95,7 @@ def compare(
             rows_of[f"{folder.name}: statement alone"] = made(model_of, told, alone=True)
             rows_of[f"{folder.name}: statement and base vector"] = made(model_of, told, draft=False)
         lines = [line(name, x, len(names), seen, found.rate, judges) for name, x in rows_of.items()]
-        tell(lines, pd.DataFrame(lines).to_markdown(index=False, floatfmt=".2f"), as_json, output)
+        tell(lines, as_table(lines), as_json, output)
 
 
 def asked(held: Held, reference: Held, n: int, names: Sequence[str] | None) -> Task:

@@ -37,16 +37,16 @@ def fill(
 
         refuse_used(output, overwrite)
         pipeline = pipeline_of(model, adapter, device)
-        size = pipeline.config.picture.size
+        height, width = pipeline.config.picture.shape
         try:
             top, left, bottom, right = map(int, box.split(","))
         except ValueError:
-            raise ValueError(f"--box {box}: expected TOP,LEFT,BOTTOM,RIGHT such as 0,0,4,{size}") from None
-        if not (0 <= top < bottom <= size and 0 <= left < right <= size):
+            raise ValueError(f"--box {box}: expected TOP,LEFT,BOTTOM,RIGHT such as 0,0,4,{width}") from None
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise ValueError(
-                f"--box {box}: expected corners within 0 to {size}, top above bottom and left before right"
+                f"--box {box}: expected corners within {height} x {width} pixels, top above bottom, left before right"
             )
-        known = torch.ones(size, size, dtype=torch.bool)
+        known = torch.ones(height, width, dtype=torch.bool)
         known[top:bottom, left:right] = False
         options = {"steps": steps, "resample": resample, "guidance": guidance, "seed": seed}
         images = pipeline.fill(read_picture(picture), known, caption, n, **options)

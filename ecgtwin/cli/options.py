@@ -1,6 +1,7 @@
 """Options that several commands and scripts have, and how figures are told."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -63,6 +64,14 @@ def statements(texts: list[str] | None) -> tuple[str, ...]:
     """Report statements of an option that may be repeated, each of which may hold several with "|" between them."""
     parts = [[part.strip() for part in text.split("|") if part.strip()] or [text] for text in texts or ()]
     return tuple(part for found in parts for part in found)
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as a table in Markdown."""
+    heads = list(rows[0])
+    told = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    lines = [heads, ["---"] * len(heads), *told]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def tell(figures: Any, text: str, as_json: bool, output: Path | None = None) -> None:

@@ -1,7 +1,7 @@
 """Which word the network looks at where, and images whose words are kept, replaced or weighed by these maps
 (prompt-to-prompt, arXiv 2208.01626). Both functions are methods of `ImagePipeline`.
 
-Shapes: B images · K words · N places of the network's grid · S side.
+Shapes: B images · K words · N places of the network's grid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class Attention(NamedTuple):
-    """An image, the words of its caption, and where each was looked at: (K, S, S), at each place with a sum of 1."""
+    """An image, the words of its caption, and where each was looked at: (K, height, width), at each place
+    with a sum of 1."""
 
     image: Image.Image
     words: tuple[str, ...]
@@ -43,9 +44,10 @@ def attention(
         [request(caption, seed)], steps=steps, guidance=guidance, refine=False, steer=lambda at: maps
     )
     found = maps.mean[0, : len(words)]  # (K, N)
-    side = isqrt(found.shape[1])
-    size = pipeline.config.picture.size
-    grown = F.interpolate(found.view(1, -1, side, side), (size, size), mode="bilinear", align_corners=False)[0]
+    height, width = pipeline.config.picture.shape
+    step = isqrt(height * width // found.shape[1])  # pixels along each side of a place
+    grid = found.view(1, -1, height // step, width // step)
+    grown = F.interpolate(grid, (height, width), mode="bilinear", align_corners=False)[0]
     return Attention(as_images(pixels)[0], words, grown.cpu())
 
 

@@ -15,9 +15,16 @@ Side = Annotated[int, Field(ge=1, le=8192)]
 
 class PictureConfig(Strict):
     size: Side = 64
-    """Pixels along each side."""
+    """Pixels along each side; of pictures that are not square, from top to bottom."""
+    width: Side | None = None
+    """Pixels from left to right; null: as many as from top to bottom."""
     channels: Literal[1, 3] = 3
     """1: grey, 3: RGB."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.size, self.width or self.size
 
 
 class PixelConfig(Strict):

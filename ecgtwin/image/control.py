@@ -75,7 +75,6 @@ def follow(
     if pipeline.config.codec.kind == "pixels" and pipeline.config.codec.clamp:
         denoise = clamp_x0(denoise, -1.0, 1.0)
     noise = seeded_noise([r.seed for r in requests])
-    side = pipeline.config.picture.size // pipeline.codec.factor
-    x = noise(torch.empty(n, pipeline.codec.channels, side, side, device=pipeline.device))
+    x = noise(torch.empty(n, *pipeline.latent, device=pipeline.device))
     x = sample(denoise, x, trailing(pipeline.schedule, steps), DpmPP(2), noise)
     return as_images(pipeline.codec.decode(x).clamp(-1, 1))

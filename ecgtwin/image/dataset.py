@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded pictures, scaled so that the shorter side is `side` pixels; crops of size x size are cut while drawing.
+    """Decoded pictures, scaled so that they cover what the model sees; crops of `size` are cut while drawing.
 
     images: one uint8 (C, h, w) per picture; shrunk: the same after a passage through half the resolution, or ().
     originals: (N, 2), height and width of each file. captions: one per picture.
@@ -44,7 +44,8 @@ class Pictures:
     shrunk: tuple[Tensor, ...]
     originals: Tensor
     captions: tuple[str, ...]
-    size: int
+    size: tuple[int, int]
+    """Height and width of what the model sees."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +60,7 @@ class Pictures:
         pixels, frames = [], []
         for row, half, at in zip(rows.tolist(), halved.tolist(), place, strict=True):
             image = self.shrunk[row] if half else self.images[row]
-            spare = torch.tensor(image.shape[1:]) - self.size
+            spare = torch.tensor(image.shape[1:]) - torch.tensor(self.size)
             corner = (at * (spare + 1)).long().minimum(spare)
             pixels.append(crop(image, corner.tolist(), self.size))
             original = (self.originals[row] + 1) // 2 if half else self.originals[row]
@@ -70,7 +71,9 @@ class Pictures:
         """The same without chance: centre crops at full resolution, of all pictures unless told which."""
         rows = torch.arange(len(self)) if rows is None else rows
         images = [self.images[row] for row in rows.tolist()]
-        corners = torch.tensor([[(n - self.size) // 2 for n in image.shape[1:]] for image in images])
+        corners = torch.tensor(
+            [[(n - own) // 2 for n, own in zip(image.shape[1:], self.size, strict=True)] for image in images]
+        )
         pixels = [crop(image, corner, self.size) for image, corner in zip(images, corners.tolist(), strict=True)]
         return Batch(as_pixels(torch.stack(pixels)), torch.cat([self.originals[rows], corners], 1).float(), rows)
 
@@ -109,9 +112,9 @@ class Pictures:
         return tuple(self.centred().frame.median(0).values.tolist())
 
 
-def crop(image: Tensor, corner: Sequence[int], size: int) -> Tensor:
-    top, left = corner
-    return image[:, top : top + size, left : left + size]
+def crop(image: Tensor, corner: Sequence[int], size: tuple[int, int]) -> Tensor:
+    (top, left), (height, width) = corner, size
+    return image[:, top : top + height, left : left + width]
 
 
 def as_pixels(images: Tensor) -> Tensor:
@@ -123,17 +126,17 @@ def gather(
     images: Sequence[Image.Image], captions: Sequence[str], picture: PictureConfig, data: DataConfig
 ) -> Pictures:
     """Pictures of PIL images, scaled as `data.zoom` says."""
-    mode, side = {1: "L", 3: "RGB"}[picture.channels], round(picture.size * data.zoom)
+    mode, least = {1: "L", 3: "RGB"}[picture.channels], tuple(round(n * data.zoom) for n in picture.shape)
     whole, half = [], []
     for image in images:
         check_sides(image)
         image = image.convert(mode)
-        whole.append(scaled(image, side))
+        whole.append(scaled(image, least))
         if data.shrunk:
             small = image.resize([max(1, (n + 1) // 2) for n in image.size], Image.Resampling.BICUBIC)
-            half.append(scaled(small, side, like=whole[-1]))
+            half.append(scaled(small, least, like=whole[-1]))
     originals = torch.tensor([[image.height, image.width] for image in images])
-    return Pictures(tuple(whole), tuple(half), originals, tuple(captions), picture.size)
+    return Pictures(tuple(whole), tuple(half), originals, tuple(captions), picture.shape)
 
 
 def check_sides(image: Image.Image) -> None:
@@ -145,11 +148,14 @@ def check_sides(image: Image.Image) -> None:
         )
 
 
-def scaled(image: Image.Image, side: int, like: Tensor | None = None) -> Tensor:
-    """uint8 (C, h, w) with a shorter side of `side` pixels, or of the shape of another."""
-    factor = side / min(image.size)
+def scaled(image: Image.Image, least: tuple[int, int], like: Tensor | None = None) -> Tensor:
+    """uint8 (C, h, w) that just covers `least`, height and width, or of the shape of another."""
+    wanted = least[::-1]  # as Pillow counts: width, height
+    factor = max(n / own for n, own in zip(wanted, image.size, strict=True))
     width, height = (
-        (max(side, round(n * factor)) for n in image.size) if like is None else (like.shape[2], like.shape[1])
+        (max(n, round(own * factor)) for n, own in zip(wanted, image.size, strict=True))
+        if like is None
+        else (like.shape[2], like.shape[1])
     )
     pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
     return torch.from_numpy(pixels.reshape(height, width, -1)).permute(2, 0, 1).contiguous()

@@ -41,10 +41,10 @@ def fill(
     to fit what is known. In a latent model a latent counts as known where all of its pixels are; known pixels come back
     as they were. ValueError: a mask of another shape or type, or one that leaves nothing to draw.
     """
-    size = pipeline.config.picture.size
-    if known.shape != (size, size) or known.dtype != torch.bool or bool(known.all()):
+    size = pipeline.config.picture.shape
+    if known.shape != size or known.dtype != torch.bool or bool(known.all()):
         raise ValueError(
-            f"known: {tuple(known.shape)} of {known.dtype}: expected ({size}, {size}) bool, True where the picture is "
+            f"known: {tuple(known.shape)} of {known.dtype}: expected {size} bool, True where the picture is "
             "kept, and False somewhere"
         )
     pixels, requests = start(pipeline, picture, caption, n, seed)

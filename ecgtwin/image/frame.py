@@ -32,7 +32,7 @@ def frame_response(
     common = Counter(shapes).most_common(1)[0][0]
     pictures = pictures.select([k for k, shape in enumerate(shapes) if shape == common][:most])
     height, width, top, left = pictures.typical()
-    far = [n - pictures.size for n in pictures.images[0].shape[1:]]
+    far = [n - own for n, own in zip(pictures.images[0].shape[1:], pictures.size, strict=True)]
 
     def made(size: tuple[float, float] = (height, width), corner: tuple[float, float] = (top, left)) -> Tensor:
         requests = [Request(caption, seed + k, size, corner) for k, caption in enumerate(pictures.captions)]

@@ -96,8 +96,9 @@ def build_network(
         blocks = {"patch": c.patch, "ratio": c.mlp, "context": c.context, "last": c.last_norm == "modulated"}
         network = DiT(codec.channels, c.width, c.depth, c.heads, out=out, axes=2, **blocks)
         step = codec.factor * c.patch
-    if config.picture.size % step:
-        raise ValueError(f"pictures of {config.picture.size} pixels: this {c.kind} needs a multiple of {step}")
+    if any(n % step for n in config.picture.shape):
+        height, width = config.picture.shape
+        raise ValueError(f"pictures of {height} x {width} pixels: this {c.kind} needs multiples of {step}")
     names = len(text.names) if isinstance(text, Vocabulary) else 0
     return ImageNetwork(network, Caption(names, text.width, text.length, c.width), c.width)
 

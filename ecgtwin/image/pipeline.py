@@ -98,9 +98,9 @@ class ImagePipeline:
 
     @property
     def latent(self) -> tuple[int, int, int]:
-        """Shape (C, S, S) of what is denoised: pixels, or a latent."""
-        side = self.config.picture.size // self.codec.factor
-        return self.codec.channels, side, side
+        """Shape (C, rows, columns) of what is denoised: pixels, or a latent."""
+        height, width = (n // self.codec.factor for n in self.config.picture.shape)
+        return self.codec.channels, height, width
 
     def conditions(self, requests: Sequence[Request]) -> Conditions:
         """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive

@@ -48,9 +48,9 @@ class UpsamplerSettings(Strict):
 
 def read_settings(path: Path, overrides: list[str]) -> UpsamplerSettings:
     settings = parse(UpsamplerSettings, read_yaml(path, overrides), str(path))
-    size, factor = settings.cascade.picture.size, settings.cascade.factor
-    if size % factor:
-        raise ValueError(f"{path}: pictures of {size} pixels are no multiple of factor {factor}")
+    (height, width), factor = settings.cascade.picture.shape, settings.cascade.factor
+    if height % factor or width % factor:
+        raise ValueError(f"{path}: pictures of {height} x {width} pixels are no multiple of factor {factor}")
     return settings
 
 
@@ -75,9 +75,8 @@ class PicturePool:
     """Pictures beside themselves with fewer pixels."""
 
     def __init__(self, pictures: Pictures, config: UpsamplerConfig):
-        size, channels = config.picture.size, config.picture.channels
         self.pictures, self.factor = pictures, config.factor
-        self.shape = self.coarse = (channels, size, size)
+        self.shape = self.coarse = (config.picture.channels, *config.picture.shape)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -143,6 +142,7 @@ class Upsampler:
 
     def upsample(self, images: Sequence[Image.Image], *, seed: int = 0, steps: int | None = None) -> list[Image.Image]:
         """Pictures with `factor` times as many pixels along each side; they are scaled and cut to the coarse size."""
-        coarse = self.config.picture.model_copy(update={"size": self.config.picture.size // self.config.factor})
+        height, width = (n // self.config.factor for n in self.config.picture.shape)
+        coarse = self.config.picture.model_copy(update={"size": height, "width": width})
         small = gather(list(images), [""] * len(images), coarse, DataConfig()).centred().pixels
         return as_images(self.sample(small, [seed + k for k in range(len(small))], steps=steps))

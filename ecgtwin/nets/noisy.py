@@ -65,7 +65,8 @@ class NoisyClassifier(nn.Module):
 
     def toward(self, names: Sequence[Sequence[str]]) -> Callable[[Tensor, Any], Tensor]:
         """What `diffusion.guidance.classify` asks of a batch: (x, level) -> log-probability of these names (B,)."""
-        target = self.wanted(names).to(next(self.parameters()).device)
+        with torch.inference_mode(False):  # gradients pass by it, also where none are wanted elsewhere
+            target = self.wanted(names).to(next(self.parameters()).device)
 
         def log_prob(x: Tensor, at: Any) -> Tensor:
             return self.log_prob(x, torch.full((len(x),), max(min(at.logsnr, 100.0), -100.0), device=x.device), target)

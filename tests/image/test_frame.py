@@ -35,5 +35,5 @@ def test_a_model_that_obeys_responds_as_real_pictures_do():
         assert figures[name] == pytest.approx(figures[f"{name}_real"])
     assert figures["roughness"] < 0.8
     ramp = [torch.arange(10).expand(1, 10, 10).mul(20).to(torch.uint8)] * 2
-    rising = type(found)(tuple(ramp), (), found.originals[:2], found.captions[:2], 8)
+    rising = type(found)(tuple(ramp), (), found.originals[:2], found.captions[:2], (8, 8))
     assert "roughness" not in frame_response(Echo(rising), rising)
