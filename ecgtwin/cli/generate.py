@@ -68,7 +68,11 @@ def generate(
         ),
     ] = False,
     strength: Annotated[
-        float, typer.Option(help="with --keep: 0 (nothing changes) to 1 (the whole change)", rich_help_panel=ASKED)
+        float,
+        typer.Option(
+            help="with --keep: 0 (nothing changes) to 1 (the whole change); 0.5 is not half-way in durations",
+            rich_help_panel=ASKED,
+        ),
     ] = 1.0,
     html: Annotated[
         bool,
