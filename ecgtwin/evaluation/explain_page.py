@@ -5,6 +5,7 @@ import tempfile
 from html import escape
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..atomic import write_file
 from ..ecg.leads import LEADS
 from ..ecg.median_beat import RATE
 from ..ecg.plot import NOTICE, plot
-from .explain import HIGH, LOW, OTHER_IDENTITY, OTHERS, SAME_IDENTITY, SAME_PERSON, Explanation
+from .explain import HIGH, LOW, OTHER_IDENTITY, OTHERS, SAME_IDENTITY, SAME_PERSON, Explanation, turned
 
 INK, OTHER, BAND = "#333a44", "#b3202c", "#f0b9bd"
 NAMES = {
@@ -87,10 +88,17 @@ def beats_figure(one: Explanation) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("mV", fontsize=8)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="upper right", fontsize=9, ncols=3, frameon=False)
-    figure.text(0.01, 0.975, f"Median beats: {one.condition}"[:90], fontsize=11, weight="bold", va="center")
+    figure.legend(handles, names, loc="lower right", fontsize=9, ncols=3, frameon=False)
+    figure.text(
+        0.01,
+        0.975,
+        shorten(f"Median beats: {one.condition}", 108, placeholder=" …"),
+        fontsize=11,
+        weight="bold",
+        va="center",
+    )
     figure.text(0.01, 0.012, f"SYNTHETIC.  {NOTICE}.", fontsize=8, color=OTHER)
-    figure.tight_layout(rect=(0, 0.02, 1, 0.955))
+    figure.tight_layout(rect=(0, 0.035, 1, 0.955))
     return figure
 
 
@@ -145,10 +153,13 @@ def page(one: Explanation, *, title: str = "", facts: dict[str, Any] | None = No
 
 def nearness_table(one: Explanation) -> str:
     """Whether the twins are of the reference's person, and how far both are from the training data."""
-    usual = "real ECGs of one person {:.2f} to {:.2f}, of two people {:.2f} to {:.2f}"
+    usual = "real ECGs of one person {:.2f} to {:.2f}, of two people {:.2f} to {:.2f}; {}"
     rows = [
-        ("Likeness of median beats with the reference", spread(one.likeness), usual.format(*SAME_PERSON, *OTHERS)),
-        ("Identity score by an independent judge", spread(one.identity), usual.format(*SAME_IDENTITY, *OTHER_IDENTITY)),
+        (name, spread(values), usual.format(*same, *others, whose(values, same, others)))
+        for name, values, same, others in (
+            ("Likeness of median beats with the reference", one.likeness, SAME_PERSON, OTHERS),
+            ("Identity score by an independent judge", one.identity, SAME_IDENTITY, OTHER_IDENTITY),
+        )
     ]
     if one.distance is not None:
         means = "0 to 1 for other real ECGs; above 0.95 unlike what the model was trained on"
@@ -162,6 +173,17 @@ def nearness_table(one: Explanation) -> str:
         "<th scope=col class=n>Median (least to most)</th>"
         f"<th scope=col>What is usual</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def whose(values: np.ndarray, same: tuple[float, float], others: tuple[float, float]) -> str:
+    """What a measure of likeness says of most samples, by the ranges of one person and of two."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "here nothing can be told"
+    middle = np.median(known)
+    if middle < same[0]:
+        return "here as of two people: the state can do that, and so can the loss of the person"
+    return "here as of one person" if middle > others[1] else "here it may be either"
 
 
 def spread(values: np.ndarray) -> str:
@@ -231,7 +253,8 @@ def changes_table(one: Explanation, *, whole: bool) -> str:
         name = NAMES.get(r["quantity"]) or f"{r['quantity'].split('_')[0].upper()} in {r['lead']}"
         unit = r["unit"]
         one_alone = r["measured"] < 2 or r["low"] is None
-        spread = "" if one_alone else f"{number(r['low'], unit)} to {number(r['high'], unit)}"
+        low, high = (r[k] if one_alone or unit != "degrees" else turned(r[k]) for k in ("low", "high"))
+        spread = "" if one_alone else f"{number(low, unit)} to {number(high, unit)}"
         change = "" if r["change"] is None else number(r["change"], unit, "+")
         few = (
             "" if r["measured"] == len(one.twins) else f" <span class=fine>({r['measured']} of {len(one.twins)})</span>"

@@ -82,7 +82,8 @@ def same_rhythm(kind: str, own: Beats, own_reports: Sequence[str] | None) -> boo
     if own_reports:
         if kind_of(own_reports) != kind:
             return False
-        return kind != "sinus" or variation(own) <= STEADY
+        steady = variation(own) <= STEADY
+        return steady if kind == "sinus" else not steady if kind == "fibrillation" else True
     ectopic = (own.kinds == KINDS.index("ventricular")).any()
     return kind == "sinus" and variation(own) <= STEADY and not ectopic
 

@@ -55,6 +55,28 @@ def test_from_a_machine_s_file_to_twins_and_a_page(tmp_path, machine_files, kind
     assert "4711" not in (out / "twins.html").read_text()
 
 
+def test_my_patient_in_atrial_fibrillation_at_120_and_how_sure_this_is(tmp_path, machine_files):
+    """By the command that the help shows. The figures of the reference are those of the file, in mV and beats/min."""
+    ecg = simulate(Person.draw(40), "sinus rhythm", 70, seed=2)
+    path, out = machine_files.muse(ecg, tmp_path / "patient.xml"), tmp_path / "twins"
+    asked = ["--report", "atrial fibrillation", "--heart-rate", "120", "-n", "8", "--html", "--output", str(out)]
+    result = CliRunner().invoke(app, ["generate", str(path), *asked])
+    assert result.exit_code == 0 and "how sure that is" in result.output, result.output
+    found = {(r["quantity"], r["lead"]): r for r in json.loads((out / "explanation.json").read_text())["changes"]}
+    truth = {(name, lead): value for name, lead, value, _ in ecg.resample(102.4).measured().rows()}
+    for key, within in (
+        (("heart_rate", ""), 0.5),
+        (("r_amplitude", "V5"), 0.02),
+        (("qrs", ""), 3),
+        (("sokolow", ""), 0.03),
+    ):
+        assert found[key]["reference"] == pytest.approx(truth[key], abs=within), key
+    assert found["heart_rate", ""]["twins"] == pytest.approx(120, abs=3) and found["heart_rate", ""]["clear"]
+    assert found["regularity", ""]["twins"] == "irregular"
+    page = (out / "twins.html").read_text()
+    assert "10th to 90th centile" in page and "Can these statements be trusted?" in page and "8 samples" in page
+
+
 def test_more_than_the_candidates_cannot_be_kept(tmp_path):
     ecg = simulate(Person.draw(40), "sinus rhythm", 70, seed=2)
     path = ecg.write(tmp_path / "a.hea")

@@ -49,6 +49,8 @@ def test_the_references_own_rhythm_is_kept_where_its_kind_stays():
     assert variation(same) == pytest.approx(variation(own), abs=0.03)
     faster = planned(("sinus tachycardia",), 120, own=own)
     assert faster.heart_rate == pytest.approx(120, abs=1) and variation(faster) < variation(own) + 0.01
+    # Beats at even intervals that somebody called fibrillation do not make a fibrillation regular.
+    assert variation(planned(("atrial fibrillation",), 120, own=own, own_reports=("atrial fibrillation",))) > 0.1
     # An irregular reference does not make a sinus rhythm irregular.
     wild = Beats(np.cumsum(rng.gamma(20, 0.04, 14)), np.zeros(14))
     assert np.median([variation(planned(("sinus rhythm",), 75, s, own=wild)) for s in range(20)]) < 0.06
