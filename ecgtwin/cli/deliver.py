@@ -129,7 +129,7 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
     if rate is not None and not 20 <= rate <= 300:
         raise ValueError(
             f"at {reference.rate:g} Hz this ECG has {rate:.0f} beats/min: expected 20-300; give its sampling rate by "
-            "--rate (the beats/min of twins are --heart-rate)"
+            "--input-rate (the beats/min of twins are --heart-rate)"
         )
     was = Condition(reports, reference.sex, reference.age, rate) if reports else Condition()
     return Condition(wanted, wish.sex, wish.age, wish.heart_rate), was, notes
