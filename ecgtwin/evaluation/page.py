@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from .page_plots import bar, beats, number, plot, reach
+from .page_plots import AIMS, bar, beats, number, plot, reach
 
 HEADLINE = (
     "kernel distance, learned",
@@ -25,7 +25,6 @@ HEADLINE = (
     "distance to the constructed truth",
     "found as the own reference",
 )
-AIM = {"less": "less is better", "more": "more is better", "real": "the real row is the aim"}
 STYLE = """
 :root{--ink:#1c2430;--soft:#667085;--line:#d9dee7;--band:#f5f7fa;--made:#c2410c;--real:#0f766e;--other:#64748b}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:1160px;margin:2rem auto;padding:0 1rem}
@@ -81,6 +80,13 @@ def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [f for s in report["sections"] for f in s["figures"]]
 
 
+def aim(f: dict[str, Any]) -> str:
+    """Which way is better, in words."""
+    if f["better"] != "real":
+        return f"{f['better']} is better"
+    return f"the row {next((name for name in AIMS if name in f['rows']), 'real')!r} is the aim".replace("'", "")
+
+
 def headline(report: dict[str, Any]) -> str:
     """The made ECGs beside the row that they must be measured against: real ones, or a copy, or strangers."""
     maker, rows = report["maker"], []
@@ -108,7 +114,7 @@ def headline(report: dict[str, Any]) -> str:
         rows.append(
             f"<tr><td>{escape(f['name'])}</td><td "
             f"class=n><b>{estimate(f['rows'][maker])}</b></td><td>{escape(f['unit'])}</td>"
-            f"<td>{beside}</td><td class=soft>{AIM[f['better']]}</td></tr>"
+            f"<td>{beside}</td><td class=soft>{aim(f)}</td></tr>"
         )
     if not rows:  # a part of the suite alone
         return ""
@@ -157,7 +163,7 @@ def figure(f: dict[str, Any], maker: str) -> str:
     drawn = plot(f["histogram"], f["unit"], maker) if f.get("histogram") else ""
     return (
         f"<h3>{escape(f['name'])}{unit}</h3><p class=soft>{escape(f['meaning'])} "
-        f"{AIM[f['better']].capitalize()}. n&nbsp;=&nbsp;{f['n']}.</p>"
+        f"{aim(f).capitalize()}. n&nbsp;=&nbsp;{f['n']}.</p>"
         f"{note}<table>{''.join(body)}</table>{drawn}"
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..ecg.leads import INDEPENDENT
 from ..metrics.identity import POINTS
 
-AIMS = ("real", "real later ECG", "real held-out ECGs", "constructed ECG")
+AIMS = ("real", "real later ECG", "real held-out ECGs", "constructed ECG", "calibrated")
 """Rows that what was made is measured against."""
 FAR = 3.0
 """A value so many times as large as those of what was made and of real ECGs lies beyond the scale."""
@@ -19,7 +19,9 @@ FAR = 3.0
 def number(value: float | None) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int) or abs(value) >= 1000 or abs(value) < 1e-9:
+    if abs(value) < 1e-9:
+        return "0"
+    if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
