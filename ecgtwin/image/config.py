@@ -67,6 +67,14 @@ class PretrainedTextConfig(Strict):
     """CLIP only: which hidden states; -1 the last after its norm (Stable Diffusion), -2 the one before (SDXL)."""
 
 
+class PairTextConfig(Strict):
+    """Token states of two frozen models side by side (SDXL); the mean of both joins the timestep, as of one."""
+
+    kind: Literal["pair"]
+    first: PretrainedTextConfig
+    second: PretrainedTextConfig
+
+
 class UNetConfig(Strict):
     kind: Literal["unet"]
     width: Size = 256
@@ -110,7 +118,7 @@ class ModelConfig(Strict):
 
     picture: PictureConfig = PictureConfig()
     codec: Annotated[PixelConfig | LatentConfig, Field(discriminator="kind")] = PixelConfig(kind="pixels")
-    text: Annotated[VocabularyConfig | PretrainedTextConfig, Field(discriminator="kind")]
+    text: Annotated[VocabularyConfig | PretrainedTextConfig | PairTextConfig, Field(discriminator="kind")]
     denoiser: Backbone
     refiner: RefinerConfig | None = None
     diffusion: DiffusionConfig = DiffusionConfig()

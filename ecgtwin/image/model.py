@@ -15,10 +15,10 @@ from ..nets.hollow import Hollow
 from ..nets.latents import Latents
 from ..nets.unet import UNet
 from ..nets.vae import VAE
-from ..text.captions import ClipText, SentenceText, TextModel, Vocabulary
+from ..text.captions import PAIR, ClipText, PairText, SentenceText, TextModel, Vocabulary
 from ..train.checkpoint import json_of, load_tensors, part, refuse_misfit, save_tensors
 from ..train.strict import parse
-from .config import DataConfig, DiTConfig, ModelConfig, UNetConfig
+from .config import DataConfig, DiTConfig, ModelConfig, PretrainedTextConfig, UNetConfig
 from .network import Caption, ImageNetwork
 
 FORMAT = 1
@@ -98,7 +98,9 @@ def build_network(
         step = codec.factor * c.patch
     if any(n % step for n in config.picture.shape):
         height, width = config.picture.shape
-        raise ValueError(f"pictures of {height} x {width} pixels: this {c.kind} needs multiples of {step}")
+        raise ValueError(
+            f"pictures of {height} x {width} pixels: each side must be a multiple of {step} for this {c.kind}"
+        )
     names = len(text.names) if isinstance(text, Vocabulary) else 0
     return ImageNetwork(network, Caption(names, text.width, text.length, c.width), c.width)
 
@@ -106,23 +108,32 @@ def build_network(
 def build_text(config: ModelConfig, captions: tuple[str, ...]) -> TextModel:
     """The text model that the configuration names; a vocabulary is read off the captions of the training set."""
     c = config.text
-    if c.kind in ("words", "labels"):
-        return Vocabulary.of(captions, c.tokens, whole=c.kind == "labels")
-    return load_text(config, Path(c.path))
+    match c.kind:
+        case "words" | "labels":
+            return Vocabulary.of(captions, c.tokens, whole=c.kind == "labels")
+        case "pair":
+            return PairText(pretrained(c.first, Path(c.first.path)), pretrained(c.second, Path(c.second.path)))
+    return pretrained(c, Path(c.path))
 
 
 def load_text(config: ModelConfig, folder: Path) -> TextModel:
-    """A text model from its folder."""
+    """A text model from the folder that it was saved in."""
     c = config.text
     match c.kind:
-        case "clip":
-            return ClipText(folder, c.tokens, layer=c.layer)
-        case "sentence":
-            return SentenceText(folder, c.tokens)
+        case "clip" | "sentence":
+            return pretrained(c, folder)
+        case "pair":
+            first, second = (folder / name for name in PAIR)
+            return PairText(pretrained(c.first, first), pretrained(c.second, second))
     path = folder / "vocabulary.json"
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: the model folder is incomplete")
     return Vocabulary(words_of(path), c.tokens, whole=c.kind == "labels")
+
+
+def pretrained(c: PretrainedTextConfig, folder: Path) -> ClipText | SentenceText:
+    """A frozen text model from its folder."""
+    return ClipText(folder, c.tokens, layer=c.layer) if c.kind == "clip" else SentenceText(folder, c.tokens)
 
 
 def words_of(path: Path) -> list[str]:

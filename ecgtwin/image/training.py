@@ -105,7 +105,8 @@ def begin(config: Config, seen: Pictures, start: Path | None) -> Parts:
     if start is None:
         return build(config.model, build_text(config.model, seen.captions), seen.typical(), facts)
     before = load(Path(start))
-    now, then = (c.model_dump(exclude={"text": {"path"}}) for c in (config.model, before.config))
+    places = {"text": {"path": True, "first": {"path"}, "second": {"path"}}}
+    now, then = (c.model_dump(exclude=places) for c in (config.model, before.config))
     different = [key for key in now if now[key] != then[key]]
     if different:
         raise ValueError(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..atomic import write_text
 from .encoder import MISSING, check_weights, model_folder, sentence_transformer
@@ -22,10 +23,16 @@ class Tokens(NamedTuple):
     mask: Tensor  # (B, K), True = a token
 
 
+PAIR = ("first", "second")
+"""Folders of the two models of a pair."""
+
+
 class TextModel(Protocol):
-    """Turns captions into tokens. width: E, or 0 where tokens are integers; save: whatever `load_text` needs."""
+    """Turns captions into tokens. width: E, or 0 where tokens are integers; length: K at most; save: whatever
+    `load_text` needs."""
 
     width: int
+    length: int
 
     def takes(self, caption: str) -> bool:
         """Whether this model can tell what a caption says; `encode` refuses one that it does not take."""
@@ -163,3 +170,28 @@ class SentenceText:
 
     def save(self, folder: Path) -> None:
         self.model.save(str(folder), safe_serialization=True)
+
+
+class PairText:
+    """Two frozen models side by side, as SDXL has them (arXiv 2307.01952, section 2.1): token k is the states of both
+    at their k-th token, one behind the other, up to the longer of the two lengths; zeros where one has no more."""
+
+    def __init__(self, first: TextModel, second: TextModel):
+        if not (first.width and second.width):
+            raise ValueError("a pair is of models with states: clip or sentence, no words learned from scratch")
+        self.both = first, second
+        self.width, self.length = first.width + second.width, max(first.length, second.length)
+
+    def takes(self, caption: str) -> bool:
+        return all(text.takes(caption) for text in self.both)
+
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        found = [text.encode(captions) for text in self.both]
+        values = [pad(t.values, (0, 0, 0, self.length - t.values.shape[1])) for t in found]
+        masks = [pad(t.mask, (0, self.length - t.mask.shape[1])) for t in found]
+        known = [v * m[..., None] for v, m in zip(values, masks, strict=True)]  # padding says nothing beside a token
+        return Tokens(torch.cat(known, -1), masks[0] | masks[1])
+
+    def save(self, folder: Path) -> None:
+        for name, text in zip(PAIR, self.both, strict=True):
+            text.save(folder / name)

@@ -211,3 +211,22 @@ def test_clip_conditions_and_travels_with_the_model(tmp_path):
     p.save_pretrained(tmp_path / "model")
     clip.rename(tmp_path / "elsewhere")
     assert torch.equal(sampled(ImagePipeline.from_pretrained(tmp_path / "model"), Request("a cat", 0), guidance=1.0), a)
+
+
+def test_two_text_models_stand_side_by_side(tmp_path):
+    first, second = write_clip(tmp_path / "first"), write_clip(tmp_path / "second")
+    one = {"kind": "clip", "path": str(first), "tokens": 12}
+    other = {"kind": "clip", "path": str(second), "tokens": 20, "layer": -2}
+    p = pipeline(text={"kind": "pair", "first": one, "second": other})
+    alone = [pipeline(text=kind).text.encode([SEVEN]) for kind in (one, other)]
+    both = p.text.encode([SEVEN])
+    assert both.values.shape == (1, 20, 32) and p.text.width == 32
+    assert torch.equal(both.mask[:, :12], alone[0].mask | alone[1].mask[:, :12])
+    torch.testing.assert_close(both.values[:, :12, :16], alone[0].values * alone[0].mask[..., None])
+    torch.testing.assert_close(both.values[..., 16:], alone[1].values * alone[1].mask[..., None])
+    assert not both.values[:, 12:, :16].any()
+    p.save_pretrained(tmp_path / "model")
+    q = ImagePipeline.from_pretrained(tmp_path / "model")
+    requests = [Request(SEVEN, 3), Request(TWO, 3)]
+    a, b = sampled(p, *requests), sampled(q, *requests)
+    assert torch.equal(a, b) and not torch.equal(a[0], a[1])
