@@ -2,18 +2,21 @@
 pipeline on the same network and the published sampler, in one run.
 
 python scripts/bench_generate.py [--model MODEL] [--steps 20] [--references 200] [--repeat 2] [--output FOLDER] [--json]
+                                 [--only one --only cold ...]
 
 People are simulated. Each figure is the fastest of `--repeat` runs; ways that are compared take turns, so that other
 load falls on all of them. Beside other programs, `--processor` counts processor time, with OMP_NUM_THREADS=1.
 "plain loop": three calls of the network a step (nothing, identity, both), every step from the conditions on.
-"diffusers": DPMSolverMultistepScheduler, the three in one batch as its pipelines do. "published": 1,000 ancestral steps
-of the full-size network (random weights), timed for a few and scaled. Share of the peak: floating point operations of
-the network's calls, those really made, over what the fastest of several matrix products reaches.
+"diffusers": DPMSolverMultistepScheduler, the three in one batch as its pipelines do. "fast": `generate(fast=True)`.
+"published": 1,000 ancestral steps of the full-size network (random weights), timed for a few and scaled. Share of the
+peak: floating point operations of the network's calls, those really made, over what the fastest of several matrix
+products reaches, in turns with them. --only: parts of it; what OUTPUT holds of the others stays.
 """
 
 import contextlib
 import csv
 import io
+import json
 import platform
 import resource
 import subprocess
@@ -147,19 +150,35 @@ def timed(ways: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
     return found
 
 
-@torch.inference_mode()
-def peak(device: torch.device) -> float:
-    """Most operations a second of several float32 matrix products."""
-    best = 0.0
-    for m, k, n in ((1024, 1024, 1024), (2048, 2048, 2048), (128, 256, 1024), (1024, 256, 768), (1024, 1024, 256)):
-        a, layer = torch.randn(m, k, device=device), torch.nn.Linear(k, n, device=device)
-        best = max(best, 2 * m * k * n / timed({"": lambda a=a, f=layer: f(a).sum().item()}, 12)[""])
-    return best
+PRODUCTS = ((1024, 1024, 1024), (2048, 2048, 2048), (128, 256, 1024), (1024, 256, 768), (1024, 1024, 256))
+"""Rows, inner and outer width of the matrix products, whose fastest is the machine's peak."""
+BATCHES = (1, 2, 4, 8, 16, 32)
+WORK = 5e9
+"""Operations between two looks at the clock, at least."""
 
 
 @torch.inference_mode()
-def network_call(model: ECGTwin, n: int, repeat: int) -> tuple[float, float]:
-    """Operations and seconds of a call of the network for n twins."""
+def shares(model: ECGTwin, repeat: int) -> dict[str, Any]:
+    """Operations a second of the network and of matrix products in turns, float32: `peak` and, for each number of
+    twins, milliseconds of a call for one twin and the share of the peak."""
+    ways: dict[Any, Callable[[], Any]] = {}
+    flops: dict[Any, float] = {}
+    for m, k, n in PRODUCTS:
+        a, layer = torch.randn(m, k, device=model.device), torch.nn.Linear(k, n, device=model.device)
+        ways[m, k, n], flops[m, k, n] = lambda a=a, f=layer: f(a).sum().item(), 2 * m * k * n
+    for n in BATCHES:
+        flops[n], ways[n] = network_call(model, n)
+    times = {of: max(1, round(WORK / flops[of])) for of in ways}
+    seconds = timed({of: lambda of=of: [ways[of]() for _ in range(times[of])] for of in ways}, 6 * repeat)
+    speed = {of: flops[of] * times[of] / seconds[of] for of in ways}
+    top = max(speed[of] for of in PRODUCTS)
+    rows = {n: {"ms": 1000 * flops[n] / speed[n] / n, "share": speed[n] / top} for n in BATCHES}
+    return {"peak": top, "batches": rows}
+
+
+@torch.inference_mode()
+def network_call(model: ECGTwin, n: int) -> tuple[float, Callable[[], Any]]:
+    """A call of the network for n twins, and its operations."""
     from torch.utils.flop_counter import FlopCounterMode
 
     requests = model.requests(people(1)[0], WANTED, range(n))
@@ -170,14 +189,18 @@ def network_call(model: ECGTwin, n: int, repeat: int) -> tuple[float, float]:
     lean.expect([500.0])
     with patch.object(leans, "fused", lambda: False), FlopCounterMode(display=False) as counter:
         lean(x, 500.0)
-    return counter.get_total_flops(), timed({"": lambda: lean(x, 500.0)}, 5 * repeat)[""]
+    return counter.get_total_flops(), lambda: lean(x, 500.0)
 
 
-def twins_of_one(model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repeat: int, top: float) -> dict[str, Any]:
+def twins_of_one(model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repeat: int) -> dict[str, Any]:
     requests = model.requests(people(1)[0], WANTED, range(n))
-    ways = {"ours": lambda: model.sample_in_parts(requests, steps=steps)}
+    ways = {
+        "ours": lambda: model.sample_in_parts(requests, steps=steps),
+        "fast": lambda: model.sample_in_parts(requests, fast=True),
+    }
     if half is not None:
         ways["bfloat16"] = lambda: half.sample_in_parts(requests, steps=steps)
+        ways["fast, bfloat16"] = lambda: half.sample_in_parts(requests, fast=True)
     row: dict[str, Any] = {"twins": n}
     if n <= COMPARED:
         ways["plain loop"] = lambda: plain_loop(model, requests, steps)
@@ -189,9 +212,7 @@ def twins_of_one(model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repea
         row["largest_difference_mv"] = (twins - ways["plain loop"]()).abs().max().item()
         if half is not None:
             row["bfloat16_rms_uv"] = 1000 * (ways["bfloat16"]() - twins).square().mean().sqrt().item()
-    row |= {"seconds": timed(ways, repeat if n <= COMPARED else 1)}
-    flops, seconds = network_call(model, min(n, model.full), repeat)
-    return row | {"share_of_peak": flops / seconds / top}
+    return row | {"seconds": timed(ways, repeat if n <= COMPARED else 1)}
 
 
 @torch.inference_mode()
@@ -223,15 +244,16 @@ def twins_of_many(model: ECGTwin, count: int, steps: int) -> dict[str, Any]:
                 (twin,) = model.generate(ECG.read(folder / name), WANTED, steps=steps)
                 twin.write(folder / "loop" / f"{k}.hea")
 
-        def table() -> None:
+        def table(fast: bool = False) -> None:
             wish = Wish(WANTED.reports, None, None, WANTED.heart_rate, (), None)
-            options = Options(1, 0, steps, None, None, "wfdb")
+            options = Options(1, 0, None if fast else steps, None, None, "wfdb", fast=fast)
             with contextlib.redirect_stderr(io.StringIO()):
-                asked = folder / "people.csv", Asked(Path(), wish, 1, 0), options, folder / "table"
+                asked = folder / "people.csv", Asked(Path(), wish, 1, 0), options, folder / f"table{fast}"
                 done = run(*asked, model=model, given=Given(), say=str)
             assert done["written"] == count
 
-        return {"references": count, **timed({"loop": loop, "table": table}, 1)}
+        ways = {"loop": loop, "table": table, "table, fast": lambda: table(True)}
+        return {"references": count, **timed(ways, 1)}
 
 
 def cold() -> dict[str, float]:
@@ -256,28 +278,43 @@ def people(count: int) -> list[ECG]:
 
 
 def table(found: dict[str, Any]) -> str:
-    columns = ["plain loop", "diffusers", "ours", "bfloat16"]
-    lines = [f"{found['device']}, {found['threads']} threads, {found['steps']} steps, PyTorch {found['torch']}; matrix "
-             f"peak {found['peak'] / 1e9:.0f} GFLOP/s (float32); {found['clock']}", "",
-             "| twins | " + " | ".join(f"{name}, s" for name in columns) + " | plain / ours | share of peak |",
-             "|---" * 7 + "|"]  # fmt: skip
-    for row in found["one"]:
+    lines = [f"{found['device']}, {found['threads']} threads, {found['steps']} steps, fast {found['fast_steps']}, "
+             f"PyTorch {found['torch']}, {found['clock']}", ""]  # fmt: skip
+    if "one" in found:
+        names = "".join(f" {name}, s |" for name in WAYS)
+        ratios = "".join(f" plain / {name} |" for name in WAYS[2:])
+        lines += [f"| twins |{names}{ratios}", "|---" * (2 * len(WAYS) - 1) + "|"]
+    for row in found.get("one", ()):
         s = row["seconds"]
-        cells = [f"{s[name]:.2f}" if name in s else "" for name in columns]
-        ratio = f"{s['plain loop'] / s['ours']:.1f}" if "plain loop" in s else ""
-        lines.append(f"| {row['twins']} | {' | '.join(cells)} | {ratio} | {row['share_of_peak']:.0%} |")
-    many, over, fresh = found["many"], found["overhead"], found["cold"]
-    lines += [
-        "",
-        f"{many['references']} references, read and written: loop {many['loop']:.1f} s, table {many['table']:.1f} s. "
-        f"Published sampler: {found['published']:.0f} s for one ECG.",
-        "Milliseconds of the network for a twin and step, by twins in a batch: "
-        + ", ".join(f"{n}: {ms:.1f}" for n, ms in found["milliseconds_a_twin"].items())
-        + f" (batches are of {found['batch']}).",
-        "A step beside the network: " + ", ".join(f"{name} {us:.0f} us" for name, us in over.items()) + ".",
-        "Fresh processes: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in fresh.items()) + ".",
-    ]
+        cells = [f"{s[name]:.2f}" if name in s else "" for name in WAYS]
+        cells += [f"{s['plain loop'] / s[name]:.1f}" if {"plain loop", name} <= s.keys() else "" for name in WAYS[2:]]
+        lines.append(f"| {row['twins']} | {' | '.join(cells)} |")
+    if "shares" in found:
+        rows = found["shares"]["batches"]
+        top = found["shares"]["peak"] / 1e9
+        told = {"ms of a call for a twin": [f"{r['ms']:.1f}" for r in rows.values()],
+                "share of the peak": [f"{r['share']:.0%}" for r in rows.values()]}  # fmt: skip
+        lines += ["", f"Matrix peak {top:.0f} GFLOP/s (float32), batches of {found['batch']}.", ""]
+        lines += [f"| twins in a batch | {' | '.join(map(str, rows))} |", "|---" * (len(rows) + 1) + "|"]
+        lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in told.items()]
+    lines.append("")
+    if "many" in found:
+        m = found["many"]
+        lines.append(f"{m['references']} references, read and written: loop {m['loop']:.1f} s, table {m['table']:.1f} "
+                     f"s, table with fast {m['table, fast']:.1f} s.")  # fmt: skip
+    if "published" in found:
+        lines.append(f"Published sampler: {found['published']:.0f} s for one ECG.")
+    if "overhead" in found:
+        told = ", ".join(f"{name} {us:.0f} us" for name, us in found["overhead"].items())
+        lines.append(f"A step beside the network: {told}.")
+    if "cold" in found:
+        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["cold"].items())
+        lines.append(f"Fresh processes: {told}.")
     return "\n".join(lines)
+
+
+WAYS = ("plain loop", "diffusers", "ours", "bfloat16", "fast", "fast, bfloat16")
+PARTS = ("one", "shares", "published", "overhead", "cold", "many")
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
@@ -286,10 +323,11 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
     page = Figure(figsize=(7, 4), layout="constrained")
     axes = page.subplots()
-    for name in ("plain loop", "diffusers", "ours", "bfloat16"):
+    for name in WAYS:
         rows = [r for r in found["one"] if name in r["seconds"]]
         axes.plot([r["twins"] for r in rows], [r["seconds"][name] / r["twins"] for r in rows], marker="o", label=name)
-    axes.axhline(found["published"], color="black", linestyle=":", label="published sampler")
+    if "published" in found:
+        axes.axhline(found["published"], color="black", linestyle=":", label="published sampler")
     axes.set(xscale="log", yscale="log", xlabel="twins at once", ylabel="seconds a twin")
     axes.set_xticks(SIZES, labels=map(str, SIZES))
     axes.grid(alpha=0.3)
@@ -306,6 +344,7 @@ def main(
     repeat: Annotated[int, typer.Option(help="runs of each way", min=1)] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
     output: Annotated[Path | None, typer.Option(help="write generate.md, .json and .png here")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"parts: {', '.join(PARTS)}; all if left out")] = None,
     processor: Annotated[bool, typer.Option("--processor", help="count processor time")] = False,
     as_json: Json = False,
 ) -> None:
@@ -318,18 +357,28 @@ def main(
         found: dict[str, Any] = {"device": f"{loaded.device} ({platform.machine()})", "steps": steps}
         found |= {"clock": "processor time" if processor else "wall clock"}
         found |= {"threads": torch.get_num_threads(), "torch": torch.__version__, "batch": loaded.full}
-        found |= {"peak": peak(loaded.device), "one": []}
-        for n in (n for n in SIZES if n <= largest):
-            found["one"].append(twins_of_one(loaded, half, n, steps, repeat, found["peak"]))
-            say(f"{n:4d} twins  {found['one'][-1]}")
-        sizes = (1, 2, 4, 8, 16, 32, 64)
-        found["milliseconds_a_twin"] = {n: 1000 * network_call(loaded, n, repeat)[1] / n for n in sizes}
-        found |= {"published": published(), "overhead": overhead(loaded, steps), "cold": cold()}
-        found["many"] = twins_of_many(loaded, references, steps)
+        found |= {"fast_steps": loaded.steps_of(None, fast=True)}
+        if output is not None and (output / "generate.json").is_file():
+            was = json.loads((output / "generate.json").read_text(encoding="utf-8"))
+            found |= {part: was[part] for part in PARTS if part in was}
+        ways: dict[str, Callable[[], Any]] = {
+            "one": lambda: [twins_of_one(loaded, half, n, steps, repeat) for n in SIZES if n <= largest],
+            "shares": lambda: shares(loaded, repeat),
+            "published": published,
+            "overhead": lambda: overhead(loaded, steps),
+            "cold": cold,
+            "many": lambda: twins_of_many(loaded, references, steps),
+        }
+        if unknown := set(only or ()) - set(PARTS):
+            raise ValueError(f"--only {', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
+        for part in only or PARTS:
+            found[part] = ways[part]()
+            say(f"{part}: {found[part]}")
         text = table(found)
         if output is not None:
             write_text(output / "generate.md", text + "\n")
-            write_file(output / "generate.png", lambda path: plot(found, path))
+            if "one" in found:
+                write_file(output / "generate.png", lambda path: plot(found, path))
         tell(found, text, as_json, output and output / "generate.json")
 
 
