@@ -55,6 +55,7 @@ from ecgtwin.twin.twin import ECGTwin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WANTED = Condition("atrial fibrillation", heart_rate=110)
+SINUS = Condition("sinus rhythm", heart_rate=110)
 SIZES, COMPARED = (1, 8, 32, 256), 8
 """Twins of one person; the slow ways are timed up to so many of them."""
 PUBLISHED = 4
@@ -76,12 +77,12 @@ def noise_of(model: ECGTwin, requests: Sequence[Request]) -> Tensor:
 
 @torch.inference_mode()
 def plain_loop(model: ECGTwin, requests: Sequence[Request], steps: int) -> Tensor:
-    tuned = model.config.sampling
+    guidance, base_guidance = model.scales(requests[0], None, None)
     three = [model.objective.bind(model.parts.denoiser, c) for c in branches(model, requests)]
 
     def denoise(x: Tensor, at):  # all three are called, also where the scales leave one out
         found = [one(x, at) for one in three]
-        return guide_two_ways(*(lambda x, at, f=f: f for f in found), tuned.base_guidance, tuned.guidance)(x, at)
+        return guide_two_ways(*(lambda x, at, f=f: f for f in found), base_guidance, guidance)(x, at)
 
     x = sample(denoise, noise_of(model, requests), trailing(model.schedule, steps), DpmPP(2))
     return model.parts.vae.decode(x)
@@ -93,7 +94,7 @@ def diffusers_pipeline(
 ) -> Tensor:
     from diffusers import DPMSolverMultistepScheduler
 
-    tuned = model.config.sampling
+    guidance, base_guidance = model.scales(requests[0], None, None)
     beta = 1 - model.schedule.alpha_bar[1:] / model.schedule.alpha_bar[:-1]
     betas = torch.cat([1 - model.schedule.alpha_bar[:1], beta]).clamp(max=0.999).numpy()
     kind = {"v": "v_prediction", "eps": "epsilon", "x0": "sample"}[model.config.diffusion.prediction]
@@ -109,7 +110,7 @@ def diffusers_pipeline(
     for t in scheduler.timesteps:
         many = scheduler.scale_model_input(torch.cat([x] * 3), t)
         nothing, first, both = network(many, t.expand(len(many))).chunk(3)
-        guided = nothing + tuned.base_guidance * (first - nothing) + tuned.guidance * (both - first)
+        guided = nothing + base_guidance * (first - nothing) + guidance * (both - first)
         x = scheduler.step(guided, t, x).prev_sample
     return model.parts.vae.decode(x)
 
@@ -192,8 +193,10 @@ def network_call(model: ECGTwin, n: int) -> tuple[float, Callable[[], Any]]:
     return counter.get_total_flops(), lambda: lean(x, 500.0)
 
 
-def twins_of_one(model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repeat: int) -> dict[str, Any]:
-    requests = model.requests(people(1)[0], WANTED, range(n))
+def twins_of_one(
+    model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repeat: int, wanted: Condition
+) -> dict[str, Any]:
+    requests = model.requests(people(1)[0], wanted, range(n), reference_condition=SINUS)
     ways = {
         "ours": lambda: model.sample_in_parts(requests, steps=steps),
         "fast": lambda: model.sample_in_parts(requests, fast=True),
@@ -201,7 +204,8 @@ def twins_of_one(model: ECGTwin, half: ECGTwin | None, n: int, steps: int, repea
     if half is not None:
         ways["bfloat16"] = lambda: half.sample_in_parts(requests, steps=steps)
         ways["fast, bfloat16"] = lambda: half.sample_in_parts(requests, fast=True)
-    row: dict[str, Any] = {"twins": n}
+    scales = model.scales(requests[0], None, None)
+    row: dict[str, Any] = {"twins": n, "asked": wanted.reports[0], "branches": 3 - (scales[0] == scales[1])}
     if n <= COMPARED:
         ways["plain loop"] = lambda: plain_loop(model, requests, steps)
         with contextlib.suppress(ImportError):
@@ -283,12 +287,12 @@ def table(found: dict[str, Any]) -> str:
     if "one" in found:
         names = "".join(f" {name}, s |" for name in WAYS)
         ratios = "".join(f" plain / {name} |" for name in WAYS[2:])
-        lines += [f"| twins |{names}{ratios}", "|---" * (2 * len(WAYS) - 1) + "|"]
+        lines += [f"| asked for, branches | twins |{names}{ratios}", "|---" * (2 * len(WAYS)) + "|"]
     for row in found.get("one", ()):
         s = row["seconds"]
         cells = [f"{s[name]:.2f}" if name in s else "" for name in WAYS]
         cells += [f"{s['plain loop'] / s[name]:.1f}" if {"plain loop", name} <= s.keys() else "" for name in WAYS[2:]]
-        lines.append(f"| {row['twins']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['asked']}, {row['branches']} | {row['twins']} | {' | '.join(cells)} |")
     if "shares" in found:
         rows = found["shares"]["batches"]
         top = found["shares"]["peak"] / 1e9
@@ -324,7 +328,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     page = Figure(figsize=(7, 4), layout="constrained")
     axes = page.subplots()
     for name in WAYS:
-        rows = [r for r in found["one"] if name in r["seconds"]]
+        rows = [r for r in found["one"] if name in r["seconds"] and r["asked"] == WANTED.reports[0]]
         axes.plot([r["twins"] for r in rows], [r["seconds"][name] / r["twins"] for r in rows], marker="o", label=name)
     if "published" in found:
         axes.axhline(found["published"], color="black", linestyle=":", label="published sampler")
@@ -362,7 +366,12 @@ def main(
             was = json.loads((output / "generate.json").read_text(encoding="utf-8"))
             found |= {part: was[part] for part in PARTS if part in was}
         ways: dict[str, Callable[[], Any]] = {
-            "one": lambda: [twins_of_one(loaded, half, n, steps, repeat) for n in SIZES if n <= largest],
+            "one": lambda: [
+                twins_of_one(loaded, half, n, steps, repeat, wanted)
+                for wanted in (WANTED, SINUS)
+                for n in SIZES
+                if n <= (largest if wanted is WANTED else COMPARED)
+            ],
             "shares": lambda: shares(loaded, repeat),
             "published": published,
             "overhead": lambda: overhead(loaded, steps),
