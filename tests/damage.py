@@ -1,5 +1,8 @@
 """How files are damaged in tests: odd values in every place of a JSON tree, files cut and bytes changed."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -29,3 +32,25 @@ def changed(tree, path, value):
     tree = list(tree) if isinstance(tree, list) else dict(tree)
     tree[path[0]] = changed(tree[path[0]], path[1:], value)
     return tree
+
+
+def refused_or_read(load: Callable[[Path], object], folder: Path) -> bool:
+    """Whether a folder loads; what is raised is one kind of error, and short."""
+    try:
+        load(folder)
+    except (ValueError, FileNotFoundError) as error:
+        assert len(str(error)) < 600 + len(str(folder)) * 2, str(error)[:1000]
+        return False
+    return True
+
+
+def cut_or_changed(data: st.DataObject, path: Path) -> bool:
+    """Cut a file of tensors short, or change three of its bytes, of its header mostly; whether it was cut."""
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        return True
+    for _ in range(3):
+        content[data.draw(st.integers(0, min(2000, len(content) - 1)))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    return False

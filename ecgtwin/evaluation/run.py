@@ -11,12 +11,13 @@ from ..ecg.store.recordings import Recordings
 from ..metrics.identity import repeated
 from ..twin.twin import ECGTwin
 from . import agreement, likeness, physics, realism, tasks
+from .answers import Say
 from .evaluate import identity_rows, reconstruction, seconds
 from .figures import Section
 from .files import Made, as_task
 from .makers import Stranger, Twins
 from .reading import Judges, beat_distance
-from .sections import PARTS, Say
+from .sections import PARTS
 from .suite import SIZES, facts, of_model, prepare, suite
 from .telltales import Against, floor, telltales
 from .training_records import privacy

@@ -15,9 +15,10 @@ import torch
 
 from ..ecg.store.recordings import Recordings
 from ..twin.twin import ECGTwin
+from .answers import Answers, Say, Size, Stage
 from .makers import Edits, Maker, Mechanistic, Reconstruction, Twins
 from .reading import Judges, Reading, beat_distance
-from .sections import PARTS, Answers, Say, Size, Stage
+from .sections import PARTS
 from .tasks import Held, Task
 from .utility import Effort
 

@@ -17,7 +17,7 @@ from ..train.distillation import Distillation, Paths, StudentConfig, TeacherPlan
 from ..train.plan import Positive
 from .network import Conditions
 from .pipeline import ImagePipeline, Request
-from .training import BLOCKS
+from .stages import BLOCKS
 
 
 class TeacherConfig(TeacherPlan):

@@ -54,10 +54,7 @@ def scan(
         raise FileNotFoundError(f"no folder {folder}")
     theirs = _ptbxl(ptbxl)
     rows = Rows(statements)
-    for record in records(folder):
-        header = rows.header(folder, record)
-        if header is None:
-            continue
+    for record, header in rows.headers(folder, records(folder)):
         said = comment_fields(header.comments)
         part = part_of(record)
         flags, patient, known, fold = [], f"challenge_{header.name}", False, 0

@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,12 @@ class Rows:
 
     def count(self, what: str, times: int | bool = 1) -> None:
         self.problems[what] += int(times)
+
+    def headers(self, folder: Path, records: Iterable[str]) -> Iterator[tuple[str, Header]]:
+        """Each record that can be read, with its header."""
+        for record in records:
+            if (header := self.header(folder, record)) is not None:
+                yield record, header
 
     def header(self, folder: Path, record: str) -> Header | None:
         """A record's header, or None, counted, where there is nothing to read."""

@@ -57,10 +57,7 @@ def scan(
     except re.error as error:
         raise ValueError(f"patient pattern {brief(patient)}: {error}") from None
     rows = Rows(statements)
-    for record in records(folder):
-        header = rows.header(folder, record)
-        if header is None:
-            continue
+    for record, header in rows.headers(folder, records(folder)):
         said = comment_fields(header.comments)
         match = pattern.search(record) if pattern else None
         whose = patient_of((match[1] if pattern.groups else match[0]) if match else said.get("patient", [None])[0])
