@@ -224,9 +224,9 @@ def pictures(table, folder: Path, out: Path) -> list[str]:
         title="One simulated person: sinus rhythm (grey), and complete left bundle branch block",
     )
     image = Image.open(path).convert("RGB")
-    image.resize((image.width * 6 // 10, image.height * 6 // 10), Image.Resampling.LANCZOS).quantize(32).save(
-        path, optimize=True
-    )
+    image.resize((image.width * 6 // 10, image.height * 6 // 10), Image.Resampling.LANCZOS).quantize(
+        64, Image.Quantize.MAXCOVERAGE
+    ).save(path, optimize=True)
     return [*written, path.name]
 
 
