@@ -70,7 +70,7 @@ def write_pack(
     rows = []
     for number, place in enumerate(order, 1):
         ecg, kind = everything[place]
-        findings = {name: said(name, ecg.reports) for name in FINDINGS}
+        findings = {name: said(name, ecg.reports, asked=kind == "s") for name in FINDINGS}
         rows.append(
             {"sheet": number, "real_or_synthetic": kind, **findings, "name": ecg.name, "reports": "|".join(ecg.reports)}
         )
@@ -87,12 +87,19 @@ def write_pack(
     return rows
 
 
-def said(finding: str, reports: Sequence[str]) -> str:
-    """y or n by the statements that came with an ECG; empty where none came."""
+def said(finding: str, reports: Sequence[str], *, asked: bool = False) -> str:
+    """y or n by the statements that came with an ECG; empty where none came. asked: they are what a twin was asked for:
+    other findings of its reference may have stayed, and are n only where what was asked for excludes them."""
     if not reports:
         return ""
-    words = WORDS.get(finding, (finding,))
-    return "y" if any(word in report for report in reports for word in words) else "n"
+    if any(word in report for report in reports for word in WORDS.get(finding, (finding,))):
+        return "y"
+    if not asked or "normal ECG" in reports:
+        return "n"
+    if finding == "atrial fibrillation":
+        return "n" if any(report.startswith(("sinus", "paced", "atrial flutter")) for report in reports) else ""
+    others = (name for name in FINDINGS if name != finding)
+    return "n" if finding == "normal" and any(said(name, reports) == "y" for name in others) else ""
 
 
 def same(ecg: ECG, rate: float) -> ECG:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from ecgtwin.cli import app
 from ecgtwin.ecg.simulate import Person, simulate
-from ecgtwin.evaluation.reader_pack import proportion, same, score, write_pack
+from ecgtwin.evaluation.reader_pack import FINDINGS, proportion, said, same, score, write_pack
 
 
 def ecgs(n, rate, synthetic, first):
@@ -45,6 +45,15 @@ def test_sheets_tell_nothing_and_the_key_is_elsewhere(pack):
     assert {
         tuple(np.unique(np.round(p[..., :3].reshape(-1, 3)[::997], 1), axis=0).ravel()[:3]) for p in pictures
     }  # drawn
+
+
+def test_what_a_twin_was_not_asked_for_is_not_said_to_be_missing():
+    block = ("sinus rhythm", "complete right bundle branch block")
+    told = {name: said(name, block, asked=True) for name in FINDINGS}
+    assert told["right bundle branch block"] == "y" and told["atrial fibrillation"] == told["normal"] == "n"
+    assert told["infarction"] == told["ST or T changes"] == ""  # the reference may have had them
+    assert said("infarction", block) == said("infarction", ("normal ECG",), asked=True) == "n"
+    assert said("infarction", ()) == ""
 
 
 def test_rate_and_step_are_the_same(pack):
