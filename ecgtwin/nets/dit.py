@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import CrossAttention, Rotary, SelfAttention, mlp
+from .layers import CrossAttention, Rotary, SelfAttention, check_input, mlp
 
 Keys = tuple[Tensor, Tensor]
 Extra = Callable[[Tensor, Tensor, list[Keys] | None, Tensor | None], list[Tensor]]
@@ -113,11 +113,7 @@ class DiT(nn.Module):
         extra: Extra | None = None,
     ) -> Tensor:
         """extra: what is added to the tokens after each of the first blocks."""
-        if x.ndim != self.axes + 2 or x.shape[1] != self.channels or any(n % self.patch for n in x.shape[2:]):
-            raise ValueError(
-                f"input of shape {tuple(x.shape)}: expected (B, {self.channels}) and {self.axes} axes "
-                f"divisible by {self.patch}"
-            )
+        check_input(x, self.channels, self.axes, self.patch)
         size = [n // self.patch for n in x.shape[2:]]
         h = self.embed(rearrange(x, f"{self.grid} -> {self.tokens}", **self.sizes))  # (B, N, D)
         angles = self.rotary.angles(tuple(size))

@@ -17,6 +17,14 @@ def conv(dims: int, *args, **kwargs) -> nn.Module:
     return {1: nn.Conv1d, 2: nn.Conv2d}[dims](*args, **kwargs)
 
 
+def check_input(x: Tensor, channels: int, axes: int, multiple: int) -> None:
+    """ValueError for what is not (B, channels) and so many axes that can be divided by a number."""
+    if x.ndim != axes + 2 or x.shape[1] != channels or any(n % multiple for n in x.shape[2:]):
+        raise ValueError(
+            f"input of shape {tuple(x.shape)}: expected (B, {channels}) and {axes} axes divisible by {multiple}"
+        )
+
+
 class Residual(nn.Module):
     """Two convolutions with group normalisation and SiLU, beside a skip: (B, C, ...) -> (B, out, ...)."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dit import Extra, Keys
-from .layers import CrossAttention, Residual, Rotary, SelfAttention, conv, mlp
+from .layers import CrossAttention, Residual, Rotary, SelfAttention, check_input, conv, mlp
 
 
 class ConditionedResidual(Residual):
@@ -146,11 +146,7 @@ class UNet(nn.Module):
         extra: Extra | None = None,
     ) -> Tensor:
         """extra: what is added to each skip, in the order in which they are made, and to the middle."""
-        if x.ndim != self.dims + 2 or x.shape[1] != self.channels or any(n % self.factor for n in x.shape[2:]):
-            raise ValueError(
-                f"input of shape {tuple(x.shape)}: expected (B, {self.channels}) and {self.dims} axes "
-                f"divisible by {self.factor}"
-            )
+        check_input(x, self.channels, self.dims, self.factor)
         waiting = iter(keys or ())
 
         def run(layer: nn.Module, h: Tensor) -> Tensor:
