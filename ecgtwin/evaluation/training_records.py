@@ -8,24 +8,29 @@ from ..metrics.bootstrap import Estimate, draws, interval, mean
 from ..metrics.privacy import attack, closest
 from ..metrics.two_sample import auroc
 from .figures import Figure
+from .realism import halves
 from .reading import Reading
 from .simulated_truth import centred
 
 
 def privacy(sets: Mapping[str, Reading], training: Reading, held: Reading, seed: int) -> list[Figure]:
     """Of what was made, the first of `sets`, and of real held-out ECGs. Held-out records that they are measured against
-    are of other patients: a twin resembles its reference by design."""
+    are of other patients, since a twin resembles its reference by design: of the other half of them."""
+    side = halves(np.concatenate([held.patients, *(made.patients for made in sets.values())]), seed)
     nearer, called, alike, each = {}, {}, {}, {}
     for name, made in sets.items():
-        others = held.some(~np.isin(held.patients, made.patients))
-        each[name] = closest(made.who, training.who, others.who, seed=seed).each
+        each[name], found = np.full(len(made), np.nan), []
+        for first in (True, False):
+            mine, others = side(made.patients) == first, held.some(side(held.patients) != first)
+            each[name][mine] = closest(made.who[mine], training.who, others.who, seed=seed).each
+            scores, truth = attack(made.who[mine], training.who, others.who)
+            weights = draws(np.r_[training.patients, others.patients], 200, 7)
+            found.append([auroc(scores, truth), *(auroc(scores, truth, w) for w in weights)])
         nearer[name] = mean(each[name], made.patients)
-        scores, truth = attack(made.who, training.who, others.who)
-        weights = draws(np.r_[training.patients, others.patients], 200, 7)
-        again = np.array([auroc(scores, truth, w) for w in weights])
-        called[name] = Estimate(auroc(scores, truth), *interval(again))
+        value, *again = np.mean(found, 0)
+        called[name] = Estimate(float(value), *interval(np.array(again)))
         alike[name] = most_alike(made.beats, training.beats)
-    first, made = next(iter(sets.items()))
+    name, made = next(iter(sets.items()))
     n = len(made)
     figures = [
         Figure(
@@ -36,7 +41,7 @@ def privacy(sets: Mapping[str, Reading], training: Reading, held: Reading, seed:
             "identity encoder; 0.5: nothing kept.",
             nearer,
             n,
-            {first: each[first]},
+            {name: each[name]},
             made.patients,
         ),
         Figure(
@@ -50,7 +55,7 @@ def privacy(sets: Mapping[str, Reading], training: Reading, held: Reading, seed:
     ]
     about = f"Mean correlation of the median beat with the most alike of {len(training)} training records."
     rows = {name: mean(alike[name], reading.patients) for name, reading in sets.items()}
-    sample = {first: alike[first]}
+    sample = {name: alike[name]}
     kept = Figure("most alike training beat", "correlation", "real", about, rows, n, sample, made.patients, alike)
     return [*figures, kept]
 

@@ -26,4 +26,7 @@ def test_who_keeps_training_records_is_caught_by_all_three_figures_and_who_does_
         rows = found[name].rows
         assert rows["thief"].low > rows["real held-out ECGs"].high, (name, rows)
     assert found["nearer to a training record"].rows["real held-out ECGs"].high < 0.7
+    everybody = {"honest": people(rng, 1000, 260), "real held-out ECGs": held}  # made of every held-out patient
+    for f in privacy(everybody, training, held, 0)[:2]:
+        assert 0.4 < f.rows["honest"].value < 0.6 and f.rows["honest"].high - f.rows["honest"].low < 0.25, f
     assert found["most alike training beat"].rows["thief"].value > 0.9
