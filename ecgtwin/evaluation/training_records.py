@@ -8,8 +8,8 @@ from ..metrics.bootstrap import Estimate, draws, interval, mean
 from ..metrics.privacy import attack, closest
 from ..metrics.two_sample import auroc
 from .figures import Figure
-from .realism import halves
 from .reading import Reading
+from .realism import halves
 from .simulated_truth import centred
 
 
