@@ -362,6 +362,7 @@ def run(
         say(f"{output / twin['file']}  {twin['picture']}  seed {twin['seed']}  heart rate {beats}")
     if ranks:
         say(f"the best {len(names)} of {len(ranks)} candidates; all are listed in {output / 'twins.json'}")
+        say("\n".join(f"  {k}. seed {seed}: {one}" for k, (seed, one) in enumerate(zip(seeds, ranks, strict=True), 1)))
     if options.measure:
         say(shown(one, options.measure))
         say(f"{output / 'changes.csv'}  the same as a table")

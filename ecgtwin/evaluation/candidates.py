@@ -34,6 +34,11 @@ class Ranked:
     rate_error: float | None
     likeness: float | None
 
+    def __str__(self) -> str:
+        told = (("rules", self.validity), ("judge", self.judge), ("likeness", self.likeness))
+        words = [f"{name} {'not known' if value is None else format(value, '.2f')}" for name, value in told]
+        return ", ".join([f"merit {self.merit:.2f}", *words])
+
     @property
     def merit(self) -> float:
         """Mean of validity and judge, as far as they are known, less the error of the rate; likeness, worth

@@ -39,6 +39,7 @@ def test_from_a_machine_s_file_to_twins_and_a_page(tmp_path, machine_files, kind
     assert result.exit_code == 0, result.output
     sidecar = json.loads((out / "twins.json").read_text())
     ranks = sidecar["candidates"]
+    assert "1. seed " in result.output and "4. seed " in result.output and "rules 1.00" in result.output
     assert len(ranks) == 4 and sorted(r["seed"] for r in ranks) == [0, 1, 2, 3]
     assert [r["file"] for r in ranks] == ["twin_000.dcm", "twin_001.dcm", None, None]
     assert [r["merit"] for r in ranks] == sorted((r["merit"] for r in ranks), reverse=True)
