@@ -10,12 +10,14 @@ import urllib.request
 import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ecgtwin.cli.view.server import serve
 from ecgtwin.cli.view.work import KEPT, Desk
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.simulate import Person, simulate
+from ecgtwin.text.table import StatementTable
 from ecgtwin.twin.twin import ECGTwin
 
 from ..twin.tiny import model
@@ -245,6 +247,41 @@ def test_every_control_changes_what_is_asked(quick, browser):
     browser.execute_script("arguments[0].click()", box)
     assert len(browser.execute_script(press)["reports"]) == 1
     assert "not now" in browser.find_element(By.ID, "error").text
+
+
+class Atrial:
+    """An encoder by letters, to which words of other letters mean nothing."""
+
+    name, width, fingerprint = "letters", 26, "letters"
+
+    def encode(self, statements):
+        return np.array([[t.count(chr(97 + k)) for k in range(26)] for t in statements], np.float32)
+
+
+def test_free_text_is_shown_by_meaning_and_taken_by_a_click_alone(browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    one = model()
+    table = StatementTable.build(one.statements, Atrial())
+    desk = Desk(SimpleNamespace(table=table, statements=one.statements, config=one.config, parts=one.parts,
+                                weights_hash=one.weights_hash), encoder=Atrial())  # fmt: skip
+    running = serve(desk)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    browser.get(f"http://127.0.0.1:{running.server_address[1]}/")
+    meaning = browser.find_element(By.ID, "meaning")
+    assert not meaning.is_displayed()
+    browser.find_element(By.ID, "search").send_keys("the atria fibrillate")
+    meaning.click()
+    WebDriverWait(browser, 30).until(lambda _: not meaning.is_displayed())
+    boxes = browser.find_elements(By.CSS_SELECTOR, "#statements label")
+    assert "cosine 0." in boxes[0].text and browser.find_element(By.ID, "chosen").text == "None chosen."
+    boxes[0].find_element(By.TAG_NAME, "input").click()
+    assert boxes[0].text.splitlines()[0] in browser.find_element(By.ID, "chosen").text
+    status, text, _ = ask(f"http://127.0.0.1:{running.server_address[1]}/nearest", {"text": " "})
+    assert status == 400 and "empty" in text.decode()
+    running.shutdown()
+    running.server_close()
 
 
 def draw_in(browser, words, **values):

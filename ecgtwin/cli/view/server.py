@@ -66,6 +66,7 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
                     "statements": desk.statements(),
                     "tuned": desk.tuned(),
                     "rhythms": desk.rhythms(),
+                    "meaning": desk.encoder is not None,
                     "first": desk.first and desk.about(desk.first),
                 }
                 text = PAGE.read_text(encoding="utf-8").replace(
@@ -91,6 +92,8 @@ def serve(desk: Desk, port: int = 0) -> ThreadingHTTPServer:
                 raise ValueError("expected a JSON object")
             if self.path == "/record":
                 self.json(desk.read(uploaded(asked.get("files"))))
+            elif self.path == "/nearest":
+                self.json({"nearest": desk.nearest(str(asked.get("text", "")))})
             elif self.path == "/twins":
                 self.json(desk.draw(asked))
             else:

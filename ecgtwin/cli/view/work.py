@@ -32,6 +32,8 @@ from ...evaluation.explain_page import (
     trust_table,
 )
 from ...evaluation.reliability import Reliability
+from ...text.encoder import ReportEncoder
+from ...text.nearest import nearest
 from ...twin.condition import Condition
 from ...twin.twin import ECGTwin
 from ..deliver import known_reports
@@ -55,7 +57,8 @@ class Result:
 class Desk:
     """The model and what its users have before them. Keys are random: nobody sees another's results by chance."""
 
-    def __init__(self, model: ECGTwin, first: ECG | None = None):
+    def __init__(self, model: ECGTwin, first: ECG | None = None, encoder: ReportEncoder | None = None):
+        self.encoder = encoder
         self.model, self.lock, self.busy = model, threading.Lock(), threading.Lock()
         self.records: OrderedDict[str, ECG] = OrderedDict()
         self.results: OrderedDict[str, Result] = OrderedDict()
@@ -120,6 +123,15 @@ class Desk:
         """What can be asked for and how far it can be trusted: the doubtful last, else the most taught first."""
         found = [one.data() for one in self.reliability.statements.values()]
         return sorted(found, key=lambda s: (s["doubt"] is not None, -(s["training_ecgs"] or 0)))
+
+    def nearest(self, text: str) -> list[dict[str, Any]]:
+        """The statements that mean most nearly what a sentence says, for the user to choose from."""
+        if self.encoder is None:
+            raise ValueError("free text needs the model's text encoder: ecgtwin view --encoder FOLDER")
+        with self.busy:
+            return [
+                {"name": one.statement, "cosine": one.cosine} for one in nearest(self.model.table, self.encoder, text)
+            ]
 
     def rhythms(self) -> list[str]:
         """What a user can say of the recording's own rhythm."""
