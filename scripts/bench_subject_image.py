@@ -17,7 +17,7 @@ import torch
 import typer
 
 from ecgtwin.cli.errors import refusing
-from ecgtwin.cli.options import Json, Output, tell
+from ecgtwin.cli.options import Json, Output, as_table, tell
 from ecgtwin.image.config import DataConfig, PictureConfig
 from ecgtwin.image.dataset import DIGITS, Pictures, read_digits
 from ecgtwin.image.evaluation import generate_like
@@ -118,6 +118,32 @@ def compare(
         text = ["| drawn by | hit | kept |", "|---|---|---|"]
         text += [f"| {r['drawn by']} | {r['hit %']:.1f} % | {said(r.get('kept %'))} |" for r in rows]
         tell(rows, "\n".join(text), as_json, output)
+
+
+@app.command()
+def weigh(
+    model: Annotated[Path, typer.Argument(help="model folder")],
+    learned: Annotated[Path, typer.Option(help="OUTPUT of train_subject.py")],
+    style: Style = "inverted",
+    n: Annotated[int, typer.Option("-n", help="images of each digit", min=1)] = 6,
+    picture: Annotated[Path | None, typer.Option(help="PNG: a row for each weight")] = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the weight of the style's word does to its share of light pixels."""
+    with refusing():
+        pipeline, rows, drawn = ImagePipeline.from_pretrained(model, device="cpu"), [], []
+        pipeline.load_word(learned / f"{style}.safetensors")
+        if (learned / "adapter.safetensors").is_file():
+            pipeline.load_adapter(learned / "adapter.safetensors")
+        for weight in (0.0, 0.5, 1.0, 1.5, 2.0):
+            made = [one for d in DIGITS for one in pipeline.rewrite(f"a {style} {d}", weights={style: weight}, n=n)]
+            light = np.mean([np.asarray(one, float).mean() / 255 for one in made])
+            rows.append({"weight": weight, "mean brightness": float(light)})
+            drawn += made[::n]
+        if picture is not None:
+            grid(drawn, len(DIGITS), scale=4).save(picture)
+        tell(rows, as_table(rows), as_json, output)
 
 
 def row(name: str, judge: Judge, made: torch.Tensor, plain: torch.Tensor, in_words: list, in_style: list) -> dict:
