@@ -121,8 +121,7 @@ def trained(stage: "SubjectStage", output: Path, resume: bool, accelerator) -> N
     with run.of(training, stage):
         for step in fit(training, stage):
             run.finish(step)
-    stage.network.load_state_dict(training.ema.shadow)
-    stage.network.eval().requires_grad_(False)
+    stage.finish(training.ema.shadow)
 
 
 def told(found: dict[str, str], network, output: Path, plan: "SubjectPlan", as_json: bool) -> None:

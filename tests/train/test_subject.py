@@ -67,3 +67,16 @@ def test_samples_are_joined_with_all_that_they_are_told():
     mixed = Samples(torch.ones(1, 3), Told(torch.ones(1), torch.ones(1)))
     with pytest.raises(ValueError, match="others have not"):
         joined(mixed, Samples(torch.zeros(1, 3), Told(torch.zeros(1))))
+
+
+def test_what_does_not_learn_stays_bit_for_bit():
+    found = stage(steps=2)
+    with torch.no_grad():
+        found.network.known.copy_(torch.tensor([-0.0, 1.0, -0.0]))
+    training = Training(found.network, found.plan, accelerator=accelerator_of(cpu=True))
+    list(fit(training, found))
+    found.finish(training.ema.shadow)
+    assert torch.signbit(found.network.known).tolist() == [True, False, True]
+    assert (
+        torch.equal(found.network.learned, training.ema.shadow["learned"]) and not found.network.learned.requires_grad
+    )
