@@ -29,7 +29,7 @@ def nearest(table: StatementTable, encoder: ReportEncoder, text: str, n: int = 5
     "fibrillation"). Nothing here decides.
     """
     if not text.strip():
-        raise ValueError("an empty sentence: expected a finding, such as 'irregular rhythm without P waves'")
+        raise ValueError("an empty sentence: expected a finding, such as 'the atria fibrillate'")
     table.check(encoder)
     centre = table.raw.mean(0, dtype=np.float64)
     raw, vector = table.raw - centre, np.asarray(encoder.encode([text.strip()])[0], np.float64) - centre
