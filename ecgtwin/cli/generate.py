@@ -156,7 +156,12 @@ def generate(
         typer.Option(help="folder of the model's text encoder, to look free text up by meaning", rich_help_panel=ASKED),
     ] = None,
     accept_nearest: Annotated[
-        bool, typer.Option("--accept-nearest", help="take the statement nearest to a free text: look at it first", rich_help_panel=ASKED)
+        bool,
+        typer.Option(
+            "--accept-nearest",
+            help="take the statement nearest to a free text: look at it first",
+            rich_help_panel=ASKED,
+        ),
     ] = False,
     table: Annotated[
         Path | None,
