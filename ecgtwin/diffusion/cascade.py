@@ -10,11 +10,23 @@ import torch
 from torch import Tensor
 
 from .denoiser import Denoiser, Network, threshold_x0
-from .levels import Spacing, uniform_logsnr
+from .levels import Path, Spacing, uniform_logsnr
 from .objective import Objective
 from .sample import sample
+from .schedule import Level
 from .solvers import DpmPP, Solver
 from .solvers.solver import Noise
+
+ENDS = (-9.0, 8.0)
+"""log-SNR between which levels of a short run lie. What is drawn is largely noise, whose amplitude a run must keep: of
+Gaussian data of standard deviation 0.1 to 4, eight steps of DPM-Solver++ 2M keep 0.94 to 1.04 of it, where `trailing`
+levels keep 0.43 to 0.96 and those of the whole schedule 0.83 to 1.00."""
+
+
+def short(schedule: Path, steps: int) -> list[Level]:
+    """Levels even in log-SNR between `ENDS`, then the clean one."""
+    noisiest, cleanest = (schedule.level_at(end).t for end in ENDS)
+    return uniform_logsnr(schedule, steps, noisiest, cleanest)
 
 
 def augment(coarse: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
@@ -67,7 +79,7 @@ class Cascade:
         noise: Noise,
         steps: int = 8,
         strength: float = 0.0,
-        levels: Spacing = uniform_logsnr,
+        levels: Spacing = short,
         solver: Solver | None = None,
     ) -> Tensor:
         """x0 (B, channels, ...) for coarse samples, drawn in `steps` steps.

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ecgtwin.diffusion.cascade import Cascade, augment
+from ecgtwin.diffusion.cascade import Cascade, augment, short
+from ecgtwin.diffusion.levels import trailing
 from ecgtwin.diffusion.objective import Objective
 from ecgtwin.diffusion.sample import seeded_noise
 from ecgtwin.diffusion.schedule import cosine
@@ -79,3 +80,14 @@ def test_samples_do_not_depend_on_the_batch_and_strengths_are_those_of_training(
     levels, strengths = cascade.draw(4000, torch.Generator().manual_seed(3))
     assert levels.shape == (4000,) and 0 <= strengths.min() and strengths.max() <= 0.2
     assert (strengths == 0).float().mean() == pytest.approx(0.125, abs=0.02)
+
+
+def test_a_short_run_keeps_the_power_of_noise_where_trailing_levels_lose_it():
+    def kept(std: float, levels) -> float:
+        network, coarse = exact(0.0, std**2, []), torch.zeros(1, 1, 4096)
+        cascade = Cascade(Objective(SCHEDULE))
+        return float(cascade.sample(network, coarse, 1, noise=seeded_noise([7]), steps=8, levels=levels).std()) / std
+
+    assert all(0.85 < kept(std, short) < 1.08 for std in (0.1, 0.3, 1.0, 3.0))
+    assert kept(0.1, trailing) < 0.5
+    assert [round(level.logsnr, 6) for level in short(SCHEDULE, 3)[:3]] == [-9, -0.5, 8]
