@@ -18,7 +18,7 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.dry_run import dry_run
 from ecgtwin.train.loop import Training, fit
 from ecgtwin.train.run import Run
-from ecgtwin.training.cascade import read_settings, stage_of
+from ecgtwin.training.cascade import calibrated, read_settings, stage_of
 from ecgtwin.training.weights import load_vae
 from ecgtwin.twin.upsampling import Upsampler, build
 
@@ -57,7 +57,7 @@ def main(
                     run.save()
         network = build(settings.cascade)
         network.load_state_dict({k: v.cpu() for k, v in training.ema.shadow.items()})
-        Upsampler(settings.cascade, network).save_pretrained(output / "upsampler", half=True)
+        calibrated(Upsampler(settings.cascade, network), recordings).save_pretrained(output / "upsampler", half=True)
         o.told(run.kept, as_json)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
+from scipy.signal import welch
 from torch import Tensor
 
 from ..ecg.leads import INDEPENDENT
@@ -19,7 +20,7 @@ from ..train.cascade import CascadeStage, Fine
 from ..train.plan import Fraction, Plan, Positive
 from ..train.strict import Strict, parse, read_yaml
 from ..twin.codec import Codec
-from ..twin.upsampling import UpsamplerConfig, build, cascade_of, residual, shown
+from ..twin.upsampling import Upsampler, UpsamplerConfig, build, cascade_of, joined, low, residual, shown
 
 BLOCKS = (Stage,)
 
@@ -154,3 +155,26 @@ def stage_of(settings: CascadeSettings, recordings: Recordings, codec: Codec, ke
     return CascadeStage(
         network, plan, cascade_of(config), seen, held, blocks=BLOCKS, config=settings.model_dump(), inputs=inputs
     )
+
+
+def calibrated(stage: Upsampler, recordings: Recordings, most: int = 48) -> Upsampler:
+    """The same stage, what it draws set to the mean spectrum of recordings: `most` of the training split.
+
+    A network that has not learned everything draws too much, or too little, noise; how much is the same for all ECGs.
+    """
+    config, (up, down) = stage.config, ratio(stage.config)
+    places = recordings.places("train")
+    x = recordings.millivolts(places[:: max(1, len(places) // most)][:most])
+    grid = np.linspace(0, config.rate / 2, len(config.powers))
+    powers = np.zeros((2, len(grid)))
+    for k, one in enumerate(x):
+        coarse = resample(resample(one, down, up), up, down)[:, : one.shape[-1]]
+        made = joined(coarse, stage.residuals(coarse[None], [k])[0], config) - low(coarse, config.crossover, config)
+        f, ours = welch(made, config.rate, nperseg=500)
+        theirs = welch(one - low(one, config.crossover, config), config.rate, nperseg=500)[1]
+        width = grid[1] / 2
+        bands = [(f >= at - width) & (f < at + width) for at in np.maximum(grid, config.crossover + width)]
+        powers += [[power[:, b].mean() for b in bands] for power in (ours, theirs)]
+    before = np.zeros(len(grid)) if config.correction is None else np.asarray(config.correction)
+    correction = tuple(round(float(v), 2) for v in before + 10 * np.log10(powers[1] / powers[0]))
+    return Upsampler(config.model_copy(update={"correction": correction}), stage.network, stage.device)

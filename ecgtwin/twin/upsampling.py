@@ -1,9 +1,8 @@
 """ECGs at 500 Hz: what lies above 40 Hz, drawn by a small diffusion of its own over the resampled ECG.
 
-The band below the crossover is the ECG's own, to the last digit of the filter; above it, where an ECG at 102.4 Hz ends,
-the cascade draws the residual. It is diffused whitened, so that each frequency counts alike, and as asinh(residual /
-unit), so that noise and a QRS complex both are numbers of a few units. Eight leads are drawn; the others follow by
-Einthoven's law.
+The band below the crossover is the ECG's own; above it, where an ECG at 102.4 Hz ends, the cascade draws the residual.
+It is diffused whitened, so that each frequency counts alike, and as asinh(residual / unit), so that noise and a QRS
+complex both are numbers of a few units. Eight leads are drawn; the others follow by Einthoven's law.
 
 Shapes: B batch · 8 leads I, II, V1-V6 · L samples at the fine rate.
 """
@@ -37,6 +36,8 @@ POWERS = (
     *(-66.3, -67.3, -67.6, -69.5, -70.7, -71.9, -73.3, -74.7, -76.7, -78.6, -80.8, -82.5, -82.5),
 )
 """Of 200 training recordings of PTB-XL at 500 Hz, every 10 Hz."""
+CLEAN = 0.8
+"""Of the crossover: frequencies below it are not drawn; above it, a residual passes whole."""
 DEFAULT = Path(__file__).parent.parent / "upsampler"
 """The stage inside the package."""
 
@@ -55,6 +56,9 @@ class UpsamplerConfig(CascadeConfig):
     powers: tuple[float, ...] = Field(POWERS, min_length=2, max_length=1000)
     """dB of mV²/Hz of the residual on average, evenly from 0 Hz to half the fine rate: what it is whitened by, to a
     standard deviation of 1 altogether."""
+    correction: tuple[float, ...] | None = None
+    """dB, at the frequencies of `powers`, by which recordings surpass what it draws of their coarse ECGs: added
+    to what is drawn. None: nothing is."""
     unit: float = Field(0.5, gt=0)
     """From which on the whitened residual is companded."""
     coarse_unit: float = Field(0.01, gt=0)
@@ -102,8 +106,12 @@ def shown(x: np.ndarray, config: UpsamplerConfig) -> np.ndarray:
 
 def joined(x: np.ndarray, y: np.ndarray, config: UpsamplerConfig) -> np.ndarray:
     """The resampled ECG (..., 8, L) below the crossover, and a residual y (..., 8, L) above it: in mV."""
-    back = whitening(config.powers, config.rate, config.taps, True)
+    more = config.correction or (0.0,) * len(config.powers)
+    powers = tuple(p + c for p, c in zip(config.powers, more, strict=True))
+    back = whitening(powers, config.rate, config.taps, True)
     drawn = filtered(config.unit * np.sinh(y.astype(np.float64)), back)
+    # What a network draws below the band in which it was shown anything is its error.
+    drawn -= low(drawn, CLEAN * config.crossover, config)
     return (low(x, config.crossover, config) + drawn).astype(np.float32)
 
 

@@ -6,8 +6,10 @@ import yaml
 
 from ecgtwin.cli import app
 from ecgtwin.ecg.record import resample
+from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.ecg.store.store import Store
 from ecgtwin.train.strict import parse
-from ecgtwin.training.cascade import CascadeTraining, ECGPool, SpikesConfig, with_spikes
+from ecgtwin.training.cascade import CascadeTraining, ECGPool, SpikesConfig, calibrated, with_spikes
 from ecgtwin.twin.upsampling import Upsampler, UpsamplerConfig, joined, low
 
 from ..twin import tiny
@@ -56,5 +58,10 @@ def test_the_script_leaves_a_stage_that_upsamples(tmp_path, loaded):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({"cascade": {"network": NETWORK, "steps": 2}, "train": PLAN}))
     line = ["--store", store, "--vae", vae, "--cpu", "--config", tmp_path / "tiny.yaml", "--output", tmp_path / "run"]
     loaded("scripts/train_cascade.py").app([*map(str, line), "--json"], standalone_mode=False)
-    made = Upsampler.from_pretrained(tmp_path / "run" / "upsampler", device="cpu").upsample(tiny.reference())
+    stage = Upsampler.from_pretrained(tmp_path / "run" / "upsampler", device="cpu")
+    made = stage.upsample(tiny.reference())
     assert made.rate == 500 and made.signal.shape == (12, 5000)
+    # What it draws has been set to the spectrum of its recordings, and setting it once more changes little.
+    again = calibrated(stage, Recordings.of([Store.open(store)]))
+    assert stage.config.correction is not None
+    assert np.abs(np.subtract(again.config.correction, stage.config.correction))[8:20].max() < 0.6

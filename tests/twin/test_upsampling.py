@@ -5,8 +5,10 @@ import pytest
 import torch
 from scipy.signal import welch
 
+from ecgtwin.cli import app
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
 from ecgtwin.ecg.record import ECG
+from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.train.strict import parse
 from ecgtwin.twin.upsampling import Upsampler, UpsamplerConfig, build, joined, low, residual, shown
 
@@ -110,3 +112,25 @@ def test_a_folder_gives_the_stage_back(tmp_path):
     stage, ecg = upsampler(), tiny.reference()
     again = Upsampler.from_pretrained(stage.save_pretrained(tmp_path / "stage"), device="cpu")
     assert np.array_equal(again.upsample(ecg, seed=1).signal, stage.upsample(ecg, seed=1).signal)
+
+
+def test_the_stage_in_the_package_writes_real_power_above_40_hz(tmp_path):
+    """By `ecgtwin generate --rate 500` on the shipped weights: a QRS complex as steep as the simulated person's at 500
+    Hz, power from 60 to 150 Hz, and the ECG of 102.4 Hz below 40 Hz."""
+    person = Person.draw(4)
+    truth = simulate(person, "sinus rhythm", 66.0, seed=4)
+    record = truth.write(tmp_path / "person.hea")
+    asked = ["generate", str(record), "--report", "sinus rhythm", "--steps", "2", "--format", "npz"]
+    for name, more in (("low", []), ("high", ["--rate", "500"])):
+        app([*asked, "--output", str(tmp_path / name), *more], standalone_mode=False)
+    plain, fine = (ECG.read(tmp_path / name / "twin_000.npz") for name in ("low", "high"))
+    assert plain.rate == 102.4 and fine.rate == 500 and fine.signal.shape == (12, 5000) and fine.synthetic
+    config = Upsampler.from_pretrained(device="cpu").config
+    given, made = plain.select(INDEPENDENT).resample(500).signal, fine.select(INDEPENDENT).signal
+    assert np.corrcoef(low(given, 25, config).ravel(), low(made, 25, config).ravel())[0, 1] > 0.9999
+    f, power = welch(made, 500, nperseg=1000)
+    band = (f > 60) & (f < 150)
+    assert power[:, band].mean() > 20 * welch(given, 500, nperseg=1000)[1][:, band].mean()
+    once = Upsampler.from_pretrained(device="cpu").upsample(truth, seed=2).select(INDEPENDENT).signal
+    steep = [np.abs(np.diff(x, axis=1)).max(1) for x in (once, truth.select(INDEPENDENT).signal)]
+    assert 0.6 < np.median(steep[0] / steep[1]) < 1.6
