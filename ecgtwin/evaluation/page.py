@@ -84,7 +84,7 @@ def aim(f: dict[str, Any]) -> str:
     """Which way is better, in words."""
     if f["better"] != "real":
         return f"{f['better']} is better"
-    return f"the row {next((name for name in AIMS if name in f['rows']), 'real')!r} is the aim".replace("'", "")
+    return f"aim: {next((name for name in AIMS if name in f['rows']), 'real')}"
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -201,7 +201,8 @@ def overlays(found: list[dict[str, Any]]) -> str:
     parts = [
         "<h2 id=overlays>Best, median and worst</h2><p class=soft>Median beats: grey the reference, black the same "
         "patient's real later ECG, orange what was "
-        "made of the reference under that ECG's condition. Ordered by the distance to the truth.</p><div class=grid>"
+        "made of the reference under that ECG's condition. Ordered by the distance to the truth, and drawn as it is "
+        "measured: moved by at most 95 ms onto it.</p><div class=grid>"
     ]
     for o in found:
         parts.append(

@@ -19,6 +19,7 @@ from .answers import Answers, Say, Size, Stage
 from .makers import Edits, Maker, Mechanistic, Reconstruction, Twins
 from .reading import Judges, Reading, beat_distance
 from .sections import PARTS
+from .simulated_truth import aligned, centred
 from .tasks import Held, Task
 from .utility import Effort
 
@@ -117,7 +118,8 @@ def chosen_parts(text: str | None, size: str = "full") -> tuple[str, ...]:
 def chosen_overlays(
     task: Task, made: Reading, reference: Reading, truth: Reading, each: int = 7
 ) -> list[dict[str, Any]]:
-    """Best, median and worst pairs by the distance to the truth: 2 x `each` + 6 of them, never only the best."""
+    """Best, median and worst pairs by the distance to the truth: 2 x `each` + 6 of them, never only the best; beats
+    as they are compared, each lead around its mean and moved by at most 95 ms onto the truth."""
     far = beat_distance(made.beats, truth.beats)
     before = beat_distance(reference.beats, truth.beats)
     order = np.argsort(np.where(np.isnan(far), np.inf, far))
@@ -132,6 +134,8 @@ def chosen_overlays(
             if k in used:
                 continue
             used.add(k)
+            target = centred(truth.beats[[k]])
+            moved = {name: aligned(r.beats[[k]], target) for name, r in (("reference", reference), ("made", made))}
             found.append(
                 {
                     "group": label,
@@ -140,8 +144,8 @@ def chosen_overlays(
                     "uv": round(float(far[k]), 1),
                     "uv_copy": round(float(before[k]), 1),
                     "beats": {
-                        n: (1000 * r.beats[k]).round().astype(int).tolist()
-                        for n, r in (("reference", reference), ("truth", truth), ("made", made))
+                        name: (1000 * beats[0]).round().astype(int).tolist()
+                        for name, beats in {**moved, "truth": target}.items()
                     },
                 }
             )
