@@ -35,14 +35,12 @@ def image(
     with refusing():
         import torch
 
-        from ecgtwin.image.config import DataConfig
         from ecgtwin.image.dataset import DIGITS, read_digits
         from ecgtwin.image.judge import train_judge
         from ecgtwin.image.pipeline import ImagePipeline, Request
-        from ecgtwin.train.strict import parse
 
         pipeline = ImagePipeline.from_pretrained(model, device="cpu")
-        settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
+        settings = pipeline.parts.data
         judge = train_judge(read_digits(pipeline.config.picture, settings).split(settings.held)[0])
         captions = [f"a handwritten {digit}" for digit in DIGITS for _ in range(n)]
         requests, found = (

@@ -17,12 +17,10 @@ import typer
 from ecgtwin.cli.errors import refusing
 from ecgtwin.cli.options import Json, Output, as_table, tell
 from ecgtwin.cli.pictures import Data, read_pictures
-from ecgtwin.image.config import DataConfig
 from ecgtwin.image.pipeline import ImagePipeline, Request
 from ecgtwin.train.batch import stream
 from ecgtwin.train.checkpoint import load_tensors, part
 from ecgtwin.train.ema import reconstruct
-from ecgtwin.train.strict import parse
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WIDTHS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25)
@@ -38,7 +36,7 @@ def main(
 ) -> None:
     with refusing():
         pipeline = ImagePipeline.from_pretrained(run / "model", device="cpu")
-        settings = parse(DataConfig, pipeline.parts.facts["data"], str(run))
+        settings = pipeline.parts.data
         held = read_pictures(data, pipeline.config, settings).split(settings.held)[1]
         batch = held.centred()
         z, conditions = pipeline.codec.encode(batch.pixels), pipeline.conditions([Request(c, 0) for c in held.captions])

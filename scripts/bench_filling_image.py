@@ -23,14 +23,12 @@ from ecgtwin.atomic import write_file
 from ecgtwin.cli.errors import refusing
 from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.cli.pictures import Data, read_pictures
-from ecgtwin.image.config import DataConfig
 from ecgtwin.image.control import edges
 from ecgtwin.image.dataset import as_pixels
 from ecgtwin.image.judge import train_judge
 from ecgtwin.image.picture import as_images, grid
 from ecgtwin.image.pipeline import ImagePipeline
 from ecgtwin.train.device import accelerator_of
-from ecgtwin.train.strict import parse
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -60,7 +58,7 @@ def main(
 ) -> None:
     with refusing():
         pipeline = ImagePipeline.from_pretrained(model, device="cpu")
-        settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
+        settings = pipeline.parts.data
         seen, held = read_pictures(data, pipeline.config, settings).split(settings.held)
         held, _ = held.readable(pipeline.text)
         held = held.select(list(range(0, len(held), max(1, len(held) // pictures)))[:pictures])

@@ -80,14 +80,12 @@ def image(
     with refusing():
         import torch
 
-        from ecgtwin.image.config import DataConfig
         from ecgtwin.image.judge import classes
         from ecgtwin.image.pipeline import ImagePipeline
         from ecgtwin.nets import adapters, noisy
-        from ecgtwin.train.strict import parse
 
         pipeline = ImagePipeline.from_pretrained(model, device="cpu")
-        settings = parse(DataConfig, pipeline.parts.facts["data"], str(model))
+        settings = pipeline.parts.data
         seen, held = read_pictures(data, pipeline.config, settings).split(settings.held)
         captions = (*seen.captions, *held.captions)
         with torch.no_grad():
