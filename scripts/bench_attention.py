@@ -55,10 +55,9 @@ def main(
         heads = "statement", "place", "share there", "even", "other place", "even", "highest", "QRS ms, T in V6 mV"
         text = [f"| {' | '.join(heads)} by weight |", "|---" * len(heads) + "|"]
         text += [
-            f"| {r['statement']} | {r['place']} | {r['share'][0]:.3f} ({r['share'][1]:.3f}-{r['share'][2]:.3f}) "
-            f"| {r['even']:.3f} | {r['other share']:.3f} | {r['other even']:.3f} "
-            f"| {r['peak ms']:.0f} ms "
-            f"| {', '.join(f'{w:g}: {a:.0f}, {b:.2f}' for w, (a, b) in r['by weight'].items())} |"
+            f"| {r['statement']} | {r['place']} | {r['share'][0]:.3f} ({r['share'][1]:.3f}-{r['share'][2]:.3f}) | "
+            f"{r['even']:.3f} | {r['other share']:.3f} | {r['other even']:.3f} | {r['peak ms']:.0f} ms | "
+            f"{', '.join(f'{w:g}: {a:.0f}, {b:.2f}' for w, (a, b) in r['by weight'].items())} |"
             for r in rows
         ]
         tell(rows, "\n".join(text), as_json, output)
