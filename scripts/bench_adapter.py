@@ -41,7 +41,7 @@ Table = Annotated[Path, typer.Option(help="CSV with a row for each recording")]
 Column = Annotated[str, typer.Option(help="of the table: what is adapted to")]
 Value = Annotated[str, typer.Option(help="of that column")]
 Name = Annotated[str, typer.Option(help="column of the recordings' names in the store")]
-COMPONENTS, MOST_REAL = 24, 600
+COMPONENTS, MOST_REAL = 24, 300
 FEATURES = {"learned": lambda r: r.learned, "hand-made": lambda r: r.hand_made, "spectrum": lambda r: r.spectrum}
 
 
