@@ -49,11 +49,11 @@ class Run(NamedTuple):
 RUNS = {
     "DPM-Solver++ 2M, 20 steps": Run(DpmPP(2), 20),
     "DPM-Solver++ 2M, 10 steps": Run(DpmPP(2), 10),
+    "UniPC, 8 steps": Run(UniPC(2), 8),
+    "UniPC, 6 steps": Run(UniPC(2), 6),
     "UniPC, 5 steps": Run(UniPC(2), 5),
     "UniPC, 4 steps": Run(UniPC(2), 4),
     "UniPC, 4 steps, bfloat16": Run(UniPC(2), 4, "bfloat16"),
-    "UniPC, 3 steps": Run(UniPC(2), 3),
-    "DPM-Solver++ 2M, 4 steps": Run(DpmPP(2), 4),
 }
 """The first is what the others are compared with."""
 
@@ -201,6 +201,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
             axes.plot(of["difference"], k, "o", color="tab:blue")
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(xlabel=f"{key}, difference to 20 steps", yticks=range(len(names)), yticklabels=names)
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(alpha=0.3)
     page.axes[0].invert_yaxis()
     page.savefig(path, dpi=90)
