@@ -34,10 +34,10 @@ from torch import Tensor
 
 from ecgtwin.atomic import write_file, write_text
 from ecgtwin.cli.cohort import run
-from ecgtwin.cli.deliver import Options, Wish
 from ecgtwin.cli.errors import refusing, say
 from ecgtwin.cli.options import Json, tell
 from ecgtwin.cli.people import Asked
+from ecgtwin.cli.wanted import Options, Wish
 from ecgtwin.diffusion import bind, guide_two_ways, sample, seeded_noise, two_ways, weigh
 from ecgtwin.diffusion.denoiser import read
 from ecgtwin.diffusion.levels import trailing
@@ -263,7 +263,7 @@ def twins_of_many(model: ECGTwin, count: int, steps: int) -> dict[str, Any]:
 def cold() -> dict[str, float]:
     """Seconds of fresh processes: the fastest of three."""
     first = (
-        "from ecgtwin.cli.deliver import example; from ecgtwin import Condition, ECGTwin; "
+        "from ecgtwin.cli.wanted import example; from ecgtwin import Condition, ECGTwin; "
         "ECGTwin.from_pretrained().generate(example(), Condition('atrial fibrillation'))"
     )
     lines = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..ecg.record import ECG
     from ..twin.condition import Condition
     from ..twin.twin import ECGTwin
-    from .deliver import Options
+    from .wanted import Options
 
 Weight = Annotated[
     list[str] | None,

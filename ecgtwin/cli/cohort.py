@@ -35,10 +35,11 @@ from ..twin.request import check_options, check_seed
 from ..twin.twin import ECGTwin
 from .cohort_index import append, finished, index_of, line_of, sort, sweep, take_over
 from .cohort_remote import Errand, remotely
-from .deliver import NOTICE, SUFFIX, Options, conditions, refuse_used, walked
+from .deliver import NOTICE, SUFFIX, refuse_used
 from .measured import Side
 from .measured import write as write_table
 from .people import COLUMNS, Asked, Row, asked, read_rows, records_in
+from .wanted import Options, conditions, walked
 
 READERS = 2
 TOLD = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 from ..ecg.files import Given
 from ..twin.lean import Precision
 from ..twin.twin import ECGTwin
-from .deliver import Options
 from .people import Asked, Row
+from .wanted import Options
 
 WAITING = 64
 """Groups of rows that are given away at a time: the others wait here."""

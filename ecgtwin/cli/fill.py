@@ -91,7 +91,7 @@ def parsed(text: str):
 def condition_of(twin, ecg, reports: tuple[str, ...]):
     """The state in which an ECG is: as given, else what the model knows of its header's statements."""
     from ..twin.condition import Condition
-    from .deliver import known_reports
+    from .wanted import known_reports
 
     return Condition(twin.normalise(reports) if reports else known_reports(twin, ecg.reports)[0])
 

@@ -327,12 +327,11 @@ def demo(
     with refusing():
         from ..twin.twin import ECGTwin
         from . import deliver
+        from .wanted import example
 
         wish = deliver.Wish(
             statements(report) or ("atrial fibrillation",), None, None, heart_rate, ("sinus rhythm",), None
         )
         options = deliver.Options(n, seed, steps, None, None, "wfdb")
         model = ECGTwin.from_pretrained(device=device)
-        deliver.run(
-            deliver.example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite
-        )
+        deliver.run(example(), wish, options, output, model=model, say=say, as_json=as_json, overwrite=overwrite)

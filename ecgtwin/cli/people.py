@@ -11,7 +11,7 @@ from reprlib import repr as brief
 from typing import NamedTuple
 
 from ..ecg.files import FORMATS, fields
-from .deliver import Wish
+from .wanted import Wish
 
 COLUMNS = ("record", "report", "heart_rate", "sex", "age", "reference_report", "n", "seed")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ecgtwin import Condition
-from ecgtwin.cli.deliver import Options, walked
 from ecgtwin.cli.walk import Levels, Sampler, Walk, interval_of
+from ecgtwin.cli.wanted import Options, walked
 from ecgtwin.diffusion.exact import Gaussian
 from ecgtwin.diffusion.levels import shifted, trailing
 from ecgtwin.diffusion.sample import check_levels, sample

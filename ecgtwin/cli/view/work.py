@@ -36,7 +36,7 @@ from ...text.encoder import ReportEncoder
 from ...text.nearest import nearest
 from ...twin.condition import Condition
 from ...twin.twin import ECGTwin
-from ..deliver import known_reports
+from ..wanted import known_reports
 from ..wishes import RHYTHMS, with_rhythm
 
 KEPT = 24
