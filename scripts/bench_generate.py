@@ -228,7 +228,7 @@ def published() -> float:
         torch.randn(1, 3, 3 + config.text.width), torch.ones(1, 3).bool(), torch.ones(1, 3).bool(),
         torch.randn(1, config.base.base), torch.ones(1).bool(), torch.ones(1).bool(),
     )  # fmt: skip
-    schedule = build_schedule(config)
+    schedule = build_schedule(config.diffusion)
     levels = trailing(schedule, schedule.length)[: PUBLISHED + 1]
     x, denoise = torch.randn(1, config.vae.latent, 128), bind(network, c, "eps")
     return timed({"": lambda: sample(denoise, x, levels, EulerAncestral())}, 3)[""] / PUBLISHED * schedule.length
