@@ -35,6 +35,8 @@ class UpsamplerConfig(CascadeConfig):
     """Times that its side is longer than the coarse one's."""
     limit: float | None = Field(1.0, gt=0.0)
     """Pixels are in [-1, 1]."""
+    fraction: float = Field(0.9, gt=0.0, le=1.0)
+    """Most pixels of such pictures lie at the limits themselves; a higher quantile follows a few that overshoot."""
 
 
 class UpsamplerSettings(Strict):
@@ -98,7 +100,7 @@ def stage_of(settings: UpsamplerSettings, seen: Pictures, held: Pictures) -> Cas
     return CascadeStage(
         build(config),
         settings.train,
-        Cascade(Objective.of(config.diffusion), config.strongest, config.limit),
+        Cascade(Objective.of(config.diffusion), config.strongest, config.limit, config.fraction),
         PicturePool(seen, config),
         PicturePool(held, config),
         blocks=BLOCKS,
@@ -112,7 +114,7 @@ class Upsampler:
 
     def __init__(self, config: UpsamplerConfig, network: SuperResolution, device: str | torch.device = "cpu"):
         self.config, self.device = config, torch.device(device)
-        self.cascade = Cascade(Objective.of(config.diffusion), config.strongest, config.limit)
+        self.cascade = Cascade(Objective.of(config.diffusion), config.strongest, config.limit, config.fraction)
         self.network = network.eval().requires_grad_(False).to(self.device)
 
     @classmethod

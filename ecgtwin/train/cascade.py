@@ -39,6 +39,8 @@ class CascadeConfig(Strict):
     """Of that noise where the stage is used."""
     limit: float | None = Field(None, gt=0.0)
     """x0 beyond which dynamic thresholding holds it, where the stage is used; null: never."""
+    fraction: float = Field(0.9995, gt=0.0, le=1.0)
+    """Quantile of |x0| that the thresholding looks at."""
     steps: Steps = 8
 
 

@@ -129,7 +129,7 @@ def build(config: UpsamplerConfig) -> SuperResolution:
 
 
 def cascade_of(config: CascadeConfig) -> Cascade:
-    return Cascade(Objective.of(config.diffusion), config.strongest, config.limit)
+    return Cascade(Objective.of(config.diffusion), config.strongest, config.limit, config.fraction)
 
 
 class Upsampler:
