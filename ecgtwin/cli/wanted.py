@@ -90,7 +90,7 @@ def conditions(model: ECGTwin, reference: ECG, wish: Wish) -> tuple[Condition, C
                     "no known report statement of the reference: its own state counts as unknown (--reference-report)"
                 )
         wanted = meant(model, wish.reports, wish.encoder, wish.accept_nearest, notes)
-        wanted = with_rhythm(model, wanted, reports, wish.heart_rate, notes)
+        wanted = with_rhythm(model, wanted, reports, wish.heart_rate, notes, reference)
     notes += dict.fromkeys(str(one.message) for one in told if issubclass(one.category, Assumption))
     notes += Reliability.of(model).doubts(wanted)
     # The numbers alone would not be the reference's state: without a statement the condition-free token is used.

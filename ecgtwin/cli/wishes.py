@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..ecg.record import ECG
 from ..text.encoder import SentenceTransformerEncoder
 from ..text.nearest import nearest
 from ..twin.twin import ECGTwin
@@ -42,20 +43,39 @@ def meant(
 
 
 def with_rhythm(
-    model: ECGTwin, reports: tuple[str, ...], own: tuple[str, ...], heart_rate: float | None, notes: list[str]
+    model: ECGTwin,
+    reports: tuple[str, ...],
+    own: tuple[str, ...],
+    heart_rate: float | None,
+    notes: list[str],
+    reference: ECG,
 ) -> tuple[str, ...]:
     """The statements asked for, with the reference's own rhythm where none of them names one: no model has
-    seen an ECG without a rhythm.
+    seen an ECG without a rhythm, and what it draws then is none (QRS of 180 to 300 ms in bundle branch block).
 
     A sinus rhythm that is called slow or fast is taken over as a sinus rhythm where a heart rate was asked for.
+    own: statements of the reference; where they name no rhythm, it is read from its beats.
     """
     rhythm = next((name for name in RHYTHMS if name in own), None)
     if not reports or any(name in (*RHYTHMS, "normal ECG") for name in reports):
         return reports
     if rhythm is None:
-        notes.append("no rhythm was asked for and none is known of the reference: name one, such as sinus rhythm")
-        return reports
+        rhythm = read_rhythm(reference)
+        if rhythm not in model.statements:
+            return reports
+        notes.append(
+            f"no rhythm was asked for and the reference's statements name none: {rhythm} was read from its beats; "
+            "ask for another if that is wrong"
+        )
+        return model.normalise((*reports, rhythm))
     if heart_rate is not None and rhythm in ("sinus bradycardia", "sinus tachycardia"):
         rhythm = "sinus rhythm"
     notes.append(f"no rhythm was asked for: the reference's own was taken, {rhythm}")
     return model.normalise((*reports, rhythm))
+
+
+def read_rhythm(ecg: ECG) -> str:
+    """Fibrillation where beats come without order and without P waves, else a sinus rhythm."""
+    found = ecg.measured()
+    disordered = found.regularity == "irregular" and found.p_present is False
+    return "atrial fibrillation" if disordered else "sinus rhythm"

@@ -1,6 +1,7 @@
 """From files of ECG machines to twins, a table of what changed and a page, by one command, on the shipped model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,19 @@ def test_my_patient_in_atrial_fibrillation_at_120_and_how_sure_this_is(tmp_path,
     assert found["regularity", ""]["twins"] == "irregular"
     page = (out / "twins.html").read_text()
     assert "10th to 90th centile" in page and "Can these statements be trusted?" in page and "8 samples" in page
+
+
+@pytest.mark.parametrize("state", ["sinus rhythm", "atrial fibrillation"])
+def test_a_rhythm_that_nobody_names_is_read_from_the_beats(tmp_path, state):
+    """Records without statements: without a rhythm the model would draw QRS complexes of 180 ms and more."""
+    ecg = replace(simulate(Person.draw(44), state, 75, seed=2), reports=())
+    asked = ["--report", "complete right bundle branch block", "-n", "4", "--measure", "qrs"]
+    result = CliRunner().invoke(
+        app, ["generate", str(ecg.write(tmp_path / "a.hea")), *asked, "--output", str(tmp_path / "o")]
+    )
+    assert result.exit_code == 0 and f"{state} was read from its beats" in result.output, result.output
+    assert state in json.loads((tmp_path / "o" / "twins.json").read_text())["condition"]["reports"]
+    assert 120 <= float((tmp_path / "o" / "changes.csv").read_text().splitlines()[1].split(",")[-3]) < 175
 
 
 def test_more_than_the_candidates_cannot_be_kept(tmp_path):

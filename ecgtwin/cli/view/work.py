@@ -154,7 +154,7 @@ class Desk:
         was = Condition(own, ecg.sex, ecg.age, ecg.heart_rate()) if own else None
         notes: list[str] = []
         asked = with_rhythm(
-            self.model, self.model.normalise(wish.get("reports", ())), own, wish.get("heart_rate"), notes
+            self.model, self.model.normalise(wish.get("reports", ())), own, wish.get("heart_rate"), notes, ecg
         )
         now = Condition(asked, wish.get("sex") or ecg.sex, wish.get("age"), wish.get("heart_rate"))
         if now.empty:
