@@ -211,7 +211,7 @@ class ECGTwin:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from), classifier (with its scale): see `denoiser`. solver,
-        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (4) by UniPC, or
+        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (6) by UniPC, or
         by the model's student where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as
         500, a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,

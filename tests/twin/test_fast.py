@@ -99,11 +99,11 @@ def test_what_it_cannot_do_is_refused(model, requests, tmp_path):
 
 def test_without_a_student_it_is_few_steps_of_unipc_at_the_models_scales(requests):
     plain = tiny.model()
-    assert plain.config.sampling.fast_steps == 4
+    assert plain.config.sampling.fast_steps == 6
     for steps in (None, 3):
-        expected = plain.sample(requests, steps=steps or 4, solver=UniPC(2))
+        expected = plain.sample(requests, steps=steps or 6, solver=UniPC(2))
         assert torch.equal(plain.sample(requests, steps=steps, fast=True), expected)
-    assert not torch.allclose(plain.sample(requests, fast=True), plain.sample(requests, steps=4), atol=1e-3)
+    assert not torch.allclose(plain.sample(requests, fast=True), plain.sample(requests, steps=6), atol=1e-3)
     apart = plain.sample([requests[0]._replace(leaves=True), requests[1]], fast=True)
     torch.testing.assert_close(apart[1:], plain.sample(requests[1:2], fast=True), atol=1e-5, rtol=0)
 
