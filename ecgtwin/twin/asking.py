@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..ecg.beats import Beats, Heartbeat, take
 from ..ecg.record import ECG
+from ..text.statements import KIND, Assumption
 from .condition import Condition, expect_condition
 from .contradictions import Contradiction, allows, contradictions
 from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
@@ -50,8 +51,12 @@ def requests(
     """What `generate` asks for, one request for each seed: whose base and beats, in which
     state, and when they come."""
     condition, own = model.wanted(reference, condition, reference_condition)
-    for line in contradictions(model.normalise(condition.reports), condition.heart_rate):
+    reports = model.normalise(condition.reports)
+    for line in contradictions(reports, condition.heart_rate):
         warnings.warn(line, Contradiction, stacklevel=3)
+    if reports and not any(name == NORMAL or KIND.get(name) == "rhythm" for name in reports):
+        said = f"no rhythm is asked for beside {', '.join(reports)}: name one, such as 'sinus rhythm'"
+        warnings.warn(f"{said}; of ECGs without a rhythm the model has seen next to none", Assumption, stacklevel=3)
     seeds = [seed_of(seed, fingerprint(reference)) for seed in seeds]
     own = None if reference_condition is None else own
     return model.requests_of(model.signals([reference])[0], condition, seeds, own, model.given(beats))

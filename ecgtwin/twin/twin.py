@@ -217,7 +217,7 @@ class ECGTwin:
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
         or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
-        condition contradicts itself.
+        condition contradicts itself, `Assumption` where its statements name no rhythm.
         """
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")

@@ -1,5 +1,6 @@
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from ecgtwin.ecg.beats import Beats
 from ecgtwin.ecg.leads import INDEPENDENT, LEADS
+from ecgtwin.text.statements import Assumption
 from ecgtwin.train.checkpoint import load_tensors, save_tensors
 from ecgtwin.twin.condition import Condition
 from ecgtwin.twin.contradictions import Contradiction
@@ -276,6 +278,15 @@ def test_wrong_types_are_told_what_to_do(tiny, patient, wrong):
             tiny.generate(patient, AF, reference_condition=wrong)
         with pytest.raises(TypeError, match=r"condition.*Condition\("):
             tiny.base(patient, wrong)
+
+
+def test_a_condition_without_a_rhythm_is_told(tiny, patient):
+    with pytest.warns(Assumption, match="no rhythm is asked for beside complete left bundle branch block"):
+        tiny.generate(patient, Condition("complete left bundle branch block"), steps=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for named in ("sinus rhythm|complete left bundle branch block", "atrial fibrillation", None):
+            tiny.generate(patient, Condition(named, heart_rate=70), steps=1)
 
 
 def test_contradictions_are_told(tiny, patient):
