@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from ecgtwin.diffusion.schedule import Flow, build_schedule, linear
+from ecgtwin.image import upsampling
 from ecgtwin.nets.vae import parameters
 from ecgtwin.train.diffusion import DiffusionConfig
 from ecgtwin.train.strict import parse
+from ecgtwin.training import cascade, control
 from ecgtwin.training.config import read_config
 from ecgtwin.twin.model import build_base, build_codec, build_denoiser, build_vae
 
@@ -19,16 +21,27 @@ def test_paper_has_the_published_sizes():
     assert [round(s, 2) for s in sizes] == [29.55, 3.36, 10.54]
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(p for p in CONFIGS.glob("*.yaml") if not p.stem.startswith(("image_", "distill"))),
-    ids=lambda p: p.stem,
-)
-def test_every_configuration_builds(path):
-    config = read_config(path).model
+@pytest.mark.parametrize("name", ["base", "paper", "small"])
+def test_every_configuration_builds(name):
+    config = read_config(CONFIGS / f"{name}.yaml").model
     for build in (build_codec, build_base, build_denoiser):
         assert build(config) is not None
     assert build_schedule(config.diffusion).noisiest == config.diffusion.steps - 1
+
+
+READERS = {
+    "cascade": cascade.read_settings,
+    "cascade_image": upsampling.read_settings,
+    "control": control.read_settings,
+}
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_has_a_reader_and_is_read(path):
+    if path.stem in READERS:
+        assert READERS[path.stem](path, []) is not None
+    else:
+        assert path.stem in ("base", "paper", "small") or path.stem.startswith("distill")  # tests of their own
 
 
 def test_overrides():
