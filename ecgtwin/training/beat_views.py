@@ -42,7 +42,7 @@ state is constructed of these."""
 NO_P = {"atrial fibrillation", "atrial flutter"}
 COMMON = (
     "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block",
-    "left ventricular hypertrophy", "left anterior fascicular block", "anterior myocardial infarction",
+    "left ventricular hypertrophy", "left anterior fascicular block", "anteroseptal myocardial infarction",
     "inferior myocardial infarction", "normal functioning artificial pacemaker", "first degree AV block",
     "long QT-interval", "sinus rhythm",
 )  # fmt: skip

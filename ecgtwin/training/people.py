@@ -21,7 +21,7 @@ from .latents import at_rate, draw_rate
 
 COMMON = (
     "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block",
-    "left ventricular hypertrophy", "left anterior fascicular block", "anterior myocardial infarction",
+    "left ventricular hypertrophy", "left anterior fascicular block", "anteroseptal myocardial infarction",
     "inferior myocardial infarction", "normal functioning artificial pacemaker", "first degree AV block",
     "long QT-interval", "sinus rhythm", "sinus rhythm",
 )  # fmt: skip

@@ -183,7 +183,7 @@ def test_intervals_and_axis_are_what_was_asked(person):
         assert (
             truth.qrs_ms == qrs
             and truth.pr_ms == pytest.approx(pr - 0.2 * (rate - 60))
-            and turned(truth.axis_deg, axis) < 1
+            and turned(truth.axis_deg, axis) < 2  # T, whose height follows the rate, begins within QRS
         )
         assert truth.qt_ms == pytest.approx(qtc * (60 / rate) ** (1 / 3))
         assert found["pr"] == pytest.approx(truth.pr_ms, abs=10)
@@ -332,7 +332,12 @@ def test_hypertrophy_with_strain():
 
 @pytest.mark.parametrize(
     "region, up, down",
-    [("anterior", "V2 V3", "III"), ("inferior", "II III aVF", "aVL"), ("lateral", "I aVL V6", "III")],
+    [
+        ("anterior", "V2 V3", "III"),
+        ("anteroseptal", "V1 V2 V3", "III"),
+        ("inferior", "II III aVF", "aVL"),
+        ("lateral", "I aVL V6", "III"),
+    ],
 )
 def test_infarctions(region, up, down):
     for person in PEOPLE:
@@ -343,7 +348,7 @@ def test_infarctions(region, up, down):
         for lead in up.split():
             assert acute[lead][j60] - plain[lead][j60] > 0.1
         assert acute[down][j60] < plain[down][j60] - 0.01
-        q_lead = {"anterior": "V2", "inferior": "aVF", "lateral": "V6"}[region]
+        q_lead = {"anterior": "V2", "anteroseptal": "V2", "inferior": "aVF", "lateral": "V6"}[region]
         early = slice(400, 400 + round(0.4 * (qrs.stop - 400)))
         assert -old[q_lead][early].min() > 0.12
         assert -old[q_lead][early].min() > -plain[q_lead][early].min() + 0.03

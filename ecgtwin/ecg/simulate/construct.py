@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve, firwin
 from ..median_beat import RATE
 from . import changes as to
 from . import timing
-from .beat import Beat
+from .beat import Beat, heights_at
 from .dipole import Wave
 from .fitted import Fitted
 from .run import STEP, beats_of, rate_in, rhythm_in
@@ -191,9 +191,10 @@ def draw(fitted: Fitted, beat: Beat, made_by: tuple, rate: float) -> Drawn:
     shares = [KEPT.get(change, (1.0, 1.0)) for change in made_by]
     qrs_share, t_share = np.prod([(1.0, 1.0), *shares], axis=0)
     rest_p, rest_qrs, rest_t = rest_in(fitted, beat, grid, stretched=not OWN_CLOCK & set(made_by))
+    p_height, t_height = np.divide(heights_at(beat.heart_rate), heights_at(fitted.own.heart_rate))
     if beat.p is not None and fitted.atria:
-        p += rest_p
-    still += qrs_share * rest_qrs + t_share * rest_t
+        p += p_height * rest_p
+    still += qrs_share * rest_qrs + t_height * t_share * rest_t
     pulse = to.spike(person) if to.paced in made_by else None
     peak = r_peak(fitted, beat.qrs if pulse is None else beat.qrs + pulse, beat.qrs_ms)
     if qrs_share >= 0.5:  # by as much as the person's own R peak differs from such a reading

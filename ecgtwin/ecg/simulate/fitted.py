@@ -20,7 +20,7 @@ from scipy.signal import detrend
 from ..leads import INDEPENDENT
 from ..median_beat import AFTER, BEFORE, RATE
 from ..record import ECG
-from .beat import Beat, Parts, area_within, p_ends, put_together, qrs_ends, t_end
+from .beat import Beat, Parts, area_within, heights_at, p_ends, put_together, qrs_ends, t_end
 from .dipole import frontal_axis
 from .person import Person
 from .posterior import most_likely
@@ -160,6 +160,8 @@ def explained(
         p_ms = 1000 * stretch * (stop - start)
         pr_ms = 1000 * ((ends.on - ends.p_on) / RATE + begin - start * stretch)
     rate = 60 / rr
+    p_height, t_height = heights_at(rate)
+    p, t = p.scaled(1 / p_height), t.scaled(1 / t_height)  # that put_together makes of the recorded height again
     parts = Parts(
         p,
         qrs,
@@ -185,7 +187,7 @@ def explained(
         pr_ms=parts.pr_ms,
         qrs_ms=qrs_ms,
         qtc_ms=parts.qtc_ms,
-        axis_deg=frontal_axis(area_within(qrs + t.moved(qrs_ms / 1000, jt), qrs_ms), fields["qrs"]),
+        axis_deg=frontal_axis(area_within(qrs + t.moved(qrs_ms / 1000, jt).scaled(t_height), qrs_ms), fields["qrs"]),
         resting_rate=rate,
         breaths=float(rng.uniform(11, 19)),
         variability_ms=float(np.clip(1000 * steps.std() / rr**CALMER, 8.0, 120.0)) if len(steps) > 2 else 30.0,

@@ -139,6 +139,7 @@ STATES: dict[str, State] = {
         ("normal functioning artificial pacemaker",), rhythm="paced", rates=(60.0, 80.0), changes=(to.paced,)
     ),
     "Wolf-Parkinson-White syndrome": _sinus("Wolf-Parkinson-White syndrome", to.pre_excitation),
+    **_infarctions("anteroseptal"),
 }
 """Every state by name: the statement of PTB-XL's SCP vocabulary, as spelled there ("acute ..." is put
 before those that lack it)."""

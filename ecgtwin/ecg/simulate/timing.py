@@ -114,7 +114,7 @@ def fibrillatory_waves(person: Person, time: np.ndarray, rng: np.random.Generato
     After Stridh and Soernmo, IEEE Trans Biomed Eng 2001; 48:105. Largest in V1, next to the right atrium.
     """
     total = np.zeros((3, len(time)))
-    size = person.own("fibrillatory size", 0.02, 0.055)
+    size = person.own("fibrillatory size", 0.015, 0.045)
     for name, weight in (("first", 1.0), ("second", 0.7), ("third", 0.5)):
         frequency = person.own(f"{name} fibrillatory frequency", 4.8, 7.8)
         direction = np.array([person.own(f"{name} f x", -1.0, -0.2), person.own(f"{name} f y", -0.9, 0.9), -0.6])

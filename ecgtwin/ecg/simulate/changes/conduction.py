@@ -34,9 +34,9 @@ def left_bundle_block(person: Person, parts: Parts) -> Parts:
         .turned(placed(person.qrs_field))
     )
     axis = np.clip(person.axis_deg - person.own("LBBB axis", 10, 54), -60, 60)
-    ms = person.own("LBBB width", 130, 160)
+    ms = person.own("LBBB width", 138, 166)
     qrs = aimed(lasting(qrs + fragments(person, "LBBB", peak), person.qrs_field, ms), float(axis), person)
-    changed = conducted(parts, qrs, ms, person, share=0.85, own=0.5, later=0.5)
+    changed = conducted(parts, qrs, ms, person, share=0.85, own=0.3, later=0.5)
     return replace(changed, pr_ms=parts.pr_ms + person.own("LBBB PR", 5, 35))
 
 
@@ -44,7 +44,7 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
     """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
     peak = size(person) * person.own("RBBB size", 0.85, 1.45)
     ms = person.own("RBBB width", 121.5, 149)
-    down = person.own("RBBB y", -0.3, 0.02)
+    down = person.own("RBBB y", -0.26, 0.02)
     start, left = (
         parts.qrs_ms / 1000,
         (ms - 0.32 * parts.qrs_ms) / 1000,
@@ -52,14 +52,14 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
     begin = 0.32 * start
     late = (
         wave(
-            (begin + 0.24 * left, 0.11 * left, (-0.12, down / 2, -0.34)),
-            (begin + 0.50 * left, 0.13 * left, (-0.24, down, -0.42)),
-            (begin + 0.75 * left, 0.13 * left, (-0.16, down / 2, -0.22)),
+            (begin + 0.20 * left, 0.10 * left, (-0.02, down / 2, -0.40)),
+            (begin + 0.46 * left, 0.13 * left, (-0.13, down, -0.48)),
+            (begin + 0.75 * left, 0.13 * left, (-0.11, down / 2, -0.27)),
         )
         .scaled(peak)
         .turned(placed(person.qrs_field))
     )
-    own = parts.qrs.scaled(person.own("RBBB own", 0.58, 0.92))  # without the right ventricle's early part
+    own = parts.qrs.scaled(person.own("RBBB own", 0.58, 0.90))  # without the right ventricle's early part
     changed = conducted(parts, own + late, ms, person, share=0.8)
     return replace(changed, pr_ms=parts.pr_ms + person.own("RBBB PR", 5, 35))
 
@@ -72,15 +72,18 @@ def left_anterior_block(person: Person, parts: Parts) -> Parts:
     vectors = parts.qrs.vectors.copy()
     lengths = np.linalg.norm(vectors[:, :2], axis=1)
     last = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.66) / 0.06))
-    vectors[:, 0] += (0.10 * late - 0.35 * last) * lengths
+    vectors[:, 0] += (0.10 * late - 0.50 * last) * lengths
+    vectors[:, 2] += 0.2 * last * lengths
     vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.30 * np.abs(vectors[:, 1]) + 0.55 * lengths)
     qrs = Wave(parts.qrs.centres, parts.qrs.widths, vectors)
     qrs += wave((0.2 * unit, 0.08 * unit, (-0.10, 0.22, 0.0))).scaled(peak).turned(placed(person.qrs_field))
     qrs = aimed(qrs, person.own("LAFB axis", -62, -36), person)
-    grown = 0.87 * limbs(person.qrs_field, qrs, unit) / limbs(person.qrs_field, parts.qrs, unit)
+    grown = 0.80 * limbs(person.qrs_field, qrs, unit) / limbs(person.qrs_field, parts.qrs, unit)
     unseen = np.cross(*person.qrs_field[:2])
     unseen /= np.linalg.norm(unseen)
-    qrs = qrs.turned(np.eye(3) / grown + (1.2 - 1 / grown) * np.outer(unseen, unseen))  # the limb leads hardly grow
+    qrs = qrs.turned(
+        np.diag([1.2, 1.0, 1.0]) @ (np.eye(3) / grown + (1.0 - 1 / grown) * np.outer(unseen, unseen))
+    )  # the limb leads hardly grow
     return conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
 
 

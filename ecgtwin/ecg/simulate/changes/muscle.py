@@ -11,16 +11,16 @@ from .gradient import PLATEAU, SECONDARY, along, limbs, placed
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
-    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 3.1 to 4.5 mV); in four
+    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 3.0 to 4.35 mV); in four
     of ten people with strain, ST and T against them."""
     wanted, left, back = (
-        person.own("Sokolow", 3.1, 4.5),
-        person.own("LVH left", 0.5, 0.9),
-        person.own("LVH back", 0.3, 0.9),
+        person.own("Sokolow", 3.0, 4.35),
+        person.own("LVH left", 0.42, 0.72),
+        person.own("LVH back", 0.25, 0.75),
     )
     time = np.linspace(0, parts.qrs_ms / 1000, 201)
     for growth in np.arange(1.0, 4.0, 0.05):  # until it is as large as wanted
-        vectors = parts.qrs.vectors * (1 + np.array([left, 0.2, back]) * (growth - 1))
+        vectors = parts.qrs.vectors * (1 + np.array([left, 0.4, back]) * (growth - 1))
         vectors[:, 2] = np.where(
             vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2]
         )  # the septum does not grow
@@ -36,17 +36,37 @@ def hypertrophy(person: Person, parts: Parts) -> Parts:
     return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 8, qtc_ms=parts.qtc_ms + 12)
 
 
-REGIONS = {"anterior": (0.35, 0.05, -0.90), "inferior": (-0.25, 0.95, 0.15), "lateral": (0.60, 0.25, 0.50)}
+REGIONS = {
+    "anterior": (-0.05, 0.05, -0.95),
+    "inferior": (-0.25, 0.95, 0.15),
+    "lateral": (0.50, 0.33, 0.68),
+    "anteroseptal": (0.50, 0.05, -0.80),
+}
 """Where each wall of the left ventricle that an old infarction takes lies from the middle of the heart (X, Y, Z)."""
-INJURY = {"anterior": (0.35, -0.20, -0.90), "inferior": (-0.25, 0.95, 0.15), "lateral": (0.85, -0.40, 0.20)}
+INJURY = {
+    "anterior": (0.35, -0.20, -0.90),
+    "inferior": (-0.25, 0.95, 0.15),
+    "lateral": (0.85, -0.40, 0.20),
+    "anteroseptal": (0.20, -0.35, -0.90),
+}
 """Whereto acute injury of each wall lifts the ST segment."""
-Q_LEAD = {"anterior": (3, 0.30, 0.70), "inferior": ("aVF", 0.20, 0.42), "lateral": (7, 0.10, 0.22)}
+Q_LEAD = {
+    "anterior": (3, 0.30, 0.60),
+    "inferior": ("aVF", 0.16, 0.36),
+    "lateral": (7, 0.10, 0.22),
+    "anteroseptal": (3, 0.35, 0.75),
+}
 """Where an old infarction of each wall makes its Q wave: row of the lead field or aVF, and how deep, from and to mV."""
-LOSS = {"anterior": (0.85, 1.0, 0.66), "inferior": (0.65, 0.95, 0.52), "lateral": (0.30, 0.55, 0.60)}
+LOSS = {
+    "anterior": (0.75, 1.0, 0.50),
+    "inferior": (0.65, 0.95, 0.52),
+    "lateral": (0.50, 0.85, 0.60),
+    "anteroseptal": (0.85, 1.0, 0.75),
+}
 """Which share of its pull the dead wall loses, from and to, and until when, as a share of QRS."""
-TURNED = {"anterior": (-0.5, 0.6), "inferior": (0.3, 1.1), "lateral": (0.2, 1.0)}
+TURNED = {"anterior": (-0.5, 0.6), "inferior": (0.3, 1.1), "lateral": (0.5, 1.3), "anteroseptal": (-0.5, 0.6)}
 """Which share of what T pulls towards the wall is lost (over 1: turned over)."""
-LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.36)}
+LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.36), "anteroseptal": (0.20, 0.36)}
 """ST dipole of acute injury, mV."""
 
 

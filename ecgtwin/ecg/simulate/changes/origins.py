@@ -13,8 +13,8 @@ from .gradient import conducted, fragments, placed, size
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
     x, y, notch = (
-        person.own("paced x", -0.3, 0.7),
-        person.own("paced y", -1.0, -0.3),
+        person.own("paced x", -0.35, 0.6),
+        person.own("paced y", -0.75, -0.25),
         person.own("paced notch", 0.85, 1.25),
     )
     qrs = (
@@ -27,12 +27,12 @@ def paced(person: Person, parts: Parts) -> Parts:
             (0.73, 0.060, (x, 0.45 * y, 0.30)),
             (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
         )
-        .scaled(size(person) * person.own("paced size", 0.65, 1.0))
+        .scaled(size(person) * person.own("paced size", 0.85, 1.18))
         .turned(placed(person.qrs_field))
     )
     qrs += fragments(person, "paced", size(person))
     tracked = person.own("pacemaker tracks P", 0, 1) > 0.55
-    changed = conducted(parts, qrs, person.own("paced width", 156, 190), person, share=0.45, own=0.5, later=1.0)
+    changed = conducted(parts, qrs, person.own("paced width", 160, 198), person, share=0.45, own=0.5, later=1.0)
     return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
 
 

@@ -12,7 +12,7 @@ from .gradient import PLATEAU, along, placed
 def st_depression(person: Person, parts: Parts) -> Parts:
     """Subendocardial: ST down in I, II and V4-V6, a little up in aVR; 0.03 to 0.11 mV below the
     baseline, whatever it was before."""
-    toward, t = placed(person.t_field) @ [0.85, 0.45, 0.10], parts.t.scaled(0.75)
+    toward, t = placed(person.t_field) @ [0.85, 0.45, 0.10], parts.t.scaled(0.68)
     middle = np.array([60 / (parts.qtc_ms - parts.qrs_ms)])  # 60 ms after the end of QRS
     seen = person.t_field[[1, 6, 7]].mean(0)  # by II, V5 and V6 together
     missing = person.own("ST depression", 0.03, 0.11) + (seen @ t(middle))[0]
@@ -30,5 +30,7 @@ def t_inversion(person: Person, parts: Parts) -> Parts:
 
 
 def long_qt(person: Person, parts: Parts) -> Parts:
-    """Repolarisation late: QTc 478 to 530 ms."""
-    return replace(parts, qtc_ms=person.own("long QTc", 478, 530), t=parts.t.scaled(0.9))
+    """Repolarisation late and low: QTc 478 to 530 ms, ST a little down, T half to three quarters as high."""
+    toward = placed(person.t_field) @ [0.85, 0.45, 0.10]
+    t = parts.t.scaled(person.own("long QT low", 0.5, 0.75)) + along(PLATEAU, -0.03 * toward)
+    return replace(parts, qtc_ms=person.own("long QTc", 478, 530), t=t)
