@@ -350,8 +350,10 @@ def test_infarctions(region, up, down):
         assert acute[down][j60] < plain[down][j60] - 0.01
         q_lead = {"anterior": "V2", "anteroseptal": "V2", "inferior": "aVF", "lateral": "V6"}[region]
         early = slice(400, 400 + round(0.4 * (qrs.stop - 400)))
-        assert -old[q_lead][early].min() > 0.12
-        assert -old[q_lead][early].min() > -plain[q_lead][early].min() + 0.03
+        if region == "anterior":  # as PTB-XL says it: R lost in V1 and V2, S hardly deeper
+            assert old["V1"][early].max() < 0.05 and old["V2"][early].max() < plain["V2"][early].max() - 0.03
+        else:
+            assert -old[q_lead][early].min() > max(0.12, 0.03 - plain[q_lead][early].min())
         assert np.abs(old["V5"][j60] - plain["V5"][j60]) < 0.12
 
 

@@ -43,7 +43,7 @@ def left_bundle_block(person: Person, parts: Parts) -> Parts:
 def right_bundle_block(person: Person, parts: Parts) -> Parts:
     """The left ventricle as ever; then the right ventricle alone, late and slowly, to the right and the front."""
     peak = size(person) * person.own("RBBB size", 0.85, 1.45)
-    ms = person.own("RBBB width", 121.5, 149)
+    ms = person.own("RBBB width", 120.5, 140)
     down = person.own("RBBB y", -0.26, 0.02)
     start, left = (
         parts.qrs_ms / 1000,
@@ -52,7 +52,7 @@ def right_bundle_block(person: Person, parts: Parts) -> Parts:
     begin = 0.32 * start
     late = (
         wave(
-            (begin + 0.20 * left, 0.10 * left, (-0.02, down / 2, -0.40)),
+            (begin + 0.22 * left, 0.10 * left, (-0.02, down / 2, -0.35)),
             (begin + 0.46 * left, 0.13 * left, (-0.13, down, -0.48)),
             (begin + 0.75 * left, 0.13 * left, (-0.11, down / 2, -0.27)),
         )
@@ -68,21 +68,21 @@ def left_anterior_block(person: Person, parts: Parts) -> Parts:
     """First down and to the right, then up and to the left: axis beyond -45 degrees, small q in I
     and aVL, r in II, III, aVF."""
     peak, unit = size(person), parts.qrs_ms / 1000
-    late = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.40) / 0.06))
+    late = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.37) / 0.06))
     vectors = parts.qrs.vectors.copy()
     lengths = np.linalg.norm(vectors[:, :2], axis=1)
     last = 1 / (1 + np.exp(-(parts.qrs.centres / unit - 0.66) / 0.06))
-    vectors[:, 0] += (0.10 * late - 0.50 * last) * lengths
-    vectors[:, 2] += 0.2 * last * lengths
-    vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.30 * np.abs(vectors[:, 1]) + 0.55 * lengths)
+    vectors[:, 0] += (0.12 * late - 0.85 * last) * lengths
+    vectors[:, 2] += 0.23 * last * lengths
+    vectors[:, 1] = (1 - late) * vectors[:, 1] - late * (0.30 * np.abs(vectors[:, 1]) + 0.35 * lengths)
     qrs = Wave(parts.qrs.centres, parts.qrs.widths, vectors)
-    qrs += wave((0.2 * unit, 0.08 * unit, (-0.10, 0.22, 0.0))).scaled(peak).turned(placed(person.qrs_field))
+    qrs += wave((0.2 * unit, 0.08 * unit, (-0.02, 0.22, 0.0))).scaled(peak).turned(placed(person.qrs_field))
     qrs = aimed(qrs, person.own("LAFB axis", -62, -36), person)
-    grown = 0.80 * limbs(person.qrs_field, qrs, unit) / limbs(person.qrs_field, parts.qrs, unit)
+    grown = 0.73 * limbs(person.qrs_field, qrs, unit) / limbs(person.qrs_field, parts.qrs, unit)
     unseen = np.cross(*person.qrs_field[:2])
     unseen /= np.linalg.norm(unseen)
     qrs = qrs.turned(
-        np.diag([1.2, 1.0, 1.0]) @ (np.eye(3) / grown + (1.0 - 1 / grown) * np.outer(unseen, unseen))
+        np.diag([1.15, 1.0, 1.0]) @ (np.eye(3) / grown + (1.0 - 1 / grown) * np.outer(unseen, unseen))
     )  # the limb leads hardly grow
     return conducted(parts, qrs, parts.qrs_ms + person.own("LAFB wider", 4, 14), person, share=0.3)
 

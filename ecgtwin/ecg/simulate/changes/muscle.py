@@ -37,7 +37,7 @@ def hypertrophy(person: Person, parts: Parts) -> Parts:
 
 
 REGIONS = {
-    "anterior": (-0.05, 0.05, -0.95),
+    "anterior": (-0.35, 0.12, -0.95),
     "inferior": (-0.25, 0.95, 0.15),
     "lateral": (0.50, 0.33, 0.68),
     "anteroseptal": (0.50, 0.05, -0.80),
@@ -51,14 +51,14 @@ INJURY = {
 }
 """Whereto acute injury of each wall lifts the ST segment."""
 Q_LEAD = {
-    "anterior": (3, 0.30, 0.60),
+    "anterior": (3, 0.07, 0.15),
     "inferior": ("aVF", 0.16, 0.36),
     "lateral": (7, 0.10, 0.22),
     "anteroseptal": (3, 0.35, 0.75),
 }
 """Where an old infarction of each wall makes its Q wave: row of the lead field or aVF, and how deep, from and to mV."""
 LOSS = {
-    "anterior": (0.75, 1.0, 0.50),
+    "anterior": (0.90, 1.0, 0.55),
     "inferior": (0.65, 0.95, 0.52),
     "lateral": (0.50, 0.85, 0.60),
     "anteroseptal": (0.85, 1.0, 0.75),

@@ -13,7 +13,7 @@ from .gradient import conducted, fragments, placed, size
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
     x, y, notch = (
-        person.own("paced x", -0.35, 0.6),
+        person.own("paced x", -0.4, 0.55),
         person.own("paced y", -0.75, -0.25),
         person.own("paced notch", 0.85, 1.25),
     )
@@ -27,7 +27,7 @@ def paced(person: Person, parts: Parts) -> Parts:
             (0.73, 0.060, (x, 0.45 * y, 0.30)),
             (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
         )
-        .scaled(size(person) * person.own("paced size", 0.85, 1.18))
+        .scaled(size(person) * person.own("paced size", 0.88, 1.22))
         .turned(placed(person.qrs_field))
     )
     qrs += fragments(person, "paced", size(person))
@@ -37,13 +37,13 @@ def paced(person: Person, parts: Parts) -> Parts:
 
 
 def spike(person: Person) -> Wave:
-    """The pacemaker's pulse, just before the QRS complex."""
-    height = np.exp(person.own("spike height", np.log(0.25), np.log(2.2)))
+    """The pacemaker's pulse, just before QRS, as wide as recorders draw it: at 100 Hz about half as high."""
+    height = np.exp(person.own("spike height", np.log(0.6), np.log(4.2)))
     direction = np.array(
-        [person.own("spike x", -0.2, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.8, 0.3)]
+        [person.own("spike x", 0.0, 1.0), person.own("spike y", 0.3, 1.0), person.own("spike z", -0.9, 0.0)]
     )
     pulse = height * direction / np.linalg.norm(direction)
-    return wave((-0.009, 0.0012, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse))).turned(
+    return wave((-0.011, 0.0016, tuple(pulse)), (-0.0045, 0.0016, tuple(-0.15 * pulse))).turned(
         placed(person.qrs_field)
     )
 
