@@ -96,7 +96,7 @@ def generate(
     steps: Steps = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="in few steps: 6 of UniPC, or those of the model's student", rich_help_panel=HOW),
+        typer.Option("--fast", help="in few steps: 4, by a solver fitted to the model", rich_help_panel=HOW),
     ] = False,
     guidance: Annotated[
         float | None, typer.Option(help="how strongly the condition acts; 1 = as learned", rich_help_panel=HOW)

@@ -241,7 +241,6 @@ def load(
 def fingerprint(network: nn.Module) -> str:
     """Which base this is: a digest of the names and values of all its parameters, whatever adapters and learned tokens
     it has."""
-    digest = hashlib.sha256()
     own = {id(p) for _, delta in deltas(network) for p in delta.parameters()}
     own |= {id(p) for module in network.modules() if isinstance(module, Rows) for p in module.parameters()}
     plain = {
@@ -249,7 +248,13 @@ def fingerprint(network: nn.Module) -> str:
         for k, p in network.named_parameters()
         if id(p) not in own
     }
-    for key, p in sorted(plain.items()):
+    return digest_of(plain)
+
+
+def digest_of(parameters: dict[str, nn.Parameter | torch.Tensor]) -> str:
+    """The fingerprint of a network with these parameters, no adapters among them."""
+    digest = hashlib.sha256()
+    for key, p in sorted(parameters.items()):
         digest.update(key.encode())
         digest.update(p.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

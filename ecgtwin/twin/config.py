@@ -129,7 +129,7 @@ class SamplingConfig(Strict):
 
     steps: Steps = 20
     fast_steps: Steps = 6
-    """With `fast`, of UniPC; a model's student knows its own."""
+    """With `fast`, of UniPC; a solver that was fitted to the model, and its student, know their own."""
     guidance: Number = 2.5
     """How strongly the condition acts; 1 = as learned."""
     base_guidance: Number = 1.5

@@ -16,7 +16,7 @@ from ..diffusion.schedule import Level
 from ..diffusion.solvers import DpmPP, Solver
 from ..nets.attention import Control
 from ..nets.noisy import LOWEST, NoisyClassifier
-from . import fast as by_student
+from . import fast as quick
 from .condition import Condition, join
 from .lean import run_of
 from .request import Request, check_options, check_seed
@@ -100,8 +100,7 @@ def sample(
     progress: bool = False,
 ) -> Tensor:
     """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
-    visited, of `ecgtwin.diffusion.levels`. fast: in few steps, by UniPC or by the model's student (`twin.fast`). The
-    others: see `denoiser`."""
+    visited, of `ecgtwin.diffusion.levels`. fast: in few steps, see `twin.fast`. The others: see `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
     if fast and solver is not None:
@@ -109,7 +108,10 @@ def sample(
     steps, student = model.steps_of(steps, fast=fast), fast and model.parts.student is not None
     if student and (rescale or levels is not trailing or interval is not None or negative or steer or classifier):
         raise ValueError("fast goes with steps and scales alone: the student has learned runs of its own")
-    solver = by_student.SOLVER if fast else solver
+    if fast and not student:
+        solver, levels = quick.walk_of(model, steps, levels)
+    elif student:
+        solver = quick.SOLVER
     check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
     for request in requests:
         check_seed(request.seed)
@@ -122,7 +124,7 @@ def sample(
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     visited = levels(model.schedule, steps)
     if student:
-        denoise = by_student.denoiser(model, requests, scales, visited)
+        denoise = quick.denoiser(model, requests, scales, visited)
     else:
         guidance, base_guidance = scales[0]
         how = {"rescale": rescale, "interval": interval, "negative": negative, "classifier": classifier, "steer": steer}
@@ -139,8 +141,12 @@ def steps_of(model: "ECGTwin", steps: int | None, *, fast: bool = False) -> int:
     """How many steps a run has; None: the model's own number. ValueError for one that its student has not learned."""
     if fast and model.parts.student is not None:
         return model.fast.steps(steps)
+    if steps is not None:
+        return steps
     tuned = model.config.sampling
-    return (tuned.fast_steps if fast else tuned.steps) if steps is None else steps
+    if not fast:
+        return tuned.steps
+    return tuned.fast_steps if model.fitted is None else model.fitted.calls
 
 
 def scales(

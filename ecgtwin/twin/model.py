@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..atomic import write_file, write_text
 from ..diffusion.schedule import Flow, Schedule, build_schedule
+from ..nets.adapters import digest_of
 from ..nets.hollow import Hollow
 from ..nets.vae import VAE
 from ..text.table import StatementTable
@@ -39,6 +40,8 @@ RELIABILITY = "reliability.json"
 """Beside the weights, where somebody measured it: how reliably the model draws each statement."""
 STUDENT = "student.safetensors"
 """In a model's folder, where it has a student (`twin.fast`)."""
+SOLVERS = "solvers.json"
+"""In a model's folder, where solvers were fitted to it (`twin.fast`)."""
 DEFAULT = Path(__file__).parent.parent / "default"
 """The model inside the package."""
 
@@ -107,6 +110,8 @@ class Parts:
     reliability: dict[str, Any] | None = None
     student: Path | None = None
     """File of its student, where it has one."""
+    solvers: dict[str, Any] | None = None
+    """Solvers that were fitted to it, as they lie in the folder."""
 
     @property
     def schedule(self) -> Schedule | Flow:
@@ -134,6 +139,11 @@ def save(parts: Parts, folder: Path, *, half: bool = False) -> Path:
     write_file(folder / "statements.safetensors", lambda p: save_file(arrays, p))
     if parts.student is not None and parts.student.resolve() != (folder / STUDENT).resolve():
         write_file(folder / STUDENT, lambda p: p.write_bytes(parts.student.read_bytes()))
+    written = {k: p.half() if half else p for k, p in parts.denoiser.named_parameters()}
+    if parts.solvers is not None and parts.solvers.get("network") == digest_of(
+        written
+    ):  # not with adapters, or rounded
+        write_text(folder / SOLVERS, json.dumps(parts.solvers, indent=1) + "\n")
     said = json.dumps(parts.table.description(), indent=1)
     write_text(folder / "statements.json", said + "\n")
     if parts.reliability is not None:
@@ -198,12 +208,13 @@ def load(folder: Path) -> Parts:
         # Copies: what is read from a file may be lost with it.
         own = {k: v.to(torch.float32, copy=True) for k, v in part(tensors, name).items()}
         getattr(parts, name).load_state_dict(own, assign=True)
-    student = folder / STUDENT
+    student, solvers = folder / STUDENT, folder / SOLVERS
     return replace(
         parts,
         weights_hash=hash_of(weights),
         reliability=read_reliability(folder),
         student=student if student.is_file() else None,
+        solvers=json_of(solvers) if solvers.is_file() else None,
     )
 
 

@@ -26,7 +26,7 @@ from ..text.statements import Vocabulary
 from ..train.device import pick_device
 from . import asking, attention, control, drawing, filling, inputs, subject, upsampling
 from .condition import Condition
-from .fast import Fast, fast_of
+from .fast import Fast, FittedSolvers, fast_of, fitted_of
 from .lean import Precision, operands
 from .model import DEFAULT, Parts, load, named, save
 from .request import check_options, check_seed, each, fingerprint, same, seed_of
@@ -163,6 +163,11 @@ class ECGTwin:
         return fast_of(self)
 
     @cached_property
+    def fitted(self) -> FittedSolvers | None:
+        """Solvers that were fitted to the model (scripts/fit_solver.py); None where there are none."""
+        return fitted_of(self.parts)
+
+    @cached_property
     def upsampler(self) -> upsampling.Upsampler:
         """The stage that takes ECGs to 500 Hz, of the package; it is loaded when it is first asked for."""
         return upsampling.Upsampler.from_pretrained(device=self.device)
@@ -211,8 +216,9 @@ class ECGTwin:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from), classifier (with its scale): see `denoiser`. solver,
-        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps (6) by UniPC, or
-        by the model's student where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as
+        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps, 4 by the
+        solver that was fitted to the model (scripts/fit_solver.py), 6 by UniPC where it has none, or by its student
+        where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as
         500, a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
         reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
         but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)

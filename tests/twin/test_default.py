@@ -11,7 +11,7 @@ import torch
 from ecgtwin import ECG, Condition, ECGTwin
 from ecgtwin.diffusion import invert, sample
 from ecgtwin.diffusion.levels import trailing
-from ecgtwin.diffusion.solvers import Heun
+from ecgtwin.diffusion.solvers import Heun, UniPC
 from ecgtwin.ecg.beats import FINE, Beats, take
 from ecgtwin.ecg.intervals import measure
 from ecgtwin.ecg.leads import INDEPENDENT
@@ -284,3 +284,14 @@ def test_leaving_a_state_takes_firmer_scales_and_narrows_the_qrs(model):
     np.testing.assert_allclose(together[[0, 2]], model.sample(leaving, steps=8), atol=1e-4)
     wide, narrow = (measure(x.numpy(), 102.4, INDEPENDENT).qrs for x in (together[1], together[0]))
     assert wide > 125 > narrow
+
+
+def test_the_solver_in_the_package_was_fitted_to_these_weights_and_ends_near_the_long_run(model, patient):
+    """New weights want it fitted anew: scripts/fit_solver.py."""
+    asked = model.requests(patient, Condition("atrial fibrillation", heart_rate=110), range(4), reference_condition=WAS)
+    long = model.sample(asked, steps=20, solver=UniPC(2))
+    fitted, plain = (
+        1000 * (model.sample(asked, steps=4, **how) - long).square().mean().sqrt()
+        for how in ({"fast": True}, {"solver": UniPC(2)})
+    )
+    assert model.steps_of(None, fast=True) == 4 and float(fitted) < 15 and float(fitted) < 0.6 * float(plain)

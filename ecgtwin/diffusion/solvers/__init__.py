@@ -3,6 +3,7 @@
 from .ancestral import DDIM, DDPM, Euler, EulerAncestral
 from .dpm import DpmPPSingle, DpmSolver
 from .dpm_pp import DpmPP
+from .fitted import Fitted
 from .heun import Heun
 from .pndm import PNDM, PseudoRungeKutta
 from .solver import Evaluation, History, Noise, Solver, first_order, posterior_spread, transition_spread
@@ -17,6 +18,7 @@ __all__ = [
     "Euler",
     "EulerAncestral",
     "Evaluation",
+    "Fitted",
     "Heun",
     "History",
     "Noise",
