@@ -4,11 +4,13 @@ python scripts/bench_filling.py default --store STORE [--ecgs 16] [--control FIL
 
 All correlations are with the recording, of what was unknown, mean over leads and ECGs. "regression": every missing
 lead a linear mixture of the known ones, fitted on training ECGs; "lagged": of these at 21 delays up to 100 ms.
-"ceiling": the recording itself through the auto-encoder. "follow": a control that reads leads (docs/control.md).
+"expected": the package's own linear estimate (`ecg/expected.py`), where filling in begins. "ceiling": the recording
+itself through the auto-encoder. "follow": a control that reads leads (docs/control.md).
 Bursts: against the beats of before, laid where the recording's come ("beats known") and repeated ("copy"). Forecasts:
-of the second 5 s from the first: beats within 50 ms of the true ones (F1), error of the number of beats, and
-correlation of the median beat with the true one's; "persistence": the first 5 s again. SDEdit: correlation with the
-recording and difference of the heart rate at each strength.
+of the second 5 s from the first: beats within 50 and 100 ms of the true ones (F1), error of the number of beats, and
+correlation of the median beat with the true one's; "persistence": the first 5 s' intervals again. Rhythm: the same of
+the times alone, of all held-out ECGs, steady and irregular ones apart; no network draws there. SDEdit: correlation with
+the recording and difference of the heart rate at each strength.
 """
 
 from pathlib import Path
@@ -25,17 +27,19 @@ from ecgtwin.cli import train as o
 from ecgtwin.cli.errors import refusing
 from ecgtwin.cli.options import Json, Output, tell
 from ecgtwin.ecg.beats import lay, take
+from ecgtwin.ecg.expected import shipped
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.store.recordings import Recordings, fitting
 from ecgtwin.twin.filling import Span, Unknown
+from ecgtwin.twin.gaps import STEADY, continued
 from ecgtwin.twin.model import named
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 CASES = {"V2": ("V2",), "V1-V6": INDEPENDENT[2:], "all but I": INDEPENDENT[1:]}
 LAGS = range(-10, 11)
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 1.0)
-CLOSE = 0.05
+CLOSE = {"50 ms": 0.05, "100 ms": 0.1}
 """s between two beats that are the same."""
 
 
@@ -62,11 +66,11 @@ def signal_of(ecg: ECG) -> np.ndarray:
     return np.asarray(ecg.select(INDEPENDENT).signal)
 
 
-def f1(ours: np.ndarray, theirs: np.ndarray) -> float:
+def f1(ours: np.ndarray, theirs: np.ndarray, close: float) -> float:
     if not len(ours) or not len(theirs):
         return float(len(ours) == len(theirs))
     gap = np.abs(ours[:, None] - theirs[None])
-    found, made = (gap.min(0) <= CLOSE).mean(), (gap.min(1) <= CLOSE).mean()
+    found, made = (gap.min(0) <= close).mean(), (gap.min(1) <= close).mean()
     return float(2 * found * made / max(found + made, 1e-9))
 
 
@@ -80,7 +84,7 @@ def main(
     control: Annotated[Path | None, typer.Option(help="a control that reads leads")] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="leads, control (leads by it alone), burst, forecast, variations; may be repeated"),
+        typer.Option(help="leads, control (leads by it alone), burst, forecast, rhythm, variations; may be repeated"),
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="a missing lead, a burst and a forecast, drawn")] = None,
     output: Output = None,
@@ -100,7 +104,7 @@ def main(
         said = [Condition(tuple(s for s in recordings.statements(k) if s in twin.statements)) for k in held]
         if control is not None:
             twin.load_control(control)
-        wanted = set(only or ("leads", "burst", "forecast", "variations"))
+        wanted = set(only or ("leads", "burst", "forecast", "rhythm", "variations"))
         figures: dict[str, Any] = {"ecgs": len(x), "steps": steps}
         shown: dict[str, Any] = {}
         if wanted & {"leads", "control"}:
@@ -112,6 +116,8 @@ def main(
             figures["burst"] = burst(twin, x, said, steps, shown)
         if "forecast" in wanted:
             figures["forecast"] = forecast(twin, x, said, steps, shown)
+        if "rhythm" in wanted:
+            figures["rhythm"] = rhythm(recordings.millivolts(places), signal.rate)
         if "variations" in wanted:
             figures["variations"] = variations(twin, x, said, steps)
         if picture is not None:
@@ -122,6 +128,12 @@ def main(
 def encoded(twin: ECGTwin, x: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return twin.parts.vae.decode(twin.parts.vae.encode(torch.from_numpy(x[None])))[0].numpy()
+
+
+def estimated(x: np.ndarray, known: list[int], rate: float) -> np.ndarray:
+    mask = np.isin(np.arange(len(x)), known)
+    beats, beat = take(np.where(mask[:, None], x, 0.0), rate)
+    return shipped().complete(x, mask, beats, shipped().beat(beat, mask), rate)
 
 
 def leads(twin, x, said, seen, draws, steps, fills, follows, shown) -> dict[str, Any]:
@@ -138,6 +150,7 @@ def leads(twin, x, said, seen, draws, steps, fills, follows, shown) -> dict[str,
         for k, one in enumerate(tqdm(x, desc=case)):
             add("regression", plain @ delayed(one[known], (0,)), k)
             add("lagged", lagged @ delayed(one[known], LAGS), k)
+            add("expected", estimated(one, known, rate)[unknown], k)
             add("ceiling", encoded(twin, one)[unknown], k)
             given = ECG(one[known], rate, [INDEPENDENT[j] for j in known])
             if fills:
@@ -181,9 +194,7 @@ def burst(twin, x, said, steps, shown) -> dict[str, Any]:
 def forecast(twin, x, said, steps, shown) -> dict[str, Any]:
     rate = twin.config.signal.rate
     half = round(5 * rate)
-    rows: dict[str, dict[str, list[float]]] = {
-        name: {"f1": [], "count": [], "morphology": []} for name in ("fill", "persistence")
-    }
+    rows: dict[str, dict[str, list[float]]] = {}
     for k, one in enumerate(tqdm(x, desc="forecast")):
         blind = one.copy()
         blind[:, half:] = 0
@@ -191,25 +202,64 @@ def forecast(twin, x, said, steps, shown) -> dict[str, Any]:
             twin.fill(ECG(blind, rate, INDEPENDENT), Unknown(spans=(Span(5, 10),)), said[k], steps=steps)[0]
         )
         true = r_peaks(one, rate) / rate
-        first = true[true < 5]
-        after = true[true >= 5]
-        repeated = np.concatenate([first + j * (first[-1] - first[0] + np.diff(first).mean()) for j in range(1, 9)])
         guesses = {
             "fill": ((r_peaks(made, rate) / rate), made[:, half:]),
-            "persistence": (repeated, one[:, :half]),
+            "persistence": (repeated(true[true < 5]), one[:, :half]),
         }
         for name, (beats, signal) in guesses.items():
-            beats = beats[(beats >= 5) & (beats < 10)]
-            rows[name]["f1"].append(f1(beats, after))
-            rows[name]["count"].append(abs(len(beats) - len(after)))
+            found = compared(beats, true)
             alike = shapes_alike(signal, one[:, half:], rate)
-            if alike is not None:
-                rows[name]["morphology"].append(alike)
+            found |= {} if alike is None else {"morphology": alike}
+            for key, value in found.items():
+                rows.setdefault(name, {}).setdefault(key, []).append(value)
         if k == 0:
             shown["forecast"] = made
     found = {name: {key: float(np.mean(v)) for key, v in of.items()} for name, of in rows.items()}
     ceiling = [shapes_alike(encoded(twin, one)[:, half:], one[:, half:], rate) for one in x]
     return found | {"ceiling": {"morphology": float(np.mean([c for c in ceiling if c is not None]))}}
+
+
+def repeated(first: np.ndarray) -> np.ndarray:
+    """Beats and their intervals again and again, a mean interval between."""
+    whole = first[-1] - first[0] + np.diff(first).mean()
+    return np.concatenate([first + j * whole for j in range(1, 9)])
+
+
+def compared(beats: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Of the beats from 5 to 10 s."""
+    beats, true = (t[(t >= 5) & (t < 10)] for t in (beats, true))
+    return {key: f1(beats, true, close) for key, close in CLOSE.items()} | {"count": abs(len(beats) - len(true))}
+
+
+def rhythm(x: np.ndarray, rate: float) -> dict[str, Any]:
+    """Times of beats alone, of ECGs (N, 8, L)."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    half = round(5 * rate)
+    known = np.arange(x.shape[-1]) < half
+    for one in tqdm(x, desc="rhythm"):
+        try:
+            beats, _ = take(one[:, :half], rate)
+        except ValueError:
+            continue
+        true = r_peaks(one, rate) / rate
+        intervals = np.diff(beats.times)
+        kind = "steady" if intervals.std() < STEADY * intervals.mean() else "irregular"
+        guesses = {
+            "expected": continued(beats, known, rate).times,
+            "drawn": continued(beats, known, rate, np.random.default_rng(0)).times,
+            "mean interval": beats.times[-1] + intervals.mean() * np.arange(1, 40),
+            "persistence": repeated(beats.times),
+        }
+        for name, times in guesses.items():
+            for group in (kind, "all"):
+                row = rows.setdefault(f"{name}, {group}", {"ecgs": []})
+                row["ecgs"].append(1)
+                for key, value in compared(times, true).items():
+                    row.setdefault(key, []).append(value)
+    return {
+        name: {key: float(np.sum(v) if key == "ecgs" else np.mean(v)) for key, v in of.items()}
+        for name, of in rows.items()
+    }
 
 
 def shapes_alike(a: np.ndarray, b: np.ndarray, rate: float) -> float | None:
@@ -260,7 +310,7 @@ def draw(x: np.ndarray, shown: dict[str, Any], rate: float, path: Path) -> None:
 
 def told(figures: dict[str, Any]) -> str:
     lines = [f"{figures['ecgs']} ECGs, {figures['steps']} steps"]
-    for part in ("leads", "burst", "forecast", "variations"):
+    for part in ("leads", "burst", "forecast", "rhythm", "variations"):
         for name, found in figures.get(part, {}).items():
             rest = found if isinstance(found, float) else ", ".join(f"{k} {v:.3f}" for k, v in found.items())
             lines.append(f"{part} {name}: {rest:.3f}" if isinstance(rest, float) else f"{part} {name}: {rest}")

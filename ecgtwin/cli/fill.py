@@ -1,6 +1,7 @@
 """`ecgtwin fill` and `ecgtwin vary`: what is missing of an ECG drawn in, and variations of what is there."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,11 @@ from .options import Adapters, Device, Model, Reports, Seed, adapted, statements
 Record = Annotated[Path, typer.Argument(help="an ECG in any format that `generate` reads")]
 N = Annotated[int, typer.Option("-n", help="how many", min=1)]
 Strength = Annotated[float, typer.Option(help="more than 0 (as it is) to 1 (drawn anew)")]
+
+
+class Rhythm(StrEnum):
+    expected = "expected"
+    drawn = "drawn"
 
 
 def fill(
@@ -29,6 +35,9 @@ def fill(
     seed: Seed = 0,
     steps: Annotated[int, typer.Option(help="denoising steps", min=1)] = 20,
     resample: Annotated[int, typer.Option(help="times that each step is made", min=1)] = 4,
+    rhythm: Annotated[
+        Rhythm, typer.Option(help="beats of unknown times: those to be expected, or, where irregular, drawn by --seed")
+    ] = Rhythm.expected,
     output: Annotated[Path, typer.Option(help="folder for records, pictures and sidecar")] = Path("filled"),
     model: Model = None,
     adapter: Adapters = None,
@@ -46,8 +55,8 @@ def fill(
         spans += [] if after is None else [parsed(f"{after:g}:{seconds:g}")]
         ecg, unknown = ECG.read(record), Unknown(tuple(lead or ()), tuple(spans))
         condition = condition_of(twin, ecg, statements(report))
-        made = twin.fill(ecg, unknown, condition, n=n, seed=seed, steps=steps, resample=resample)
-        said = {"leads": lead or [], "spans": spans, "steps": steps, "resample": resample}
+        made = twin.fill(ecg, unknown, condition, n=n, seed=seed, steps=steps, resample=resample, rhythm=rhythm.value)
+        said = {"leads": lead or [], "spans": spans, "steps": steps, "resample": resample, "rhythm": rhythm.value}
         written(made, ecg, output, "filled", {"record": str(record), "seed": seed, **said, "condition": str(condition)})
 
 

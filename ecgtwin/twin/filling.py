@@ -3,14 +3,16 @@ and variations of a whole one.
 
 Where all leads are unknown for a while, the diffusion's latents there are drawn, and those of known times are held in
 place (replacement with resampling). Leads that are unknown where others are known share latents with these, so a mask
-on latents cannot part them: there the decoder's signal is compared with the known leads (reconstruction guidance).
+on latents cannot part them: there the decoder's signal is compared with the known leads (reconstruction guidance). Base
+vector, median beats and the level at which the run begins are those of such leads as they are expected from the known
+ones (`ecg.expected`): the diffusion draws what is in doubt.
 
 Shapes: L samples · Z latent channels · T latent samples.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +21,10 @@ from torch import Tensor
 from ..diffusion.inpaint import inpaint, partway, reconstructed, renoise
 from ..diffusion.levels import trailing
 from ..diffusion.sample import sample, seeded_noise, trajectory
+from ..diffusion.schedule import Level
 from ..diffusion.solvers import DDIM, DpmPP
-from ..ecg.beats import Beats, Heartbeat, lay, take
+from ..ecg.beats import Beats, Heartbeat, lay
+from ..ecg.expected import shipped
 from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from .condition import Condition
@@ -91,14 +95,16 @@ def fill(
     guidance: float | None = None,
     base_guidance: float | None = None,
     strength: float = 1.0,
+    rhythm: Literal["expected", "drawn"] = "expected",
 ) -> list[ECG]:
     """n ECGs that are `ecg` where it is known, with the rest drawn for the same person; what lies there is never read.
 
     condition: the state, as the ECG's report says it; None: its statements and numbers are unknown. resample: times
     that each step is made, for what is drawn to fit what is known (arXiv 2201.09865). strength: of the reconstruction
-    guidance, for leads that are unknown where others are known. Samples k differ by their seed, `seed + k`, alone.
-    ValueError: see `Unknown.mask`; fewer than three beats are known, or no piece of 3 s of all
-        leads that are known at all.
+    guidance, for leads that are unknown where others are known. rhythm: whether the beats of unknown times are those to
+    be expected, or, of an irregular rhythm, drawn. Samples k differ by their seed, `seed + k`, alone.
+    ValueError: see `Unknown.mask`; fewer than three beats are known, or no piece of 3 s of all leads that are known at
+        all.
     """
     rate, samples = model.config.signal.rate, model.config.signal.samples
     known = unknown.mask(rate, samples)
@@ -108,23 +114,18 @@ def fill(
     partly = known.any(1)  # leads of which something is known
     steady = known[partly].all(0)  # times at which these are
     beats, heartbeat = seen(signal, steady, rate)
-    planned = [continued(beats, steady, rate, np.random.default_rng([s, 0xF111])) for s in seeds]
+    draws = [None if rhythm == "expected" else np.random.default_rng([s, 0xF111]) for s in seeds]
+    planned = [continued(beats, steady, rate, rng) for rng in draws]
 
-    def answered(shown: list[np.ndarray], requests: list[Request]) -> list[np.ndarray]:
-        return drawn(model, signal, known, np.stack(shown), requests, steps, resample, strength, scales)
-
-    if partly.all():
-        laid = (lay(heartbeat, b, rate, samples) for b in planned)
-        shown = [np.where(known, signal, x).astype(np.float32) for x in laid]
-        shapes = [heartbeat] * n
-    else:
-        # Nobody has seen these leads: base and median beats come from a first answer, which goes without them.
-        shown = answered(
-            [signal] * n, [asked(model, None, condition, s, b) for s, b in zip(seeds, planned, strict=True)]
-        )
-        shapes = [take(x, rate)[1] for x in shown]
-    rows = zip(shown, seeds, planned, shapes, strict=True)
-    made = answered(shown, [asked(model, x, condition, s, b, shape) for x, s, b, shape in rows])
+    if not partly.all():
+        heartbeat = shipped().beat(heartbeat, partly)
+    shown = []
+    for each in planned:
+        laid = np.where(known, signal, lay(heartbeat, each, rate, samples)).astype(np.float32)
+        shown.append(laid if partly.all() else shipped().complete(laid, partly, each, heartbeat, rate))
+    rows = zip(shown, seeds, planned, strict=True)
+    requests = [asked(model, x, condition, s, b, heartbeat) for x, s, b in rows]
+    made = drawn(model, signal, known, np.stack(shown), requests, steps, resample, strength, scales)
     return [
         model.as_ecg(torch.from_numpy(x), condition, ecg, f"filled in, seed {s}")
         for x, s in zip(made, seeds, strict=True)
@@ -195,14 +196,14 @@ def with_blank_leads(ecg: ECG) -> ECG:
 
 def asked(
     model: "ECGTwin",
-    shown: np.ndarray | None,
+    shown: np.ndarray,
     condition: Condition,
     seed: int,
     beats: Beats,
-    shape: Heartbeat | None = None,
+    shape: Heartbeat,
 ) -> Request:
-    """A request of the person in a complete signal (8, L), or of nobody, with these beats and median beats."""
-    base = None if shown is None else model.base_of(torch.from_numpy(shown)[None]).clone()[0]
+    """A request of the person in a complete signal (8, L), with these beats and median beats."""
+    base = model.base_of(torch.from_numpy(shown)[None]).clone()[0]
     heart_rate = condition.heart_rate if condition.heart_rate is not None else beats.heart_rate
     return Request(base, replace(condition, heart_rate=heart_rate), seed, beats, shape)
 
@@ -223,27 +224,29 @@ def drawn(
     vae, noise, unit = model.parts.vae, seeded_noise([r.seed for r in requests]), model.config.signal.scale
     rate, factor = model.config.signal.rate, vae.vae.factor
     held = held_times(known, round(MARGIN * rate), factor).to(model.device)  # (T,)
-    levels = trailing(model.schedule, steps)
+    levels, partly = trailing(model.schedule, steps), known.any(1)
     with torch.no_grad():
         z = vae.encode(torch.from_numpy(shown).to(model.device))
         denoise = model.denoiser(requests, **scales)
-        partly = torch.from_numpy(known).to(model.device) & ~held.repeat_interleave(factor)
-        if partly.any():
+        compared = torch.from_numpy(known).to(model.device) & ~held.repeat_interleave(factor)
+        if compared.any():
 
             def measure(z: Tensor) -> Tensor:
-                return vae.decode(z) / unit * partly
+                return vae.decode(z) / unit * compared
 
             gain = largest_gain(measure, torch.zeros_like(z[:1]))
             denoise = reconstructed(
                 denoise,
                 measure,
-                torch.from_numpy(signal / unit).to(model.device) * partly,
+                torch.from_numpy(signal / unit).to(model.device) * compared,
                 scale=strength,
                 noise=NOISE / unit,
                 through=False,
                 variance=lambda at: gain * at.sigma**2 / (at.alpha**2 + at.sigma**2),
             )
-        start = noise(torch.empty(z.shape, device=model.device))
+        if known[partly].all():
+            levels = doubted(levels, shipped().doubt(partly))
+        start = renoise(z, model.schedule.level(model.schedule.clean), levels[0], noise)
         if held.any():
             walk = inpaint(denoise, z, held.expand_as(z), start, levels, DDIM(eta=1.0), noise, resample=resample)
         else:
@@ -251,7 +254,24 @@ def drawn(
         for moment in walk:
             start = moment.x
         made = vae.decode(start).cpu().numpy()
+    if not partly.all():
+        made = [closer(signal, known, x, rate) for x in made]
     return [joined(signal, known, x, rate) for x in made]
+
+
+def doubted(levels: Sequence[Level], doubt: float) -> Sequence[Level]:
+    """The part of a run at whose beginning noise covers as much of the variance as is in doubt: at least its last step,
+    the whole run for 1."""
+    covered = (at.sigma**2 / (at.alpha**2 + at.sigma**2) for at in levels)
+    return levels[min(next(k for k, share in enumerate(covered) if share <= doubt), len(levels) - 2) :]
+
+
+def closer(signal: np.ndarray, known: np.ndarray, made: np.ndarray, rate: float) -> np.ndarray:
+    """What was drawn (8, L), with what it missed of the known leads carried over to those of which nothing is known."""
+    partly = known.any(1)
+    out = made.copy()
+    out[~partly] += shipped().carried(np.where(known, signal - made, 0.0)[partly], partly, rate)
+    return out
 
 
 def held_times(known: np.ndarray, margin: int, factor: int) -> Tensor:
