@@ -1,9 +1,9 @@
 """An adapter of one device or hospital: its recordings' names for training, and what it changes there and elsewhere.
 
 python scripts/bench_adapter.py records --store STORE --table ptbxl_database.csv --value "CS-12   E"
---output records.txt python scripts/bench_adapter.py compare --store STORE --table ptbxl_database.csv
---value "CS-12   E" --records records.txt \\
-    --adapter runs/site/weights.safetensors
+--output records.txt --others others.txt
+python scripts/bench_adapter.py compare --store STORE --table ptbxl_database.csv
+--value "CS-12   E" --records records.txt --adapter runs/site/weights.safetensors
 
 `records` takes recordings of training patients in whose row of the table COLUMN has VALUE, and some of validation
 patients for the validation loss. `compare` draws ECGs for held-out patients of that device, and of all others,
@@ -83,14 +83,18 @@ def records(
     name: Name = "filename_lr",
     n: Annotated[int, typer.Option("-n", help="recordings", min=1)] = 200,
     held: Annotated[int, typer.Option(help="of validation patients", min=1)] = 40,
+    others: Annotated[Path | None, typer.Option(help="text file for N recordings of other devices")] = None,
     seed: Annotated[int, typer.Option(help="another seed, another draw")] = 0,
 ) -> None:
-    """Write the names of N recordings of one device."""
+    """Write the names of N recordings of one device, and of others."""
     with refusing():
         found = Labelled.of(store, table, column, value, name)
         rng = np.random.default_rng(seed)
         places = [rng.permutation(found.places(s, True))[:k] for s, k in (("train", n), ("validation", held))]
         output.write_text("\n".join(found.names[np.sort(np.concatenate(places))]) + "\n", encoding="utf-8")
+        if others is not None:
+            chosen = np.sort(rng.permutation(found.places("train", False))[:n])
+            others.write_text("\n".join(found.names[chosen]) + "\n", encoding="utf-8")
         say(f"{output}: {len(places[0])} recordings of training patients, {len(places[1])} of validation patients")
 
 

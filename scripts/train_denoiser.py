@@ -31,6 +31,7 @@ def main(
     start: o.Start = None,
     adapter: o.Adapter = False,
     records: o.Records = None,
+    others: o.Others = None,
     set_: o.Overrides = [],  # noqa: B006 typer reads it
     resume: o.Resume = False,
     dry: o.DryRun = False,
@@ -41,8 +42,8 @@ def main(
     with refusing():
         settings = o.settings_of(config, set_, ("denoiser",), seed, adapter=adapter)
         run, accelerator = Run(output, resume or dry), accelerator_of(cpu)
-        recordings, table = o.recordings_of(store, settings, records), o.table_of(statements, settings)
-        stage = DenoiserStage.of(settings, recordings, vae, base, table, output, accelerator, start)
+        table, (recordings, own) = o.table_of(statements, settings), o.with_others(store, settings, records, others)
+        stage = DenoiserStage.of(settings, recordings, vae, base, table, output, accelerator, start, own)
         training = Training(stage.network, stage.plan, blocks=stage.blocks, accelerator=accelerator)
         if dry:
             return o.needed(dry_run(training, stage), as_json)

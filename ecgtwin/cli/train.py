@@ -8,6 +8,8 @@ import typer
 from .options import Json, tell
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..ecg.store.recordings import Recordings
     from ..ecg.store.store import Store
     from ..text.table import StatementTable
@@ -37,6 +39,13 @@ Records = Annotated[
     Path | None,
     typer.Option(
         help="text file of names of recordings, one a line: only these are used, so name validation patients too"
+    ),
+]
+Others = Annotated[
+    Path | None,
+    typer.Option(
+        help="with --adapter and --records: the same of recordings for whose persons the model shall stay as it is; "
+        "their share of a batch: train.denoiser.preserve"
     ),
 ]
 Statements = Annotated[
@@ -69,11 +78,28 @@ def recordings_of(stores: list[Path], settings: "Config", records: Path | None =
     return only(Recordings.of([fitting(folder, signal.rate, signal.samples) for folder in stores]), records)
 
 
+def with_others(
+    stores: list[Path], settings: "Config", records: Path | None, others: Path | None
+) -> tuple["Recordings", "np.ndarray | None"]:
+    """The recordings that both files name, and which of them are those of `records`; None: there are no others."""
+    found = recordings_of(stores, settings)
+    if others is None:
+        return only(found, records), None
+    if records is None:
+        raise ValueError("--others without --records: name those that the adapter is of, too")
+    found = found.where(found.are_named(names_in(records)) | found.are_named(names_in(others)))
+    return found, found.are_named(names_in(records))
+
+
+def names_in(file: Path) -> list[str]:
+    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
 def only(found: "Recordings", records: Path | None) -> "Recordings":
     """The recordings that the file `records` names; all where there is none."""
     if records is None:
         return found
-    return found.named([line.strip() for line in records.read_text(encoding="utf-8").splitlines() if line.strip()])
+    return found.named(names_in(records))
 
 
 def at_rate(store: "Store", rate: float) -> "Store":

@@ -14,6 +14,8 @@ from .schedule import Flow, Schedule
 from .solvers.solver import kept, posterior_spread, transition_spread
 
 Weight = Callable[[Tensor], Tensor]
+Teacher = tuple[Network, Tensor]
+"""A network that is not trained, and rows (B,) bool of which its answers are the targets."""
 
 
 def simple(
@@ -25,19 +27,24 @@ def simple(
     schedule: Schedule | Flow,
     prediction: Prediction,
     weight: Weight | None = None,
+    teacher: Teacher | None = None,
 ) -> Tensor:
     """Squared error of the prediction, averaged over each sample: (B,) (Ho et al. 2020, arXiv 2006.11239, eq. 14).
 
     x0, eps: (B, ...), clean samples and standard normal noise. i: (B,) indices of the schedule. network: as in `bind`.
     weight: how much an error of x0 counts at each signal-to-noise ratio, e.g. min_snr(5.0); it is translated into the
-        units of the prediction. None: every prediction counts as it comes.
+        units of the prediction. None: every prediction counts as it comes. teacher: what is to be kept, see `Teacher`.
     """
     alpha, sigma = schedule.alpha_sigma(i)
     a, b = _like(alpha, x0), _like(sigma, x0)
-    output = network(read_scale(prediction, a, b) * (a * x0 + b * eps), i.float(), condition)
+    given = read_scale(prediction, a, b) * (a * x0 + b * eps), i.float(), condition
+    output, wanted = network(*given), target(prediction, x0, eps, a, b).float()
     if output.shape != x0.shape:
         raise ValueError(f"the network answered {tuple(output.shape)} to {tuple(x0.shape)}: expected the same shape")
-    error = _mean((output.float() - target(prediction, x0, eps, a, b).float()).square())
+    if teacher is not None:
+        with torch.no_grad():
+            wanted = torch.where(_like(teacher[1], x0), teacher[0](*given).float(), wanted)
+    error = _mean((output.float() - wanted).square())
     return error if weight is None else error * prediction_weight(weight, alpha, sigma, prediction)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .denoiser import EDM, Denoiser, Network, Prediction, bind, split_variance
-from .loss import Weight, hybrid, min_snr, p2, simple, snr
+from .loss import Teacher, Weight, hybrid, min_snr, p2, simple, snr
 from .schedule import Chosen as ChosenSchedule
 from .schedule import Flow, Schedule, build_schedule
 
@@ -84,10 +84,12 @@ class Objective:
         draw = self.schedule.draw if self.noise is None else lambda *a: self.noise.draw(self.schedule, *a)
         return draw(n, generator, part)
 
-    def losses(self, network: Network, condition: Any, x0: Tensor, i: Tensor, eps: Tensor) -> Tensor:
-        """What is trained: (B,), weighted; with a learned variance the hybrid loss."""
+    def losses(
+        self, network: Network, condition: Any, x0: Tensor, i: Tensor, eps: Tensor, teacher: Teacher | None = None
+    ) -> Tensor:
+        """What is trained: (B,), weighted; with a learned variance the hybrid loss, which knows no teacher."""
         given = (network, condition, x0, i, eps, self.schedule, self.prediction, self.weight)
-        return hybrid(*given) if self.learned_variance else simple(*given)
+        return hybrid(*given) if self.learned_variance else simple(*given, teacher)
 
     def errors(self, network: Network, condition: Any, x0: Tensor, i: Tensor, eps: Tensor) -> Tensor:
         """Squared errors of the prediction alone, unweighted: (B,), to compare trainings by."""

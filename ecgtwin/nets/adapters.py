@@ -119,6 +119,17 @@ def strengthen(network: nn.Module, name: str, strength: float) -> None:
         delta.strength = strength
 
 
+@contextmanager
+def without(network: nn.Module, name: str) -> Iterator[None]:
+    """While an adapter is not added: what the network answered before it."""
+    strength = strengths(network)[name]
+    strengthen(network, name, 0.0)
+    try:
+        yield
+    finally:
+        strengthen(network, name, strength)
+
+
 def train_only(network: nn.Module, config: AdapterConfig, name: str) -> None:
     """Give a network an adapter that alone is to be trained: its own weights, and other adapters, are frozen."""
     network.requires_grad_(False)

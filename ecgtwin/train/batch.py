@@ -38,6 +38,16 @@ def cut(batch: Any, part: int, parts: int) -> Any:
     return mapped(batch, one)
 
 
+def joined(first: Any, second: Any) -> Any:
+    """Two batches of one form, one behind the other."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    if first is None:
+        return None
+    parts = [joined(a, b) for a, b in zip(first, second, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
 def to(batch: Any, device: torch.device) -> Any:
     return mapped(batch, lambda x: x.to(device, non_blocking=True))
 

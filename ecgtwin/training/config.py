@@ -115,6 +115,9 @@ class BaseTraining(Plan):
 class DenoiserTraining(Plan):
     adapter: AdapterPlan | None = None
     """Null: all weights are trained. Else an adapter alone, of the weights in --start (the option --adapter)."""
+    preserve: Fraction = 0.0
+    """With an adapter and recordings in --others: fraction of a batch that are of these, for whose persons the model's
+    answer shall stay as it is without the adapter (prior preservation, arXiv 2208.12242, by distillation)."""
     drop_condition: Fraction = 0.1
     """Probability that the whole condition is left out, for classifier-free guidance."""
     drop_base: Fraction = 0.15

@@ -4,6 +4,7 @@ Shapes: B batch · Z latent channels · T latent samples.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from ..nets.dit import Block
 from ..nets.unet import Stage as UNetStage
 from ..nets.vae import parameters
 from ..text.table import StatementTable
-from ..train.batch import Drawn, cut, stream, to
+from ..train.batch import Drawn, cut, joined, stream, to
 from ..train.loop import Training, by_sample
 from ..train.stage import Backward, Figures
 from ..twin.base import BaseExtractor
@@ -52,7 +53,7 @@ class Twins(NamedTuple):
         (B, Z, T): of the diffusion.
     latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own. With drafts,
     view and kind are reference's and target's strips in the bank; pair (B,): the pair's number there; shown (B, 2):
-    whether beat track and draft are kept.
+    whether beat track and draft are kept. kept (B,): whether the frozen model's answer is the target; None: of none.
     """
 
     reference: Tensor
@@ -67,6 +68,7 @@ class Twins(NamedTuple):
     conditions: tuple[Conditions, Conditions] | None = None
     pair: Tensor | None = None
     shown: Tensor | None = None
+    kept: Tensor | None = None
 
 
 class DenoiserStage:
@@ -87,9 +89,11 @@ class DenoiserStage:
         device: torch.device,
         start: Path | None = None,
         beats: OwnBeats | None = None,
+        own: np.ndarray | None = None,
     ):
         """vae, base: frozen, of stages 0 and 1. start: weights to begin from, for fine-tuning. beats: where
-        the extractor sees those."""
+        the extractor sees those. own (N,): which recordings an adapter learns; for the others' persons the model's
+        answer is kept."""
         self.beats = beats
         model = settings.model
         self.recordings, self.bank, self.plan, self.device = recordings, bank, settings.train.denoiser, device
@@ -101,6 +105,17 @@ class DenoiserStage:
             self.views = ConditionTable.of(recordings, bank.view_rates, table, model.condition)
             self.targets = ConditionTable.of(recordings, bank.target_rates, table, model.condition)
             train = torch.from_numpy(recordings.places("train"))
+        if (own is None) != (self.plan.preserve == 0):
+            raise ValueError(
+                f"train.denoiser.preserve is {self.plan.preserve:g} and {'no' if own is None else 'some'} other "
+                "recordings are named: give both (--others), or neither"
+            )
+        if own is not None and (
+            self.plan.adapter is None or model.diffusion.learned_variance or not isinstance(bank, Drafts)
+        ):
+            raise ValueError(
+                "train.denoiser.preserve is for adapters of models that read drafts and learn no variance: set it to 0"
+            )
         weight = torch.zeros(len(self.targets.statements))
         weight[train] = rarity(self.targets.statements[train], len(table.statements), self.plan.rarest)
         torch.manual_seed(self.plan.seed)
@@ -118,6 +133,11 @@ class DenoiserStage:
             adapters.train_only(self.network, AdapterConfig(**self.plan.adapter.model_dump()), adapters.TRAINED)
             self.config["adapter"] = adapters.facts(self.network, adapters.TRAINED)
         self.vae, self.base = vae.to(device), base.to(device)
+        self.others: Pairer | DraftPairer | None = None
+        if own is not None:
+            mine = torch.from_numpy(own[bank.place]).float()
+            self.others = self.pairer_of("train", weight * (1 - mine), available=True)
+            weight = weight * mine
         self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
         self.epoch = len(recordings.places("train"))
@@ -137,6 +157,7 @@ class DenoiserStage:
         output: Path,
         accelerator: "Accelerator",
         start: Path | None = None,
+        own: np.ndarray | None = None,
     ) -> "DenoiserStage":
         """On the latents of the auto-encoder in `vae`, made first where they are not there yet, and
         the bases of that in `base`."""
@@ -146,7 +167,8 @@ class DenoiserStage:
             if settings.model.base.sees == "beat":
                 raise ValueError('model.base.sees is "beat": with model.denoiser.draft true expected "recording"')
             drafts = drafts_of(settings, recordings, codec, key, bank_of(vae, output).with_name("drafts"), accelerator)
-            return DenoiserStage(settings, recordings, drafts, codec, extractor, table, accelerator.device, start)
+            given = (settings, recordings, drafts, codec, extractor, table, accelerator.device, start)
+            return DenoiserStage(*given, own=own)
         bank = views(settings, recordings, codec, key, bank_of(vae, output), accelerator)
         beats = None
         if settings.model.base.sees == "beat":
@@ -154,21 +176,29 @@ class DenoiserStage:
             beats = OwnBeats(
                 beat_views(settings, recordings, codec, key, folder, accelerator), settings.train.beats.views
             )
-        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start, beats)
+        return DenoiserStage(settings, recordings, bank, codec, extractor, table, accelerator.device, start, beats, own)
 
-    def pairer_of(self, split: str, weight: Tensor | None = None) -> Pairer | DraftPairer:
+    def pairer_of(self, split: str, weight: Tensor | None = None, *, available: bool = False) -> Pairer | DraftPairer:
         """What draws the pairs of a split. weight: of recordings, or of strips; None: whatever kinds the
-        split has, for validation."""
+        split has, for validation, as with `available`."""
         if isinstance(self.bank, Drafts):
-            return DraftPairer(self.bank, self.recordings, split, self.plan.drafts, weight, available=weight is None)
+            available = available or weight is None
+            return DraftPairer(self.bank, self.recordings, split, self.plan.drafts, weight, available=available)
         if weight is None:
             return Pairer(self.recordings, split, Pairer.available(self.recordings, split))
         return Pairer(self.recordings, split, self.plan.pairs, weight)
 
     def draw(self, generator: torch.Generator) -> Twins:
-        return self.drawn(self.pairer, self.plan.batch, generator)
+        n, few = self.plan.batch, 0 if self.others is None else round(self.plan.preserve * self.plan.batch)
+        batch = self.drawn(self.pairer, n - few, generator)
+        if self.others is None:
+            return batch
+        kept = self.drawn(self.others, few, generator, told=True)
+        whole = joined(batch, kept)
+        return whole._replace(kept=torch.arange(n) >= n - few)
 
-    def drawn(self, pairer: Pairer | DraftPairer, n: int, generator: torch.Generator) -> Twins:
+    def drawn(self, pairer: Pairer | DraftPairer, n: int, generator: torch.Generator, *, told: bool = False) -> Twins:
+        """told: the draft, which shows whose ECG it is, is never left out."""
         chosen = pairer.draw(n, generator)
 
         def happens(probability: float) -> Tensor:
@@ -198,8 +228,8 @@ class DenoiserStage:
         )
         if chosen is None:
             return batch
-        person = ~happens(self.plan.drop_person)
-        shown = torch.stack([~happens(self.plan.drop_track), person & ~happens(self.plan.drop_draft)], 1)
+        person = ~happens(self.plan.drop_person) | told
+        shown = torch.stack([~happens(self.plan.drop_track), person & (~happens(self.plan.drop_draft) | told)], 1)
         return batch._replace(shown=shown, drop=batch.drop._replace(base=batch.drop.base & person))
 
     def held_out(self) -> Twins:
@@ -241,7 +271,14 @@ class DenoiserStage:
         return by_sample(training, self.losses, batch)
 
     def losses(self, network: nn.Module, batch: Twins) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.measured(self.objective.losses, network, batch), {}
+        if batch.kept is None:
+            return self.measured(self.objective.losses, network, batch), {}
+
+        def before(x: Tensor, t: Tensor, c: Conditions) -> Tensor:
+            with adapters.without(self.network, adapters.TRAINED):
+                return network(x, t, c)
+
+        return self.measured(partial(self.objective.losses, teacher=(before, batch.kept)), network, batch), {}
 
     def errors(self, network: nn.Module, batch: Twins) -> Tensor:
         """(B,) squared error of the network's prediction from the noised target, whatever is trained."""

@@ -125,7 +125,8 @@ class DraftPairer:
         wanted = []
         for k, name in enumerate(KINDS):
             fraction = getattr(fractions, name)
-            rows = torch.from_numpy(np.flatnonzero(inside & (drafts.kind == k)))
+            wished = np.ones(len(drafts.target), bool) if weight is None else weight.numpy()[drafts.target] > 0
+            rows = torch.from_numpy(np.flatnonzero(inside & wished & (drafts.kind == k)))
             if fraction > 0 and not len(rows) and not available:
                 raise ValueError(
                     f"train.denoiser.drafts.{name} is {fraction:g}, but in split {split} {MISSING[name]}: "

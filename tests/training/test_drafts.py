@@ -11,8 +11,10 @@ from ecgtwin.ecg.datasets.source import Statements
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.store.collect import collect
 from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.nets import adapters
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
+from ecgtwin.train.checkpoint import save_tensors
 from ecgtwin.train.strict import parse
 from ecgtwin.training import drafts as bank
 from ecgtwin.training.album import KINDS
@@ -203,3 +205,35 @@ def test_real_people_are_shown_in_other_states(ptbxl, tmp_path):
     tracks = [beat_track(found.beats(found.target[k]), RATE, 1024) for k in chosen]
     hit, steeper = np.array([check_beats(*row) for row in zip(targets, drafts, tracks, strict=True)]).T
     assert hit.mean() > 0.95 and np.median(steeper) > 3
+
+
+def test_for_the_persons_of_others_an_adapter_learns_the_frozen_models_answer(stage, filled, recordings, tmp_path):
+    tree = {k: stage.config[k] for k in ("model", "train")}
+    plan = tree["train"]["denoiser"] | {"adapter": {"rank": 2, "targets": ["dit.*"]}, "preserve": 0.25, "batch": 16}
+    settings = parse(Config, tree | {"train": tree["train"] | {"denoiser": plan}}, "tiny")
+    mine = np.isin(recordings.patient, np.unique(recordings.patient)[:5])
+    start = save_tensors(tmp_path / "start.safetensors", stage.network.state_dict(), {"config": stage.config})
+    table = StatementTable.build(STATEMENTS, Letters())
+    given = (filled, stage.vae, stage.base, table, torch.device("cpu"), start)
+    own = DenoiserStage(settings, recordings, *given, own=mine)
+    batch = own.draw(stream(5))
+    assert batch.kept.tolist() == [False] * 12 + [True] * 4
+    assert mine[batch.target.numpy()].tolist() == (~batch.kept).tolist()
+    batches = [own.draw(stream(k)) for k in range(40)]
+    shown = torch.cat([b.shown[b.kept, 1] for b in batches]), torch.cat([b.shown[~b.kept, 1] for b in batches])
+    assert shown[0].all() and not shown[1].all()
+    batch, network = own.load(batch), own.network.train()
+    plain = own.losses(network, batch._replace(kept=None))[0].detach()
+    first = own.losses(network, batch)[0].detach()
+    assert torch.equal(first[:12], plain[:12]) and (plain > 0).all() and not first[12:].any()
+    with torch.no_grad():
+        for p in adapters.parameters(network, adapters.TRAINED):
+            p.add_(0.3)
+    moved = own.losses(network, batch)[0]
+    assert (moved[12:] > 1e-6).all() and adapters.strengths(network) == {adapters.TRAINED: 1.0}
+    moved[12:].sum().backward()
+    assert any(p.grad.abs().sum() > 0 for p in adapters.parameters(network, adapters.TRAINED))
+    with pytest.raises(ValueError, match="preserve is 0.25 and no other recordings"):
+        DenoiserStage(settings, recordings, *given)
+    with pytest.raises(ValueError, match="preserve is 0 and some other recordings"):
+        DenoiserStage(parse(Config, tree, "tiny"), recordings, *given, own=mine)

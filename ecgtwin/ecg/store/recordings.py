@@ -87,6 +87,10 @@ class Recordings:
 
     def named(self, names: Sequence[str]) -> "Recordings":
         """Those of these names alone. ValueError: there are no names, or one that no recording has."""
+        return self.where(self.are_named(names))
+
+    def are_named(self, names: Sequence[str]) -> np.ndarray:
+        """(N,) whether a recording is of these names. ValueError as `named`."""
         own = [self.stores[k].texts("name")[int(row)] for k, row in zip(self.which, self.rows, strict=True)]
         wanted = set(names)
         if missing := wanted - set(own):
@@ -96,7 +100,7 @@ class Recordings:
             )
         if not wanted:
             raise ValueError(f"no names of recordings: give one or more, such as {own[0]!r}")
-        return self.where(np.array([name in wanted for name in own]))
+        return np.array([name in wanted for name in own])
 
     def places(self, split: str, *, simulated: bool | None = None) -> np.ndarray:
         """Places of the ECGs of a split; simulated: only those, only others, or all (None)."""
