@@ -1,8 +1,11 @@
 """Draw digits of 32 x 32 pixels in the fonts that come with matplotlib, turned, slanted and stretched at random.
 
 python scripts/draw_digits.py --output digits32 [--n 3000] [--seed 0]
+python scripts/draw_digits.py --handwritten --output canvases
 
-OUTPUT is a folder of pictures with captions, as `ecgtwin image train --data` and train_cascade_image.py read it.
+--handwritten: scikit-learn's digits of 8 x 8 pixels instead, a third as they are, a third each at a random place of a
+black canvas of 8 x 12 and of 12 x 8. OUTPUT is a folder of pictures with captions, as `ecgtwin image train --data` and
+train_cascade_image.py read it.
 """
 
 import json
@@ -51,21 +54,36 @@ def digit(number: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((255 * ink).round().astype(np.uint8))
 
 
+def canvases(seed: int) -> list[tuple[Image.Image, str]]:
+    from ecgtwin.image.config import DataConfig, PictureConfig
+    from ecgtwin.image.dataset import read_digits
+
+    digits, rng = read_digits(PictureConfig(size=8, channels=1), DataConfig()), np.random.default_rng(seed)
+    found = []
+    for k, (image, caption) in enumerate(zip(digits.images, digits.captions, strict=True)):
+        canvas = Image.new("L", ((8, 8), (12, 8), (8, 12))[k % 3])
+        canvas.paste(Image.fromarray(image[0].numpy()), [int(rng.integers(n - 8 + 1)) for n in canvas.size])
+        found.append((canvas, caption))
+    return found
+
+
 @app.command(help=__doc__)
 def main(
     output: Annotated[Path, typer.Option(help="folder for the pictures")],
     n: Annotated[int, typer.Option("-n", "--n", help="how many", min=10)] = 3000,
     seed: Annotated[int, typer.Option(help="of all chance")] = 0,
+    handwritten: Annotated[bool, typer.Option("--handwritten", help="handwritten digits on canvases")] = False,
     as_json: Json = False,
 ) -> None:
     with refusing():
         output.mkdir(parents=True, exist_ok=True)
+        printed = ((digit(k % 10, np.random.default_rng([seed, k])), f"a printed {DIGITS[k % 10]}") for k in range(n))
         lines = []
-        for k in range(n):
-            digit(k % 10, np.random.default_rng([seed, k])).save(output / f"{k:05d}.png")
-            lines.append(json.dumps({"file_name": f"{k:05d}.png", "text": f"a printed {DIGITS[k % 10]}"}))
+        for k, (image, caption) in enumerate(canvases(seed) if handwritten else printed):
+            image.save(output / f"{k:05d}.png")
+            lines.append(json.dumps({"file_name": f"{k:05d}.png", "text": caption}))
         write_text(output / "metadata.jsonl", "\n".join(lines) + "\n")
-        tell({"pictures": n, "folder": str(output)}, f"{n} pictures in {output}", as_json)
+        tell({"pictures": len(lines), "folder": str(output)}, f"{len(lines)} pictures in {output}", as_json)
 
 
 if __name__ == "__main__":

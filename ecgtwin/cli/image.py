@@ -116,6 +116,9 @@ def generate(
     ] = False,
     size: Annotated[tuple[float, float] | None, typer.Option(help="height and width of the original")] = None,
     crop: Annotated[tuple[float, float] | None, typer.Option(help="top and left of the crop, in pixels")] = None,
+    shape: Annotated[
+        tuple[int, int] | None, typer.Option(help="height and width of the images, of a model with several")
+    ] = None,
     refine: Refine = True,
     scale: Annotated[int, typer.Option(help="how large the grid draws each pixel", min=1)] = 1,
     adapter: Adapters = None,
@@ -137,14 +140,16 @@ def generate(
         walk = Walk(solver, eta, levels.value, shift, interval_of(interval), classifier_of(classifier))
         how = {"steps": steps, "guidance": guidance, "seed": seed}
         weights = dict(weights_of(weight))
-        if (weights or like or attention) and (walk != Walk() or rescale or negative or threshold or size or crop):
+        if (weights or like or attention) and (
+            walk != Walk() or rescale or negative or threshold or size or crop or shape
+        ):
             raise ValueError("--weight, --like and --attention go with --steps, --guidance, --seed and -n alone")
         if weights or like:
             edits = {"source": like, "weights": weights, "kept": alike}
             images = [image for caption in captions for image in pipeline.rewrite(caption, n=n, **edits, **how)]
         else:
             images = pipeline.generate(
-                captions, n, size=size, crop=crop, refine=refine, **how,
+                captions, n, size=size, crop=crop, shape=shape, refine=refine, **how,
                 **walked(pipeline, walk, rescale, negative, threshold),
             )  # fmt: skip
         looked = [pipeline.attention(caption, **how) for caption in (captions if attention else ())]
@@ -160,6 +165,7 @@ def generate(
             "weights": weights,
             "like": like,
             "kept": alike,
+            "shape": shape or pipeline.config.picture.shape,
             "size": size or pipeline.parts.frame[:2],
             "crop": crop or pipeline.parts.frame[2:],
             "refine": refine and pipeline.refiner is not None,

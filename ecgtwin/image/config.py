@@ -20,11 +20,24 @@ class PictureConfig(Strict):
     """Pixels from left to right; null: as many as from top to bottom."""
     channels: Literal[1, 3] = 3
     """1: grey, 3: RGB."""
+    buckets: tuple[tuple[Side, Side], ...] = ()
+    """More heights and widths: each picture is trained in the shape nearest to its own, batches are of one shape, and
+    the network is told which (SDXL's aspect buckets, arXiv 2307.01952, section 2.3)."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width, unless another bucket is asked for."""
         return self.size, self.width or self.size
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """All that the model knows."""
+        return tuple(dict.fromkeys((self.shape, *self.buckets)))
+
+    @property
+    def alone(self) -> "PictureConfig":
+        """The same without other buckets."""
+        return self.model_copy(update={"buckets": ()})
 
 
 class PixelConfig(Strict):

@@ -1,6 +1,6 @@
 """Pictures with captions: from a folder, or scikit-learn's handwritten digits.
 
-Shapes: B batch · C channels · S side of the square that the model sees.
+Shapes: B batch · C channels · H W what the model sees, one shape for a whole batch.
 """
 
 import csv
@@ -27,8 +27,8 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 class Batch(NamedTuple):
-    pixels: Tensor  # (B, C, S, S) in [-1, 1]
-    frame: Tensor  # (B, 4): original height and width, top and left of the crop
+    pixels: Tensor  # (B, C, H, W) in [-1, 1]
+    frame: Tensor  # (B, 4): original height and width, top and left of the crop; (B, 6) with buckets: H and W, too
     rows: Tensor  # (B,): which pictures
 
 
@@ -46,6 +46,8 @@ class Pictures:
     captions: tuple[str, ...]
     size: tuple[int, int]
     """Height and width of what the model sees."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """With buckets: the same of each picture."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,22 +62,48 @@ class Pictures:
         pixels, frames = [], []
         for row, half, at in zip(rows.tolist(), halved.tolist(), place, strict=True):
             image = self.shrunk[row] if half else self.images[row]
-            spare = torch.tensor(image.shape[1:]) - torch.tensor(self.size)
+            size = self.size_of(row)
+            spare = torch.tensor(image.shape[1:]) - torch.tensor(size)
             corner = (at * (spare + 1)).long().minimum(spare)
-            pixels.append(crop(image, corner.tolist(), self.size))
+            pixels.append(crop(image, corner.tolist(), size))
             original = (self.originals[row] + 1) // 2 if half else self.originals[row]
-            frames.append(torch.cat([original, corner]))
-        return Batch(as_pixels(torch.stack(pixels)), torch.stack(frames).float(), rows)
+            frames.append(torch.cat([original, corner, torch.tensor(size if self.sizes else ()).long()]))
+        return Batch(as_pixels(stacked(pixels)), torch.stack(frames).float(), rows)
 
     def centred(self, rows: Tensor | None = None) -> Batch:
         """The same without chance: centre crops at full resolution, of all pictures unless told which."""
         rows = torch.arange(len(self)) if rows is None else rows
-        images = [self.images[row] for row in rows.tolist()]
-        corners = torch.tensor(
-            [[(n - own) // 2 for n, own in zip(image.shape[1:], self.size, strict=True)] for image in images]
-        )
-        pixels = [crop(image, corner, self.size) for image, corner in zip(images, corners.tolist(), strict=True)]
-        return Batch(as_pixels(torch.stack(pixels)), torch.cat([self.originals[rows], corners], 1).float(), rows)
+        pixels, frames = [], []
+        for row in rows.tolist():
+            image, size = self.images[row], self.size_of(row)
+            corner = [(n - own) // 2 for n, own in zip(image.shape[1:], size, strict=True)]
+            pixels.append(crop(image, corner, size))
+            frames.append([*self.originals[row].tolist(), *corner, *(size if self.sizes else ())])
+        return Batch(as_pixels(stacked(pixels)), torch.tensor(frames).float(), rows)
+
+    def size_of(self, row: int) -> tuple[int, int]:
+        """Height and width of what the model sees of one."""
+        return self.sizes[row] if self.sizes else self.size
+
+    def rows(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) pictures drawn for a batch, all of one shape: of each shape as often as there are pictures of it."""
+        if not self.sizes:
+            return torch.randint(len(self), (n,), generator=generator)
+        shape = self.sizes[int(torch.randint(len(self), (), generator=generator))]
+        inside = self.by_shape()[shape]
+        return inside[torch.randint(len(inside), (n,), generator=generator)]
+
+    def by_shape(self, rows: Tensor | None = None) -> dict[tuple[int, int], Tensor]:
+        """Those of the pictures `rows`, of all unless told which, that are seen in each shape."""
+        rows = torch.arange(len(self)) if rows is None else rows
+        found: dict[tuple[int, int], list[int]] = {}
+        for row in rows.tolist():
+            found.setdefault(self.size_of(row), []).append(row)
+        return {shape: torch.tensor(those) for shape, those in sorted(found.items())}
+
+    def commonest(self) -> "Pictures":
+        """Those of the shape that most have."""
+        return self if not self.sizes else self.select(max(self.by_shape().values(), key=len).tolist())
 
     def select(self, rows: Sequence[int]) -> "Pictures":
         """The pictures `rows` alone."""
@@ -85,6 +113,7 @@ class Pictures:
             self.originals[list(rows)],
             tuple(self.captions[k] for k in rows),
             self.size,
+            tuple(self.sizes[k] for k in rows) if self.sizes else (),
         )
 
     def readable(self, text: TextModel) -> tuple["Pictures", int]:
@@ -108,8 +137,20 @@ class Pictures:
         return self.select(train), self.select(sorted(held))
 
     def typical(self) -> tuple[float, float, float, float]:
-        """Original size and crop corner of a typical picture, cut at its centre: what to ask for unless told else."""
-        return tuple(self.centred().frame.median(0).values.tolist())
+        """Original size and crop corner of a typical picture of the shape `size`, cut at its centre: what to ask for
+        unless told else. Of other shapes originals count as if they were stretched to it."""
+        frames = torch.cat([self.centred(rows).frame[:, :4] for rows in self.by_shape().values()])
+        seen = torch.cat([torch.tensor([shape] * len(rows)) for shape, rows in self.by_shape().items()])
+        frames[:, :2] *= torch.tensor(self.size) / seen
+        return tuple(frames.median(0).values.tolist())
+
+
+def stacked(pixels: Sequence[Tensor]) -> Tensor:
+    """ValueError where they are of several shapes."""
+    if len(shapes := {tuple(x.shape[1:]) for x in pixels}) > 1:
+        names = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
+        raise ValueError(f"pictures of several shapes ({names}) are no batch: take those of one (`by_shape`)")
+    return torch.stack(list(pixels))
 
 
 def crop(image: Tensor, corner: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -125,18 +166,25 @@ def as_pixels(images: Tensor) -> Tensor:
 def gather(
     images: Sequence[Image.Image], captions: Sequence[str], picture: PictureConfig, data: DataConfig
 ) -> Pictures:
-    """Pictures of PIL images, scaled as `data.zoom` says."""
-    mode, least = {1: "L", 3: "RGB"}[picture.channels], tuple(round(n * data.zoom) for n in picture.shape)
-    whole, half = [], []
-    for image in images:
+    """Pictures of PIL images, scaled as `data.zoom` says, each to the shape nearest to its own."""
+    mode, whole, half = {1: "L", 3: "RGB"}[picture.channels], [], []
+    sizes = [nearest(image, picture.shapes) for image in images]
+    for image, size in zip(images, sizes, strict=True):
         check_sides(image)
-        image = image.convert(mode)
+        image, least = image.convert(mode), tuple(round(n * data.zoom) for n in size)
         whole.append(scaled(image, least))
         if data.shrunk:
             small = image.resize([max(1, (n + 1) // 2) for n in image.size], Image.Resampling.BICUBIC)
             half.append(scaled(small, least, like=whole[-1]))
     originals = torch.tensor([[image.height, image.width] for image in images])
-    return Pictures(tuple(whole), tuple(half), originals, tuple(captions), picture.shape)
+    known = tuple(sizes) if picture.buckets else ()
+    return Pictures(tuple(whole), tuple(half), originals, tuple(captions), picture.shape, known)
+
+
+def nearest(image: Image.Image, shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The height and width whose ratio is nearest to a picture's, by their logarithms."""
+    own = math.log(image.height / image.width)
+    return min(shapes, key=lambda shape: abs(math.log(shape[0] / shape[1]) - own))
 
 
 def check_sides(image: Image.Image) -> None:

@@ -31,11 +31,12 @@ def generate_like(
     seed: int = 0,
     solver: Solver | None = None,
     refine: bool = True,
+    shape: tuple[int, int] | None = None,
     batch: int = 128,
     progress: bool = False,
 ) -> Tensor:
-    """One image (N, C, S, S) for each caption, image k with seed `seed + k`."""
-    requests = [Request(caption, seed + k) for k, caption in enumerate(captions)]
+    """One image (N, C, H, W) for each caption, image k with seed `seed + k`."""
+    requests = [Request(caption, seed + k, shape=shape) for k, caption in enumerate(captions)]
     starts = tqdm(range(0, len(requests), batch), desc="images", disable=not progress)
     made = [
         pipeline.sample(requests[i : i + batch], steps=steps, guidance=guidance, solver=solver, refine=refine)
@@ -86,10 +87,39 @@ def evaluate(
     features give FID and KID, and CLIP's too where one is given. `frame` (of models trained on crops or shrunken
     originals) is `frame_response`. `nearest` is the median distance to the nearest training picture, against that of
     held-out ones. What these pictures do not allow is in `left_out` with its reason: free captions have no judge.
-    accelerator: where the judge is trained, as in `train_judge`; images are made where the pipeline is.
+    accelerator: where the judge is trained, as in `train_judge`; images are made where the pipeline is. With buckets:
+    these figures of each shape by itself, a judge of its own each.
     """
+    how = {"steps": steps, "guidance": guidance, "seed": seed, "solver": solver, "refine": refine, "clip": clip}
+    how |= {"judge_steps": judge_steps, "progress": progress, "accelerator": accelerator}
+    seen, held = pictures.split(pipeline.parts.data.held)
+    if not pictures.sizes:
+        return measured(pipeline, seen, held, **how)
+    return {
+        f"{shape[0]} x {shape[1]}": measured(
+            pipeline, seen.select(seen.by_shape()[shape].tolist()), held.select(rows.tolist()), **how
+        )
+        for shape, rows in held.by_shape().items()
+    }
+
+
+def measured(
+    pipeline: ImagePipeline,
+    seen: Pictures,
+    held: Pictures,
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
+    solver: Solver | None,
+    refine: bool,
+    clip: Clip | None,
+    judge_steps: int,
+    progress: bool,
+    accelerator: Accelerator | None,
+) -> dict[str, Any]:
+    """The figures of `evaluate`, of training and held-out pictures of one shape."""
     data = pipeline.parts.data
-    seen, held = pictures.split(data.held)
     held, unreadable = held.readable(pipeline.text)
     left_out: dict[str, str] = {}
     if unreadable:
@@ -111,6 +141,7 @@ def evaluate(
         seed=seed,
         solver=solver,
         refine=refine,
+        shape=held.size_of(0),
         progress=progress,
     )
     seconds = time.monotonic() - began

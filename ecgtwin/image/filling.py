@@ -96,5 +96,5 @@ def start(pipeline: "ImagePipeline", picture: Image.Image, caption: str, n: int,
 
     if n < 1:
         raise ValueError(f"n {n}: expected 1 or more pictures")
-    pixels = gather([picture], [caption], pipeline.config.picture, DataConfig()).centred().pixels
+    pixels = gather([picture], [caption], pipeline.config.picture.alone, DataConfig()).centred().pixels
     return pixels.to(pipeline.device), [Request(caption, seed + k) for k in range(n)]

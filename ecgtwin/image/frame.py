@@ -32,15 +32,16 @@ def frame_response(
     common = Counter(shapes).most_common(1)[0][0]
     pictures = pictures.select([k for k, shape in enumerate(shapes) if shape == common][:most])
     height, width, top, left = pictures.typical()
-    far = [n - own for n, own in zip(pictures.images[0].shape[1:], pictures.size, strict=True)]
+    far = [n - own for n, own in zip(pictures.images[0].shape[1:], pictures.size_of(0), strict=True)]
 
     def made(size: tuple[float, float] = (height, width), corner: tuple[float, float] = (top, left)) -> Tensor:
-        requests = [Request(caption, seed + k, size, corner) for k, caption in enumerate(pictures.captions)]
+        seen = pictures.size_of(0)
+        requests = [Request(caption, seed + k, size, corner, seen) for k, caption in enumerate(pictures.captions)]
         return pipeline.sample(requests, steps=steps, guidance=guidance, solver=solver, refine=refine).cpu()
 
     def real(corner: tuple[int, int], shrunk: bool = False) -> Tensor:
         images = pictures.shrunk if shrunk else pictures.images
-        return as_pixels(torch.stack([crop(x, corner, pictures.size) for x in images]))
+        return as_pixels(torch.stack([crop(x, corner, pictures.size_of(0)) for x in images]))
 
     found: dict[str, float] = {"pictures": len(pictures)}
     for axis, name in ((0, "down"), (1, "right")):

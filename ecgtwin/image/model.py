@@ -96,13 +96,14 @@ def build_network(
         blocks = {"patch": c.patch, "ratio": c.mlp, "context": c.context, "last": c.last_norm == "modulated"}
         network = DiT(codec.channels, c.width, c.depth, c.heads, out=out, axes=2, **blocks)
         step = codec.factor * c.patch
-    if any(n % step for n in config.picture.shape):
-        height, width = config.picture.shape
+    if wrong := [shape for shape in config.picture.shapes if any(n % step for n in shape)]:
+        height, width = wrong[0]
         raise ValueError(
             f"pictures of {height} x {width} pixels: each side must be a multiple of {step} for this {c.kind}"
         )
     names = len(text.names) if isinstance(text, Vocabulary) else 0
-    return ImageNetwork(network, Caption(names, text.width, text.length, c.width), c.width)
+    frame = 6 if config.picture.buckets else 4
+    return ImageNetwork(network, Caption(names, text.width, text.length, c.width), c.width, frame)
 
 
 def build_text(config: ModelConfig, captions: tuple[str, ...]) -> TextModel:

@@ -22,7 +22,7 @@ class Conditions(NamedTuple):
 
     values: Tensor  # (B, K) integers of a vocabulary, or (B, K, E) states of a text model
     mask: Tensor  # (B, K), True = a token
-    frame: Tensor  # (B, 4): original height and width, top and left of the crop, in pixels
+    frame: Tensor  # (B, 4): original height and width, top and left of the crop, in pixels; (B, 6): and the shape seen
     keep: Tensor  # (B,)
 
     def to(self, device: torch.device) -> "Conditions":
@@ -64,18 +64,19 @@ class ImageNetwork(nn.Module):
     """x_t (B, C, H, W), timestep (B,), conditions -> prediction (B, C, H, W).
 
     The caption comes by cross-attention, and its mean joins timestep and frame in the vector r. The frame is SDXL's
-    micro-conditioning (arXiv 2307.01952, section 2.2): the sinusoid codes of original size and crop corner.
+    micro-conditioning (arXiv 2307.01952, sections 2.2 and 2.3): the sinusoid codes of original size and crop corner,
+    and of the shape where there are several. frame: how many numbers.
     """
 
-    def __init__(self, backbone: DiT | UNet, caption: Caption, width: int):
+    def __init__(self, backbone: DiT | UNet, caption: Caption, width: int, frame: int = 4):
         super().__init__()
         self.backbone, self.caption, self.width = backbone, caption, width
-        self.time, self.frame = mlp(width, width), mlp(4 * CODE, width, out=width)
+        self.time, self.frame = mlp(width, width), mlp(frame * CODE, width, out=width)
         self.summary = nn.Linear(width, width)
 
     def prepare(self, c: Conditions) -> Prepared:
         caption, mask = self.caption(c)
-        codes = sinusoid(c.frame.flatten(), CODE).view(len(caption), -1).to(caption.dtype)  # (B, 4 CODE)
+        codes = sinusoid(c.frame.flatten(), CODE).view(len(caption), -1).to(caption.dtype)  # (B, frame x CODE)
         vector = self.frame(codes) + self.summary(pooled(caption, mask))
         return Prepared(vector, self.backbone.keys(caption), mask)
 

@@ -34,12 +34,14 @@ GUIDANCE = 1.5
 
 class Request(NamedTuple):
     """One wanted image. size: (height, width) of the original it should look scaled from; crop: (top, left) of the
-    corner it should look cut at; None is what is typical of the training set."""
+    corner it should look cut at; None is what is typical of the training set. shape: (height, width) of the image, one
+    of the model's; None: the first of them."""
 
     caption: str
     seed: int
     size: tuple[float, float] | None = None
     crop: tuple[float, float] | None = None
+    shape: tuple[int, int] | None = None
 
 
 class ImagePipeline:
@@ -99,8 +101,20 @@ class ImagePipeline:
     @property
     def latent(self) -> tuple[int, int, int]:
         """Shape (C, rows, columns) of what is denoised: pixels, or a latent."""
-        height, width = (n // self.codec.factor for n in self.config.picture.shape)
-        return self.codec.channels, height, width
+        return self.latent_of(self.config.picture.shape)
+
+    def latent_of(self, shape: tuple[int, int]) -> tuple[int, int, int]:
+        """The same of an image of a height and width."""
+        return self.codec.channels, *(n // self.codec.factor for n in shape)
+
+    def shape_of(self, requests: Sequence[Request]) -> tuple[int, int]:
+        """Height and width of a batch. ValueError where they are several, or none that the model knows."""
+        known = self.config.picture.shapes
+        wanted = {tuple(r.shape or known[0]) for r in requests}
+        if len(wanted) > 1 or not wanted <= set(known):
+            names = [", ".join(f"{height} x {width}" for height, width in some) for some in (sorted(wanted), known)]
+            raise ValueError(f"images of {names[0]} pixels: expected one shape in a batch, of {names[1]}")
+        return wanted.pop()
 
     def conditions(self, requests: Sequence[Request]) -> Conditions:
         """Requests as tensors; ValueError for a caption that the text model cannot take, a size that is not positive
@@ -113,8 +127,11 @@ class ImagePipeline:
                     f"size {r.size}, crop {r.crop}: give finite pixels, the size above 0 and the crop not below 0"
                 )
         values, mask = self.text.encode([r.caption for r in requests])
-        usual = self.parts.frame
-        frame = torch.tensor([[*(r.size or usual[:2]), *(r.crop or usual[2:])] for r in requests], dtype=torch.float32)
+        shape, usual, picture = self.shape_of(requests), self.parts.frame, self.config.picture
+        original = [n * own / first for n, own, first in zip(usual[:2], shape, picture.shape, strict=True)]
+        more = shape if picture.buckets else ()
+        rows = [[*(r.size or original), *(r.crop or usual[2:]), *more] for r in requests]
+        frame = torch.tensor(rows, dtype=torch.float32)
         return Conditions(values, mask, frame, torch.ones(len(requests), dtype=torch.bool)).to(self.device)
 
     @torch.no_grad()
@@ -199,10 +216,11 @@ class ImagePipeline:
         classifier: tuple[NoisyClassifier, float] | None = None,
         steer: Callable[[Level], Control] | None = None,
     ) -> Tensor:
-        """Images (B, C, S, S) in [-1, 1]. Each sample's noise comes from its own seed alone. levels: which are visited,
-        of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
+        """Images (B, C, H, W) in [-1, 1], of one shape. Each sample's noise comes from its own seed alone. levels:
+        which are visited, of `ecgtwin.diffusion.levels`; the others: see `denoiser`."""
         noise = seeded_noise([r.seed for r in requests])
-        x = noise(torch.empty(len(requests), *self.latent, device=self.device))
+        latent = self.latent_of(self.shape_of(requests)) if requests else self.latent
+        x = noise(torch.empty(len(requests), *latent, device=self.device))
         how = {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
         how |= {"classifier": classifier, "steer": steer}
         denoise = self.denoiser(requests, guidance=guidance, refine=refine, **how)
@@ -223,6 +241,7 @@ class ImagePipeline:
         solver: Solver | None = None,
         size: tuple[float, float] | None = None,
         crop: tuple[float, float] | None = None,
+        shape: tuple[int, int] | None = None,
         refine: bool = True,
         batch: int = 64,
         progress: bool = False,
@@ -237,7 +256,7 @@ class ImagePipeline:
 
         The k-th image of every caption has seed `seed + k`: it is the same alone or among others, and captions can be
         compared on the same noise. solver: any of `ecgtwin.diffusion.solvers`, DPM-Solver++ 2M unless told otherwise.
-        size, crop: as in `Request`. batch: how many are made at once. levels: which are visited, of
+        size, crop, shape: as in `Request`. batch: how many are made at once. levels: which are visited, of
         `ecgtwin.diffusion.levels`; rescale, interval, negative, threshold, classifier: see
         `denoiser`.
         """
@@ -246,7 +265,7 @@ class ImagePipeline:
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not captions:
             raise ValueError("no captions: give one or more")
-        requests = [Request(caption, seed + k, size, crop) for caption in captions for k in range(n)]
+        requests = [Request(caption, seed + k, size, crop, shape) for caption in captions for k in range(n)]
         options = {"steps": steps, "guidance": guidance, "solver": solver, "levels": levels, "refine": refine}
         options |= {"rescale": rescale, "interval": interval, "negative": negative, "threshold": threshold}
         options["classifier"] = classifier

@@ -67,16 +67,17 @@ class Rows(NamedTuple):
 class Reconstruct:
     """Stage 0: squared error of the pixels and a weak pull of the latents towards N(0, 1)."""
 
-    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...]):
-        self.pictures, self.stage, self.shrunk, self.latent = pictures, stage, shrunk, latent
+    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, channels: int, factor: int):
+        """channels, factor: of a latent, and pixels along each side of one of its places."""
+        self.pictures, self.stage, self.shrunk, self.channels, self.factor = pictures, stage, shrunk, channels, factor
 
     def draw(self, generator: torch.Generator) -> Rows:
         n = self.stage.batch
-        rows = torch.randint(len(self.pictures), (n,), generator=generator)
+        rows = self.pictures.rows(n, generator)
         halved = torch.rand(n, generator=generator) < self.shrunk
-        return Rows(
-            rows, halved, torch.rand(n, 2, generator=generator), torch.randn(n, *self.latent, generator=generator)
-        )
+        place = torch.rand(n, 2, generator=generator)
+        height, width = (side // self.factor for side in self.pictures.size_of(int(rows[0])))
+        return Rows(rows, halved, place, torch.randn(n, self.channels, height, width, generator=generator))
 
     def load(self, batch: Rows) -> Rows:
         return batch._replace(batch=self.pictures.cropped(batch.rows, batch.halved, batch.place))
@@ -97,10 +98,8 @@ class Reconstruct:
 class Denoise(Reconstruct):
     """The denoising loss on random crops, captions left out at random for classifier-free guidance."""
 
-    def __init__(
-        self, pictures: Pictures, stage: TrainConfig, shrunk: float, latent: tuple[int, ...], ends: Ends, diffusion
-    ):
-        super().__init__(pictures, stage, shrunk, latent)
+    def __init__(self, pictures: Pictures, stage: TrainConfig, shrunk: float, ends: Ends, diffusion):
+        super().__init__(pictures, stage, shrunk, ends.codec.channels, ends.codec.factor)
         self.ends, self.objective = ends, Objective.of(diffusion)
 
     def draw(self, generator: torch.Generator) -> Rows:

@@ -25,7 +25,7 @@ from ..train.run import Run, complete
 from ..train.stage import Figures
 from .config import Config, TrainConfig
 from .control import config_of, edges
-from .dataset import Pictures
+from .dataset import Batch, Pictures
 from .model import Parts, build, build_text, load
 from .network import ImageNetwork
 from .pipeline import ImagePipeline
@@ -137,17 +137,17 @@ def train_codec(
 ) -> dict[str, Any]:
     """Train the auto-encoder, then calibrate its latents."""
     stage = config.train.vae
-    vae, x = codec.vae, held.centred().pixels
-    latent = (vae.latent, *(n // vae.factor for n in x.shape[2:]))
+    vae = codec.vae
+    parts = [x for rows in held.by_shape().values() for x in held.centred(rows).pixels.split(256)]
 
     def validate(vae: nn.Module) -> dict[str, float]:
         device = next(vae.parameters()).device
-        y = torch.cat([vae(part.to(device))[0].cpu() for part in x.split(256)])
-        return {"held_rms": float((x - y).square().mean().sqrt())}
+        errors = [(x - vae(x.to(device))[0].cpu()).square().mean((1, 2, 3)) for x in parts]
+        return {"held_rms": float(torch.cat(errors).mean().sqrt())}
 
-    objective = Reconstruct(seen, stage, config.data.shrunk, latent)
+    objective = Reconstruct(seen, stage, config.data.shrunk, vae.latent, vae.factor)
     facts = run_stage(vae, stage, config, folder, resume, objective, validate, accelerator, {})
-    codec.calibrate(seen.centred().pixels)
+    codec.calibrate(seen.commonest().centred().pixels)
     return facts
 
 
@@ -172,20 +172,23 @@ def train_denoiser(
         network.requires_grad_(False).to(device)
         network = Controlled(network, control.control_of(network.backbone, config_of(stage.control, ends.codec.factor)))
     rows = torch.randint(len(held), (256,), generator=stream(1, 2, 3))
-    batch = held.centred(rows)
-    z = ends.encode(batch.pixels.to(device))
-    eps = torch.randn(z.shape, generator=stream(1, 2, 4)).to(device)
-    level = ends.schedule.even(len(z), ends.share).to(device)
-    objective = Denoise(seen, stage, config.data.shrunk, tuple(z.shape[1:]), ends, config.model.diffusion)
+    batches = [held.centred(part) for part in held.by_shape(rows).values()]
+    objective = Denoise(seen, stage, config.data.shrunk, ends, config.model.diffusion)
+
+    def errors(network: nn.Module, batch: Batch, keep: bool) -> torch.Tensor:
+        z = ends.encode(batch.pixels.to(device))
+        eps = torch.randn(z.shape, generator=stream(1, 2, 4)).to(device)
+        c = ends.labels.conditions(held, batch, torch.full((len(z),), keep)).to(device)
+        told = c if stage.control is None else (c, edges(batch.pixels.to(device)))
+        level = ends.schedule.even(len(z), ends.share).to(device)
+        return objective.objective.errors(network, told, z, level, eps)
 
     def validate(network: nn.Module) -> dict[str, float]:
         """On held-out pictures, at fixed levels and noise: with their captions, and without."""
-        figures = {}
-        for key, keep in (("held", True), ("held_no_caption", False)):
-            c = ends.labels.conditions(held, batch, torch.full((len(z),), keep)).to(device)
-            told = c if stage.control is None else (c, edges(batch.pixels.to(device)))
-            figures[key] = float(objective.objective.errors(network, told, z, level, eps).mean())
-        return figures
+        return {
+            key: float(torch.cat([errors(network, batch, keep) for batch in batches]).mean())
+            for key, keep in (("held", True), ("held_no_caption", False))
+        }
 
     return run_stage(network, stage, config, folder, resume, objective, validate, accelerator, started)
 

@@ -51,6 +51,8 @@ class UpsamplerSettings(Strict):
 def read_settings(path: Path, overrides: list[str]) -> UpsamplerSettings:
     settings = parse(UpsamplerSettings, read_yaml(path, overrides), str(path))
     (height, width), factor = settings.cascade.picture.shape, settings.cascade.factor
+    if settings.cascade.picture.buckets:
+        raise ValueError(f"{path}: this stage knows one shape: leave cascade.picture.buckets out")
     if height % factor or width % factor:
         raise ValueError(f"{path}: pictures of {height} x {width} pixels are no multiple of factor {factor}")
     return settings
