@@ -32,7 +32,7 @@ from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.store.recordings import Recordings, fitting
 from ecgtwin.twin.filling import Span, Unknown
-from ecgtwin.twin.gaps import STEADY, continued
+from ecgtwin.twin.gaps import STEADY, continued, seen
 from ecgtwin.twin.model import named
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -256,9 +256,37 @@ def rhythm(x: np.ndarray, rate: float) -> dict[str, Any]:
                 row["ecgs"].append(1)
                 for key, value in compared(times, true).items():
                     row.setdefault(key, []).append(value)
-    return {
+    told = {
         name: {key: float(np.sum(v) if key == "ecgs" else np.mean(v)) for key, v in of.items()}
         for name, of in rows.items()
+    }
+    return told | {"hole": hole(x[::4], rate)}
+
+
+def hole(x: np.ndarray, rate: float) -> dict[str, float]:
+    """Of ECGs (N, 8, L) of which nothing from 4 to 6 s is known: the beats there, and median beats laid at them and at
+    the true ones."""
+    gap = slice(round(4 * rate), round(6 * rate))
+    known = np.ones(x.shape[-1], bool)
+    known[gap] = False
+    rows: dict[str, list[float]] = {"count": [], "seconds": [], "planned": [], "times known": []}
+    for one in tqdm(x, desc="hole"):
+        try:
+            beats, beat = seen(np.where(known, one, 0.0), known, rate)
+            true, _ = take(one, rate)
+        except ValueError:
+            continue
+        made = continued(beats, known, rate)
+        ours, theirs = (b.times[(b.times > 4) & (b.times < 6)] for b in (made, true))
+        rows["count"].append(float(len(ours) == len(theirs)))
+        if len(ours) == len(theirs) and len(ours):
+            rows["seconds"].append(float(np.abs(ours - theirs).mean()))
+        for name, times in (("planned", made), ("times known", true)):
+            rows[name].append(correlation(lay(beat, times, rate, len(known))[:, gap], one[:, gap]))
+    return {"ecgs": len(rows["count"])} | {
+        f"{name}, {how}": float(of(v))
+        for name, v in rows.items()
+        for how, of in (("mean", np.mean), ("median", np.median))
     }
 
 

@@ -7,7 +7,7 @@ Shapes: L samples.
 """
 
 from collections.abc import Iterator
-from itertools import count, cycle
+from itertools import count, cycle, pairwise
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def pieces(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def continued(beats: Beats, steady: np.ndarray, rate: float, rng: np.random.Generator | None = None) -> Beats:
-    """Known beats, and those to be expected where nothing is known; between two known beats as many as fit, evenly.
+    """Known beats, and those to be expected where nothing is known; between two known beats as many as fit, evenly, or
+    of a steady rhythm with intervals that go from the one before to the one after.
 
     rng: of an irregular rhythm, draws each interval from the known ones, as in a sample; None: they are expected.
     """
@@ -75,10 +76,12 @@ def continued(beats: Beats, steady: np.ndarray, rate: float, rng: np.random.Gene
     times, kinds = list(beats.times), list(beats.kinds)
     usual = int(np.bincount(beats.kinds).argmax())
     added = []
-    for a, b in zip(times, times[1:], strict=False):
+    for k, (a, b) in enumerate(pairwise(times)):
         missing = round((b - a) / mean) - 1
         if missing > 0 and not steady[round(a * rate) : round(b * rate)].all():
-            added += np.linspace(a, b, missing + 2)[1:-1].tolist()
+            beside = [mean, mean] if irregular else around(beats.times, whole, k, mean)
+            steps = np.interp(np.arange(1, missing + 2), [0, missing + 2], beside)
+            added += (a + (b - a) * np.cumsum(steps)[:-1] / steps.sum()).tolist()
     known = [(start / rate, stop / rate) for start, stop in pieces(steady)]
     free = max([stop for start, stop in known if start <= times[-1]], default=0.0)
     added += after(times[-1], free, seconds, within)
@@ -86,6 +89,12 @@ def continued(beats: Beats, steady: np.ndarray, rate: float, rng: np.random.Gene
     added += [-t for t in after(-times[0], free, 0.0, within[::-1])]
     order = np.argsort([*times, *added], kind="stable")
     return Beats(np.array([*times, *added])[order], np.array([*kinds, *[usual] * len(added)])[order])
+
+
+def around(times: np.ndarray, whole: np.ndarray, gap: int, mean: float) -> list[float]:
+    """The intervals before and after the interval `gap` of beats, a mean one where they are not `whole`."""
+    steps = np.where(whole, np.diff(times), mean)
+    return [float(steps[k]) if 0 <= k < len(steps) else mean for k in (gap - 1, gap + 1)]
 
 
 def expected(intervals: np.ndarray) -> Iterator[float]:

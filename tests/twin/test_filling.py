@@ -87,6 +87,11 @@ def test_beats_go_on_as_they_came():
     kept = times[(times < 2.5) | (times > 5.5)]
     found = continued(Beats(kept, np.zeros(len(kept), int)), hole, RATE)
     assert np.allclose(found.times, times)
+    faster = np.cumsum([0.4, 0.84, 0.84, 0.83, 0.82, 0.81, 0.8, 0.79, 0.78, 0.78])  # evenly faster through the hole
+    kept = faster[(faster < 2.5) | (faster > 5.5)]
+    found = continued(Beats(kept, np.zeros(len(kept), int)), hole, RATE)
+    assert np.abs(found.times - faster).max() < 0.004
+    assert np.abs(np.linspace(faster[2], faster[7], 6) - faster[2:8]).max() > 0.015
     late = steady.copy()
     late[: round(1.5 * RATE)] = False
     early = continued(Beats(np.arange(2.0, 5.0, 0.8), np.zeros(4, int)), late, RATE)
