@@ -30,9 +30,9 @@ class Cross(NamedTuple):
     tokens to choose from, the softmax of q @ keys + mask, times values."""
 
     told: Tensor
-    keys: Tensor  # (b, D, H K), block by block: head h of q meets only keys of head h
-    mask: Tensor  # (b, 1, H K), 0 or -inf
-    values: Tensor  # (b, H K, D), through the output layer already
+    keys: Tensor  # (b, D, K H), block by block: head h of q meets only keys of head h
+    mask: Tensor  # (b, 1, K H), 0 or -inf
+    values: Tensor  # (b, K H, D), through the output layer already
 
 
 class LeanDiT:
@@ -97,9 +97,9 @@ class LeanDiT:
         hidden = torch.zeros_like(mask, dtype=k.dtype).masked_fill(~mask, float("-inf"))
         return Cross(
             (alone + block.cross.out.bias)[:, None],
-            rearrange(apart, "b h d g k -> b (h d) (g k)").to(self.dtype),
-            hidden.repeat(1, self.heads)[:, None].to(self.dtype),
-            rearrange(values, "b h k o -> b (h k) o").to(self.dtype),
+            rearrange(apart, "b h d g k -> b (h d) (k g)").to(self.dtype),
+            hidden.repeat_interleave(self.heads, 1)[:, None].to(self.dtype),
+            rearrange(values, "b h k o -> b (k h) o").to(self.dtype),
         )
 
     def modulations(self, r: Tensor) -> list[Modulation]:
@@ -147,8 +147,8 @@ class LeanDiT:
             return
         block, cross = self.dit.blocks[index], self.cross[index]
         q = block.cross.norm_q(block.cross.q(block.norm_cross(h))).to(self.dtype)
-        scores = torch.baddbmm(cross.mask, q, cross.keys)  # (b, N, H K)
-        chosen = scores.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(-2)
+        scores = torch.baddbmm(cross.mask, q, cross.keys)  # (b, N, K H): a softmax over a short last axis is slow
+        chosen = scores.unflatten(-1, (-1, self.heads)).softmax(-2).flatten(-2)
         h.add_(chosen @ cross.values)
 
 
