@@ -318,7 +318,7 @@ def test_every_ablation_trains(place, network, inject, tmp_path):
 
 def test_a_denoiser_with_drafts_goes_on_from_one_without(place, tmp_path):
     """To a model that is told when the beats come. No fitting here, which takes long: tests/training/test_drafts.py."""
-    drafts = "{same: 0.5, rate: 0.0, real: 0.0, simulated: 0.5, constructed: 0.0, back: 0.0}"
+    drafts = "{same: 0.5, rate: 0.0, real: 0.0, simulated: 0.5, constructed: 0.0, expected: 0.0, back: 0.0}"
     settings, recordings, weights, table = ready(
         place, ["model.denoiser.draft=true", f"train.denoiser.drafts={drafts}"]
     )

@@ -15,7 +15,7 @@ import torch
 from ..ecg.beats import Beats, Heartbeat, lay
 from .augment import Electrodes
 
-KINDS = ("same", "rate", "real", "simulated", "constructed", "back")
+KINDS = ("same", "rate", "real", "simulated", "constructed", "expected", "back")
 """Of pairs, as in `config.DraftPairs`."""
 BEATS, STATEMENTS = 64, 24
 """Most of one strip that are kept."""
@@ -37,12 +37,19 @@ class Strip:
         """The same heart by other electrodes; they are linear, so median beats change as the signal does."""
         if electrodes is None:
             return self
+        signal = electrodes.apply(torch.from_numpy(self.signal[None]).float())[0].numpy()
+        return replace(self, signal=signal, heartbeat=seen_by(self.heartbeat, electrodes))
 
-        def seen(x: np.ndarray) -> np.ndarray:
-            return electrodes.apply(torch.from_numpy(x[None]).float())[0].numpy()
 
-        shapes = {kind: seen(shape).astype(np.float64) for kind, shape in self.heartbeat.shapes.items()}
-        return replace(self, signal=seen(self.signal), heartbeat=replace(self.heartbeat, shapes=shapes))
+def seen_by(beat: Heartbeat, electrodes: Electrodes | None) -> Heartbeat:
+    """The same beats by other electrodes."""
+    if electrodes is None:
+        return beat
+    shapes = {
+        kind: electrodes.apply(torch.from_numpy(shape[None]).float())[0].numpy().astype(np.float64)
+        for kind, shape in beat.shapes.items()
+    }
+    return replace(beat, shapes=shapes)
 
 
 class Made(NamedTuple):

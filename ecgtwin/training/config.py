@@ -70,7 +70,7 @@ class DraftPairs(Strict):
     """Fractions of the pairs that are drawn where the denoiser reads drafts
     (model.denoiser.draft); they add up to 1."""
 
-    same: Fraction = 0.22
+    same: Fraction = 0.2
     """A recording from itself; the draft of all its beats, or of those in one half."""
     rate: Fraction = 0.12
     """The same beats at another heart rate, either way."""
@@ -78,9 +78,11 @@ class DraftPairs(Strict):
     """Two ECGs of one patient."""
     simulated: Fraction = 0.0
     """Two ECGs of a simulated person, from a store of such people."""
-    constructed: Fraction = 0.38
+    constructed: Fraction = 0.16
     """Into a state that the simulator fitted to the person constructs, from the recording
     or from another such state."""
+    expected: Fraction = 0.24
+    """From the recording into such a state; the draft is what the simulator expects there, as in `twin.expected`."""
     back: Fraction = 0.2
     """Out of such a state, into the recording."""
 

@@ -50,6 +50,7 @@ MISSING = {
     "real": "no patient has two ECGs",
     "simulated": "there is no simulated person with two ECGs (`ecgtwin data simulate` makes a store of them)",
     "constructed": "no ECG of normally conducted beats could be explained by a simulated person",
+    "expected": "no ECG of normally conducted beats could be explained by a simulated person",
     "back": "no ECG of normally conducted beats could be explained by a simulated person",
 }
 """Why there are no pairs of a kind."""

@@ -14,7 +14,10 @@ from ..ecg.store.columns import SPLITS
 from ..ecg.store.recordings import Recordings
 from ..text.statements import Vocabulary
 from ..train.batch import stream
-from .album import Album, Made, Strip
+from ..twin.condition import Condition
+from ..twin.expected import CANNOT_BE_FITTED, Expected, person_in, reshapes
+from ..twin.rhythm import shown
+from .album import Album, Made, Strip, seen_by
 from .augment import Electrodes
 from .config import DraftsConfig
 from .latents import at_rate, draw_rate
@@ -99,7 +102,7 @@ def alone(found: Album, recordings: Recordings, strip: Strip, config: DraftsConf
             there = found.add(other)
             found.pair("rate", here, there)
             found.pair("rate", there, here)
-    if {"constructed", "back"} & set(found.kinds) and not UNFITTABLE & set(strip.reports):
+    if {"constructed", "expected", "back"} & set(found.kinds) and not UNFITTABLE & set(strip.reports):
         seen = electrodes(noise, config) if training and rng.random() < config.turned else None
         other_states(found, recordings, strip, seen, rng, config)
     return row
@@ -156,29 +159,47 @@ def other_states(
             strip.signal, recordings.rate, sex=recordings.sexes(strip.place), age=recordings.years(strip.place),
             atria=not said & WITHOUT_P, least=config.least,
         )  # fmt: skip
-    except (
-        ValueError,
-        IndexError,
-        np.linalg.LinAlgError,
-    ):  # what is no normal beat breaks the fit in any of these ways
+    except CANNOT_BE_FITTED:
         return
-    strips = [
-        strip,
-        *(s for _ in range(config.states) if (s := in_state(person, strip, recordings, rng, config)) is not None),
-    ]
-    rows = [found.add(s.seen_by(seen)) for s in strips] if len(strips) > 1 else []
+    made = [m for _ in range(config.states) if (m := in_state(person, strip, recordings, rng, config)) is not None]
+    strips = [strip, *(s for _, s in made)]
+    rows = [found.add(s.seen_by(seen)) for s in strips] if made else []
     for i, reference in enumerate(rows):
         for j, target in enumerate(rows):
             # Half of the pairs between two constructed states are left out, so that those with
             # the recording are as many.
-            if i != j and (not i or not j or rng.random() < 0.5):
-                found.pair("constructed" if j else "back", reference, target)
+            kind = "constructed" if j else "back"
+            if i != j and kind in found.kinds and (not i or not j or rng.random() < 0.5):
+                found.pair(kind, reference, target)
+    if "expected" in found.kinds:
+        for target, (state, there) in zip(rows[1:], made, strict=True):
+            if (beat := drafted(recordings, strip, state, there, rng)) is not None:
+                found.pair("expected", rows[0], target, seen_by(beat, seen))
+
+
+def drafted(
+    recordings: Recordings, strip: Strip, state: State, there: Strip, rng: np.random.Generator
+) -> Heartbeat | None:
+    """The beats that a twin of the recording is drawn from in a state (`twin.expected`); None where these are the
+    recording's own.
+
+    The person is found anew, in one half of the recording and with other chances for what no recording tells, so that
+    what is shown is as uncertain as where it is used.
+    """
+    if not reshapes(state):
+        beat = shown(strip.heartbeat, there.reports, strip.reports)
+        return None if beat is strip.heartbeat else beat
+    n, late = round(HALF * strip.signal.shape[-1]), rng.random() < 0.5
+    part = strip.signal[:, -n:] if late else strip.signal[:, :n]
+    said = Condition(strip.reports, recordings.sexes(strip.place), recordings.years(strip.place))
+    person = person_in(part, recordings.rate, said, seed=int(rng.integers(2**31)))
+    return None if person is None else Expected(person, state, recordings.rate).at(there.beats.heart_rate)
 
 
 def in_state(
     person: Fitted, strip: Strip, recordings: Recordings, rng: np.random.Generator, config: DraftsConfig
-) -> Strip | None:
-    """The person in a state drawn by chance, None where it cannot be constructed or has no beats."""
+) -> tuple[State, Strip] | None:
+    """A state drawn by chance and the person in it, None where it cannot be constructed or has no beats."""
     state = draw_state(rng, config)
     heart_rate = None if rng.random() < config.own_rate else state_rate(state, rng)
     noise, seed, rate = None if rng.random() < config.clean else "drawn", int(rng.integers(1000)), recordings.rate
@@ -187,7 +208,7 @@ def in_state(
         beats, heartbeat = take(made.signal, rate, paced=state.rhythm == "paced")
     except (ValueError, IndexError, RuntimeError):
         return None
-    return Strip(made.signal, beats, heartbeat, reports_in(state, strip.reports), strip.place, made.heart_rate)
+    return state, Strip(made.signal, beats, heartbeat, reports_in(state, strip.reports), strip.place, made.heart_rate)
 
 
 def draw_state(rng: np.random.Generator, config: DraftsConfig) -> State:

@@ -16,6 +16,7 @@ from ..ecg.record import ECG
 from ..text.statements import KIND, Assumption
 from .condition import Condition, expect_condition
 from .contradictions import Contradiction, allows, contradictions
+from .expected import expected_in
 from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
 from .rhythm import kind_of, plan, same_rhythm, shown
 
@@ -95,10 +96,14 @@ def with_base(
         return [Request(base, condition, seed, leaves=leaves, new=new) for seed in seeds]
     own, heartbeat = model.taken(signal, reference_condition)
     heartbeat = shown(heartbeat, wanted, was)
+    said = replace(condition if reference_condition is None else reference_condition, reports=was)
+    there = expected_in(signal.cpu().numpy(), model.config.signal.rate, said, new, wanted)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
-        found.append(Request(base, paced_by(condition, planned), seed, planned, heartbeat, leaves, new))
+        changed = None if there is None else there.at(planned.heart_rate)
+        asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
+        found.append(asked._replace(expected=changed is not None))
     return found
 
 
@@ -185,7 +190,10 @@ def change(
         beats = own
     elif beats is None:
         beats = model.planned(now, seed_of(seed, fingerprint(reference)), own, reference_condition and was)
-    then = shown(heartbeat, reports, model.normalise(was.reports))
+    old = model.normalise(was.reports)
+    new = tuple(name for name in reports if name not in old)
+    there = expected_in(signal[0].cpu().numpy(), model.config.signal.rate, was, new, reports)
+    then = (there and there.at(beats.heart_rate)) or shown(heartbeat, reports, old)
     states = (was, own, heartbeat), (now, beats, then)
     before, after = (Request(base, paced_by(state, when), seed, when, beat) for state, when, beat in states)
     return before, after

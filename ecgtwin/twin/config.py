@@ -141,6 +141,9 @@ class SamplingConfig(Strict):
     leaving_base_guidance: Number | None = None
     """The same where a normal ECG is asked of somebody whose reference was not normal: to leave a state
     takes more. None: as above."""
+    expected: tuple[Number, Number] | None = None
+    """(guidance, base_guidance) where the network is shown what a simulator expects in the wanted state
+    (`twin.expected`): there the draft says most of it already. None: as anywhere."""
     new_statements: dict[str, tuple[Number, Number]] = {}
     """Statement -> (guidance, base_guidance) where it is asked of somebody whose reference is not in that state: some
     states take more to be seen, and some bear less before voltages grow. Of several, the one with the most guidance."""

@@ -158,6 +158,8 @@ def scales(
     if request.leaves:
         own = own if tuned.leaving_guidance is None else tuned.leaving_guidance
         own_base = own_base if tuned.leaving_base_guidance is None else tuned.leaving_base_guidance
+    elif request.expected and tuned.expected is not None:
+        own, own_base = tuned.expected
     elif firm := [tuned.new_statements[name] for name in request.new if name in tuned.new_statements]:
         own, own_base = max(firm)
     return own if guidance is None else guidance, own_base if base_guidance is None else base_guidance

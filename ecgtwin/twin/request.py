@@ -22,7 +22,8 @@ class Request(NamedTuple):
 
     beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that
     was not trained with them: the network decides. leaves: whether a normal ECG is wanted of somebody
-    whose reference was not normal. new: wanted statements that the reference was not known to have.
+    whose reference was not normal. new: wanted statements that the reference was not known to have. expected: whether
+    heartbeat is what a simulator expects in that state.
     """
 
     base: Tensor | None
@@ -32,6 +33,7 @@ class Request(NamedTuple):
     heartbeat: Heartbeat | None = None
     leaves: bool = False
     new: tuple[str, ...] = ()
+    expected: bool = False
 
 
 def each(given: Any, count: int | None) -> list[Any]:

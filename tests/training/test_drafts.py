@@ -32,7 +32,7 @@ from ..twin.tiny import CONFIG, STATEMENTS, Letters
 from .fold import FOLD, decoded, encode
 
 RATE, N = 102.4, 64
-FRACTIONS = {"same": 0.2, "rate": 0.2, "real": 0.0, "simulated": 0.2, "constructed": 0.2, "back": 0.2}
+FRACTIONS = {"same": 0.2, "rate": 0.2, "real": 0.0, "simulated": 0.2, "constructed": 0.1, "expected": 0.1, "back": 0.2}
 STATES = DraftsConfig(states=2)
 
 
@@ -118,6 +118,21 @@ def test_a_pair_of_one_person_in_two_states_differs_where_the_state_does(stage, 
         assert np.corrcoef(v6, own)[0, 1] < 0.97
 
 
+def test_an_expected_draft_is_nearer_to_its_target_than_the_recordings_beats(filled):
+    """Of the same recording into the same state; the two are laid at the same times."""
+    kind = {name: filled.kind == KINDS.index(name) for name in ("constructed", "expected")}
+    apart: dict[str, list[float]] = {name: [] for name in kind}
+    for k in np.flatnonzero(kind["expected"]):
+        same = (filled.reference == filled.reference[k]) & (filled.target == filled.target[k])
+        (other,) = np.flatnonzero(kind["constructed"] & same)
+        target = decoded(torch.from_numpy(filled.latents[filled.target[k]].copy()))
+        for name, row in (("expected", k), ("constructed", other)):
+            draft = decoded(torch.from_numpy(filled.drafts[row].copy()))
+            apart[name].append(float(np.sqrt(((draft - target) ** 2).mean())))
+    assert len(apart["expected"]) >= 8
+    assert np.median(np.array(apart["expected"]) / np.array(apart["constructed"])) < 0.75
+
+
 def test_fractions_are_drawn_and_what_is_missing_is_named(filled, recordings):
     pairer = DraftPairer(filled, recordings, "train", DraftPairs(**FRACTIONS))
     kinds = filled.kind[pairer.draw(4000, stream(0)).numpy()]
@@ -197,7 +212,7 @@ def test_real_people_are_shown_in_other_states(ptbxl, tmp_path):
 
     found = bank.fill(tmp_path / "drafts", "key", recordings, encode, DraftsConfig())
     counts = np.bincount(found.kind, minlength=len(KINDS))
-    assert all(counts[KINDS.index(k)] > 5 for k in ("same", "rate", "constructed", "back"))
+    assert all(counts[KINDS.index(k)] > 5 for k in ("same", "rate", "constructed", "expected", "back"))
     chosen = np.linspace(0, len(found.kind) - 1, 24).astype(int)
     with torch.no_grad():
         targets = codec.decode(torch.from_numpy(found.latents[found.target[chosen]]).float()).numpy()

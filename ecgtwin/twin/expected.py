@@ -1,0 +1,95 @@
+"""What a simulator expects of the reference's beat in a state that is new to it: a first drawing for the network.
+
+A heart whose conduction or muscle changes does not keep its beat, so the reference's own is a poor draft there. The
+simulator's person who explains the recording (`ecg.simulate.fit`) is put into the wanted state instead, with what the
+simulator does not explain; the network, which saw such drafts beside real ECGs of the state, makes an ECG of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..ecg.beats import Heartbeat, take
+from ..ecg.simulate import STATES, Fitted, State, construct, fit
+from ..text.statements import Vocabulary
+from .condition import Condition
+
+LEAST = 0.6
+"""Of the energy of the median beat, that the simulator's person must explain."""
+SECONDS = 8.0
+CANNOT_BE_FITTED = (ValueError, IndexError, np.linalg.LinAlgError)
+"""What is no normal beat breaks the fit in any of these ways."""
+WITHOUT_P = ("atrial fibrillation", "atrial flutter")
+
+
+def reshapes(state: State) -> bool:
+    """Whether beats look otherwise in a state; else only when they come, or what the atria do."""
+    return bool(state.changes) or state.premature == "ventricular"
+
+
+@lru_cache(1)
+def reshaping() -> dict[str, State]:
+    """Statement of the vocabulary -> the simulator's state that says it, where that changes the shape of beats."""
+    normalise = Vocabulary().normalise
+    found: dict[str, State] = {}
+    for state in STATES.values():
+        if reshapes(state):
+            found.setdefault(normalise(state.reports[0]), state)
+    return found
+
+
+def state_of(new: Sequence[str], reports: Sequence[str]) -> State | None:
+    """The simulator's state that new statements ask for, in the rhythm of all; None where no beat changes its shape, or
+    where they exclude each other."""
+    known = reshaping()
+    asked = [known[name] for name in new if name in known]
+    if not asked:
+        return None
+    if rhythm := next((name for name in WITHOUT_P if name in reports), None):
+        asked.append(STATES[rhythm])
+    found = asked[0]
+    for other in asked[1:]:
+        try:
+            found = found + other
+        except ValueError:
+            return None
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """A person of the simulator in a state: what their beats look like there."""
+
+    person: Fitted
+    state: State
+    rate: float
+
+    def at(self, heart_rate: float | None) -> Heartbeat | None:
+        """Median beats at a heart rate in beats/min; None where none can be constructed."""
+        try:
+            made = construct(self.person, self.state, heart_rate, rate=self.rate, seconds=SECONDS, noise=None)
+            return take(made.signal, self.rate, made.peaks * self.rate, paced=self.state.rhythm == "paced")[1]
+        except (ValueError, IndexError, RuntimeError):
+            return None
+
+
+def person_in(signal: np.ndarray, rate: float, own: Condition, seed: int | None = None) -> Fitted | None:
+    """The simulator's person who explains a signal (8, L) in mV of somebody in a state; None where it is no normally
+    conducted beat. seed: of what no recording tells, None: of the signal."""
+    atria = not any(name in own.reports for name in WITHOUT_P)
+    try:
+        return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=atria, least=LEAST)
+    except CANNOT_BE_FITTED:
+        return None
+
+
+def expected_in(
+    signal: np.ndarray, rate: float, own: Condition, new: Sequence[str], reports: Sequence[str]
+) -> Expected | None:
+    """What is expected of a signal (8, L) in mV, of somebody in a state `own`, under `reports` of which some are new;
+    None where beats keep their shape, or the simulator does not know the state or explain the person."""
+    state = state_of(new, reports)
+    person = None if state is None else person_in(signal, rate, own)
+    return None if person is None else Expected(person, state, rate)

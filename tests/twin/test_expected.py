@@ -1,0 +1,84 @@
+"""What the simulator expects of a person in a new state, as the draft of a twin."""
+
+import numpy as np
+import pytest
+
+from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin.ecg.leads import INDEPENDENT
+from ecgtwin.ecg.simulate import Person, simulate
+from ecgtwin.twin.expected import Expected, expected_in, person_in, reshaping, state_of
+
+RATE = 102.4
+PLAIN = Condition("sinus rhythm|normal ECG", sex="female", age=60, heart_rate=70)
+LEFT, PACED = "complete left bundle branch block", "paced rhythm"
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return simulate(Person.draw(5), "sinus rhythm", 70, seed=2, rate=RATE)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ECGTwin.from_pretrained(device="cpu")
+
+
+def width(beat):
+    """ms in which a median beat's slope is above a tenth of its largest."""
+    (shape,) = (beat.shapes[beat.main],)
+    slope = np.sqrt((np.gradient(shape, axis=-1) ** 2).sum(0))
+    fast = np.flatnonzero(slope > 0.15 * slope.max())
+    return 1000 * (fast[-1] - fast[0]) / 512
+
+
+def test_states_that_reshape_beats_are_asked_for_by_the_vocabularys_statements(model):
+    assert {LEFT, PACED, "left ventricular hypertrophy", "long QT interval"} <= set(reshaping())
+    assert not {"sinus rhythm", "atrial fibrillation", "sinus bradycardia"} & set(reshaping())
+    assert set(reshaping()) <= set(model.vocabulary.names)
+
+
+def test_only_what_is_new_changes_the_beat():
+    assert state_of((), (LEFT, "sinus rhythm")) is None
+    assert state_of(("atrial fibrillation",), ("atrial fibrillation",)) is None
+    both = state_of((LEFT,), (LEFT, "atrial fibrillation"))
+    assert both.rhythm == "fibrillation" and both.changes
+    assert state_of((LEFT, "complete right bundle branch block"), (LEFT,)) is None  # they exclude each other
+    assert state_of((LEFT, "left ventricular hypertrophy"), ()).changes != state_of((LEFT,), ()).changes
+
+
+def test_a_block_is_expected_wide_in_this_person(reference):
+    signal = reference.signal
+    there = expected_in(signal, RATE, PLAIN, (LEFT,), (LEFT, "sinus rhythm"))
+    assert isinstance(there, Expected)
+    person = person_in(signal, RATE, PLAIN)
+    assert there.person.explained == person.explained > 0.8
+    beat, own = there.at(70), Expected(person, state_of((LEFT,), ()), RATE).at(70)
+    assert np.array_equal(beat.shapes[0], own.shapes[0])
+    other = expected_in(
+        simulate(Person.draw(6), "sinus rhythm", 70, seed=2, rate=RATE).signal, RATE, PLAIN, (LEFT,), (LEFT,)
+    )
+    assert not np.allclose(other.at(70).shapes[0], beat.shapes[0], atol=0.05)
+    assert there.at(10) is None  # no such rate can be constructed
+
+
+def test_paced_beats_are_known_as_such(reference):
+    beat = expected_in(reference.signal, RATE, PLAIN, (PACED,), (PACED,)).at(70)
+    assert beat.main == 2
+
+
+def test_whose_beat_is_blocked_already_is_not_fitted():
+    blocked = simulate(Person.draw(5), LEFT, 70, seed=2, rate=RATE).signal
+    own = Condition(LEFT, sex="female", age=60)
+    assert expected_in(blocked, RATE, own, (PACED,), (PACED,)) is None
+
+
+def test_requests_say_whether_their_beats_are_expected_ones(model, reference):
+    ecg = ECG(reference.signal, RATE, INDEPENDENT)
+    asked = Condition(f"sinus rhythm|{LEFT}", sex="female", age=60, heart_rate=70)
+    (changed,) = model.requests(ecg, asked, [0], reference_condition=PLAIN)
+    (same,) = model.requests(ecg, PLAIN, [0], reference_condition=PLAIN)
+    (kept,) = model.requests(ecg, asked, [0], reference_condition=asked)
+    assert changed.expected and not same.expected and not kept.expected
+    assert width(changed.heartbeat) > width(same.heartbeat) + 30
+    before, after = model.change(ecg, asked, 0, reference_condition=PLAIN)
+    assert width(after.heartbeat) > width(before.heartbeat) + 30
