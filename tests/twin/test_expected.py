@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin import ECG, Condition, ECGTwin
+from ecgtwin import Condition, ECGTwin
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.twin.expected import Expected, expected_in, person_in, reshaping, state_of
@@ -13,9 +13,13 @@ PLAIN = Condition("sinus rhythm|normal ECG", sex="female", age=60, heart_rate=70
 LEFT, PACED = "complete left bundle branch block", "paced rhythm"
 
 
+def seen(person, state):
+    return simulate(Person.draw(person), state, 70, seed=2).resample(RATE).select(INDEPENDENT)
+
+
 @pytest.fixture(scope="module")
 def reference():
-    return simulate(Person.draw(5), "sinus rhythm", 70, seed=2, rate=RATE)
+    return seen(5, "sinus rhythm")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def width(beat):
 def test_states_that_reshape_beats_are_asked_for_by_the_vocabularys_statements(model):
     assert {LEFT, PACED, "left ventricular hypertrophy", "long QT interval"} <= set(reshaping())
     assert not {"sinus rhythm", "atrial fibrillation", "sinus bradycardia"} & set(reshaping())
-    assert set(reshaping()) <= set(model.vocabulary.names)
+    assert set(reshaping()) <= set(model.statements)
 
 
 def test_only_what_is_new_changes_the_beat():
@@ -54,9 +58,7 @@ def test_a_block_is_expected_wide_in_this_person(reference):
     assert there.person.explained == person.explained > 0.8
     beat, own = there.at(70), Expected(person, state_of((LEFT,), ()), RATE).at(70)
     assert np.array_equal(beat.shapes[0], own.shapes[0])
-    other = expected_in(
-        simulate(Person.draw(6), "sinus rhythm", 70, seed=2, rate=RATE).signal, RATE, PLAIN, (LEFT,), (LEFT,)
-    )
+    other = expected_in(seen(6, "sinus rhythm").signal, RATE, PLAIN, (LEFT,), (LEFT,))
     assert not np.allclose(other.at(70).shapes[0], beat.shapes[0], atol=0.05)
     assert there.at(10) is None  # no such rate can be constructed
 
@@ -67,18 +69,17 @@ def test_paced_beats_are_known_as_such(reference):
 
 
 def test_whose_beat_is_blocked_already_is_not_fitted():
-    blocked = simulate(Person.draw(5), LEFT, 70, seed=2, rate=RATE).signal
+    blocked = seen(5, LEFT).signal
     own = Condition(LEFT, sex="female", age=60)
     assert expected_in(blocked, RATE, own, (PACED,), (PACED,)) is None
 
 
 def test_requests_say_whether_their_beats_are_expected_ones(model, reference):
-    ecg = ECG(reference.signal, RATE, INDEPENDENT)
     asked = Condition(f"sinus rhythm|{LEFT}", sex="female", age=60, heart_rate=70)
-    (changed,) = model.requests(ecg, asked, [0], reference_condition=PLAIN)
-    (same,) = model.requests(ecg, PLAIN, [0], reference_condition=PLAIN)
-    (kept,) = model.requests(ecg, asked, [0], reference_condition=asked)
+    (changed,) = model.requests(reference, asked, [0], reference_condition=PLAIN)
+    (same,) = model.requests(reference, PLAIN, [0], reference_condition=PLAIN)
+    (kept,) = model.requests(reference, asked, [0], reference_condition=asked)
     assert changed.expected and not same.expected and not kept.expected
     assert width(changed.heartbeat) > width(same.heartbeat) + 30
-    before, after = model.change(ecg, asked, 0, reference_condition=PLAIN)
+    before, after = model.change(reference, asked, 0, reference_condition=PLAIN)
     assert width(after.heartbeat) > width(before.heartbeat) + 30
