@@ -2,7 +2,8 @@
 
 A heart whose conduction or muscle changes does not keep its beat, so the reference's own is a poor draft there. The
 simulator's person who explains the recording (`ecg.simulate.fit`) is put into the wanted state instead, with what the
-simulator does not explain; the network, which saw such drafts beside real ECGs of the state, makes an ECG of it.
+simulator does not explain, and the network makes an ECG of it. Where no such person is found (a recording that shows no
+normal beat) the reference's own beats remain the draft.
 """
 
 from collections.abc import Sequence
@@ -41,20 +42,19 @@ def reshaping() -> dict[str, State]:
 
 
 def state_of(new: Sequence[str], reports: Sequence[str]) -> State | None:
-    """The simulator's state that new statements ask for, in the rhythm of all; None where no beat changes its shape, or
-    where they exclude each other."""
+    """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the first
+    counts. None where no beat changes its shape."""
     known = reshaping()
     asked = [known[name] for name in new if name in known]
     if not asked:
         return None
-    if rhythm := next((name for name in WITHOUT_P if name in reports), None):
-        asked.append(STATES[rhythm])
+    asked = [STATES[name] for name in WITHOUT_P if name in reports] + asked
     found = asked[0]
     for other in asked[1:]:
         try:
             found = found + other
         except ValueError:
-            return None
+            continue
     return found
 
 

@@ -46,7 +46,8 @@ def test_only_what_is_new_changes_the_beat():
     assert state_of(("atrial fibrillation",), ("atrial fibrillation",)) is None
     both = state_of((LEFT,), (LEFT, "atrial fibrillation"))
     assert both.rhythm == "fibrillation" and both.changes
-    assert state_of((LEFT, "complete right bundle branch block"), (LEFT,)) is None  # they exclude each other
+    right = "complete right bundle branch block"
+    assert state_of((LEFT, right), ()) == state_of((LEFT,), ()) != state_of((right,), ())  # they exclude each other
     assert state_of((LEFT, "left ventricular hypertrophy"), ()).changes != state_of((LEFT,), ()).changes
 
 
