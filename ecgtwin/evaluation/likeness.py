@@ -10,6 +10,7 @@ import numpy as np
 
 from ..metrics.bootstrap import Estimate, draws, interval, mean
 from ..metrics.identity import GRID, POINTS, equal_error_rate
+from ..twin.condition import Condition
 from .figures import Figure, averaged
 from .reading import Reading, beat_distance, cosine
 from .tasks import Task
@@ -121,6 +122,7 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             {k: v[much] for k, v in nearer.items()},
             some,
         ),
+        *nearer_where_states_differ(task, nearer),
         averaged(
             "findings differ from the truth's",
             "",
@@ -137,6 +139,44 @@ def factual(task: Task, sets: Mapping[str, Reading], reference: Reading, truth: 
             own,
             task.patients,
         ),
+    ]
+
+
+CONDUCTION = (
+    "bundle branch block",
+    "fascicular block",
+    "paced",
+    "Wolff",
+    "intraventricular",
+    "fibrillation",
+    "flutter",
+)
+"""Parts of statements that tell of conduction or of a rhythm other than the sinus node's."""
+
+
+def nearer_where_states_differ(task: Task, nearer: Mapping[str, np.ndarray]) -> list[Figure]:
+    """Share of pairs in which what was made is nearer than a copy, of those whose statements are not the same, and of
+    those in which rhythm or conduction are not."""
+
+    def told(c: Condition) -> frozenset[str]:
+        return frozenset(r for r in c.reports if any(word in r for word in CONDUCTION))
+
+    pairs = list(zip(task.own, task.wanted, strict=True))
+    groups = {
+        "statements": np.array([set(a.reports) != set(b.reports) for a, b in pairs]),
+        "rhythm or conduction": np.array([told(a) != told(b) for a, b in pairs]),
+    }
+    return [
+        averaged(
+            f"nearer than a copy, where {what} differ",
+            "share",
+            "more",
+            f"Of the {int(rows.sum())} pairs in which they do.",
+            {k: v[rows] for k, v in nearer.items()},
+            task.patients[rows],
+        )
+        for what, rows in groups.items()
+        if rows.sum() > 1
     ]
 
 

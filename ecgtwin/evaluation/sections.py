@@ -86,7 +86,7 @@ def later_ecg(a: Answers) -> list[Section]:
     many = tasks.repeated(some, times)
     samples = stage.answered([twin], many)
     found = spread.calibrated(many, times, samples, a.later.first(n), a.before.first(n))
-    found.append(spread.mean_of_samples(many, times, samples, a.later.first(n), a.before.first(n)))
+    found += spread.mean_of_samples(many, times, samples, a.later.first(n), a.before.first(n))
     found.append(diversity.between_samples(many, times, samples, mean(a.another_day, a.pairs.patients)))
     sections.append(Section("Do samples spread as the truth does?", found))
     return sections

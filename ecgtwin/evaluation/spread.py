@@ -7,6 +7,7 @@ import numpy as np
 from ..metrics.bootstrap import Estimate, draws, interval
 from ..metrics.calibration import crps, inside
 from .figures import Figure, averaged, bare
+from .likeness import closer
 from .reading import MEASURED, Reading, beat_distance
 from .simulated_truth import aligned, centred
 from .tasks import Task
@@ -80,7 +81,9 @@ def scored(
     return first, second
 
 
-def mean_of_samples(task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading) -> Figure:
+def mean_of_samples(
+    task: Task, times: int, sets: Mapping[str, Reading], truth: Reading, reference: Reading
+) -> list[Figure]:
     """Is the mean of all samples' beats nearer to the real later ECG than one sample is?"""
     n = len(task) // times
     rows = {"copy of the reference": beat_distance(reference.beats[:n], truth.beats[:n])}
@@ -92,11 +95,16 @@ def mean_of_samples(task: Task, times: int, sets: Mapping[str, Reading], truth: 
         there = beats.any(2).all(0) & truth.beats[:n].any(1)
         rows[name] = beat_distance(beats[0], truth.beats[:n])
         rows[f"{name}, mean of {times}"] = np.where(there, far, np.nan)
-    return averaged(
-        "distance to the real later ECG, mean of samples",
-        "uV",
-        "less",
-        f"Of one sample, and of the mean beat of {times} samples.",
-        rows,
-        task.patients[:n],
-    )
+    about = f"Of one sample, and of the mean beat of {times} samples."
+    copied = rows["copy of the reference"]
+    return [
+        averaged("distance to the real later ECG, mean of samples", "uV", "less", about, rows, task.patients[:n]),
+        averaged(
+            "nearer to it than a copy is, mean of samples",
+            "share",
+            "more",
+            about,
+            {name: closer(far, copied) for name, far in rows.items()},
+            task.patients[:n],
+        ),
+    ]

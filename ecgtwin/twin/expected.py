@@ -42,8 +42,8 @@ def reshaping() -> dict[str, State]:
 
 
 def state_of(new: Sequence[str], reports: Sequence[str]) -> State | None:
-    """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the first
-    counts. None where no beat changes its shape."""
+    """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the
+    first counts. None where no beat changes its shape."""
     known = reshaping()
     asked = [known[name] for name in new if name in known]
     if not asked:
