@@ -55,11 +55,11 @@ def text(found: dict) -> str:
         lines.append("| " + " | ".join([*cells, f"{row['rate_error']:.1f}", f"{twins['odd']:.2f}"]) + " |")
     unchanged = found["per_state"]["unchanged"]
     lines += ["", f"unchanged condition: median beat {unchanged['distance_uv']:.0f} uV from the reference", ""]
-    lines += ["| asked for normal, was | n | rules | narrow | judge | statement gone |", "|---" * 6 + "|"]
+    lines += ["| asked for normal, was | n | rules | narrow | judge | statement gone | own |", "|---" * 7 + "|"]
     for name, row in found["to_normal"].items():
         lines.append(
             f"| {name} | {row['n']} | "
-            + " | ".join(f"{row[k]:.2f}" if k in row else "" for k in ("rules", "narrow", "judge", "gone"))
+            + " | ".join(f"{row[k]:.2f}" if k in row else "" for k in ("rules", "narrow", "judge", "gone", "own"))
             + " |"
         )
     lines += [

@@ -1,7 +1,7 @@
 """What a cardiologist would check on twins of real references, state by state: beats, voltages,
 intervals, and whose heart it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,6 +82,15 @@ def sizes(signals: np.ndarray, rate: float) -> np.ndarray:
     return np.median(np.ptp(median_beats(signals, rate).reshape(len(signals), signals.shape[1], -1), axis=-1), axis=0)
 
 
+def finder(recordings: Recordings) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Who is found as their own reference: of median beats (N, D) and held-out rows (N,) of their references, whether
+    that is the nearest of all held-out ECGs, whitened within training patients."""
+    rate, held, training = recordings.rate, recordings.only("validation"), recordings.only("train")
+    white = whitening(median_beats(training.millivolts(), rate), training.patient, components=100)
+    everyone = unit(white(median_beats(held.millivolts(), rate)))
+    return lambda beats, rows: (unit(white(beats)) @ everyone.T).argmax(1) == rows
+
+
 def per_state(
     model: ECGTwin,
     recordings: Recordings,
@@ -104,9 +113,7 @@ def per_state(
     held = recordings.only("validation")
     refs = references(model, held, plain(held, references_, seed))
     said = [set(recordings.statements(k)) for k in range(len(recordings))]
-    training = recordings.only("train")
-    white = whitening(median_beats(training.millivolts(), rate), training.patient, components=100)
-    everyone = unit(white(median_beats(held.millivolts(), rate)))
+    own = finder(recordings)
     reader = Statements.load()
     drawn: dict[str, np.ndarray] = {}
     found: dict[str, Any] = {}
@@ -115,12 +122,11 @@ def per_state(
         drawn[name], requests = twins(model, refs, reports, heart_rate, seed, **options)
         measured = measure_many(drawn[name], rate, held.leads)
         beats = median_beats(drawn[name], rate)
-        own = (unit(white(beats)) @ everyone.T).argmax(1) == refs.rows
         asked = np.array([r.beats.heart_rate if r.beats else heart_rate or np.nan for r in requests], float)
         got = np.array([m.heart_rate or np.nan for m in measured], float)
         row = {
             "twins": summary(measured),
-            "own": float(own.mean()),
+            "own": float(own(beats, refs.rows).mean()),
             "rate_error": float(np.nanmean(np.abs(got - asked))),
         }
         if name == "unchanged":
@@ -168,8 +174,9 @@ def to_normal(
 
     Normal: QRS at most 120 ms, P waves and a regular rhythm by the ruler (`rules`); class "sinus" by the
     judge; the classifier's probability of the old statement below the level that as many real ECGs without
-    it exceed as have it (`gone`).
+    it exceed as have it (`gone`). Identity: `own` as in `per_state`.
     """
+    mine = finder(recordings)
     rate, held = model.config.signal.rate, recordings.only("validation")
     said = [set(held.statements(k)) for k in range(len(held))]
     reader = Statements.load()
@@ -190,6 +197,7 @@ def to_normal(
         measured = measure_many(drawn, rate, held.leads)
         ruled = [bool(m.p_present) and (m.qrs or 999) <= 120 and (m.odd_fraction or 0) == 0 for m in measured]
         row: dict[str, Any] = {"n": len(rows), "rules": float(np.mean(ruled))}
+        row["own"] = float(mine(median_beats(drawn, rate), rows).mean())
         row["narrow"] = float(np.mean([(m.qrs or 999) <= 120 for m in measured]))
         if judge is not None:
             row["judge"] = float(np.mean([CLASSES[int(judge(x[1], rate).argmax())] == "sinus" for x in drawn]))
