@@ -32,9 +32,6 @@ class VAETraining(Plan):
     spectral: float = 0.0
     """Weight of the error between spectra of short windows, beside the signals' own: keeps fast detail that
     squared errors leave out."""
-    synchronous: float = 0.0
-    """Weight of the error that all beats of an ECG share: what noise does not hide from a ruler, such as an echo of QRS
-    where fibrillation has no P wave."""
     freeze_encoder: bool = False
     """Train the decoder alone, from the weights in --start: latents stay what they are, so
     later stages need no training."""

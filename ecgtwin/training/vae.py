@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..ecg.rhythm import r_peaks
 from ..ecg.store.recordings import Recordings
 from ..nets.layers import Residual
 from ..nets.vae import kl_per_sample, parameters, reconstruction_error
@@ -34,22 +32,16 @@ CALIBRATION = 4096
 
 WINDOWS, FLOOR = (32, 64, 128), 0.05
 """Samples of the windows of the spectral error, and the magnitude below which differences no longer count."""
-AROUND, SMALL = (-41, 63), 0.1
-"""Samples of a beat from R (0.4 s before to 0.6 s after it), and the error, of a lead's own size, from which on a
-shared error counts linearly: there QRS would outweigh all else."""
-MOST = 40
-"""Beats of an ECG that are looked at."""
 
 
 class Signals(NamedTuple):
     """rows (B,): places of the recordings. noise (B, Z, T): of the posterior's sample.
-    signals (B, 8, L) int16 in uV. peaks (B, MOST): R peaks in samples, -1 = none; where errors are to be shared."""
+    signals (B, 8, L) int16 in uV."""
 
     rows: Tensor
     electrodes: Electrodes
     noise: Tensor
     signals: Tensor | None = None
-    peaks: Tensor | None = None
 
 
 class VAEStage:
@@ -102,14 +94,7 @@ class VAEStage:
         return Signals(rows, electrodes, torch.randn(n, *self.latent, generator=generator))
 
     def load(self, batch: Signals) -> Signals:
-        signals = self.recordings.read(batch.rows.numpy())
-        if not self.plan.synchronous:
-            return batch._replace(signals=torch.from_numpy(signals))
-        peaks = np.full((len(signals), MOST), -1)
-        for row, x in enumerate(signals):
-            found = r_peaks(x / 1000, self.recordings.rate)[:MOST]
-            peaks[row, : len(found)] = found
-        return batch._replace(signals=torch.from_numpy(signals), peaks=torch.from_numpy(peaks))
+        return batch._replace(signals=torch.from_numpy(self.recordings.read(batch.rows.numpy())))
 
     def backward(self, training: Training, batch: Drawn) -> Backward:
         return by_sample(training, self.losses, batch)
@@ -126,9 +111,6 @@ class VAEStage:
         if self.plan.spectral > 0:
             figures["spectral"] = x[0].numel() * spectral_error(x * weight, y.float() * weight)
             error = error + self.plan.spectral * figures["spectral"]
-        if batch.peaks is not None:
-            figures["synchronous"] = synchronous_error((y.float() - x) * weight, batch.peaks)
-            error = error + self.plan.synchronous * figures["synchronous"]
         return error + self.plan.kl * kl, figures
 
     def names(self, batch: Signals) -> list[str]:
@@ -168,19 +150,6 @@ def spectral_error(x: Tensor, y: Tensor) -> Tensor:
         apart = (torch.log(a + FLOOR) - torch.log(b + FLOOR)).abs() + 0.1 * (a - b).abs()
         total = total + apart.flatten(1).mean(1)
     return total
-
-
-def synchronous_error(error: Tensor, peaks: Tensor) -> Tensor:
-    """What all beats share of an error (B, C, L), (B,): Huber's of its mean around the R peaks (B, K), -1 = none, as
-    often as there are beats. Of a shared error it is what the plain error is (below `SMALL`), of noise next to none."""
-    at = peaks[..., None] + torch.arange(*AROUND, device=peaks.device)  # (B, K, W)
-    inside = (peaks >= 0)[..., None] & (at >= 0) & (at < error.shape[-1])
-    index = at.clamp(0, error.shape[-1] - 1).flatten(1)[:, None].expand(-1, error.shape[1], -1)
-    cut = error.gather(2, index).unflatten(2, at.shape[1:]) * inside[:, None]  # (B, C, K, W)
-    beats = inside.sum(1)[:, None]  # (B, 1, W)
-    mean = cut.sum(2) / beats.clamp(min=1)
-    shared = F.huber_loss(mean, torch.zeros_like(mean), reduction="none", delta=SMALL)
-    return (2 * shared * beats).sum((1, 2))
 
 
 def relative(x: Tensor, quiet: float) -> Tensor:

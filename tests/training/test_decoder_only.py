@@ -9,7 +9,7 @@ from ecgtwin.train.device import accelerator_of
 from ecgtwin.train.strict import parse
 from ecgtwin.training.config import Config
 from ecgtwin.training.recipe import train
-from ecgtwin.training.vae import AROUND, SMALL, VAEStage, spectral_error, synchronous_error
+from ecgtwin.training.vae import VAEStage, spectral_error
 from ecgtwin.training.weights import load_vae
 
 from .. import tiny_store
@@ -28,9 +28,7 @@ def test_the_encoder_and_its_latents_stay_and_the_decoder_learns(simulated_store
     with pytest.raises(ValueError, match="freeze_encoder.*--start"):
         stage(recordings, freeze_encoder=True)
     figures = train(
-        stage(recordings, began, freeze_encoder=True, spectral=0.2, synchronous=2.0),
-        tmp_path / "b",
-        accelerator_of(cpu=True),
+        stage(recordings, began, freeze_encoder=True, spectral=0.2), tmp_path / "b", accelerator_of(cpu=True)
     )
     assert np.isfinite(figures["correlation"])
     (before, key), (after, kept) = (load_vae(tmp_path / x / "weights.safetensors") for x in ("a", "b"))
@@ -48,20 +46,3 @@ def test_the_spectral_error_sees_what_a_low_pass_leaves_out():
     shifted = x + (x - y).square().mean().sqrt()  # as far away, with the same fast detail
     assert spectral_error(x, x).abs().max() == 0
     assert (spectral_error(x, y) > 2 * spectral_error(x, shifted)).all()
-
-
-def test_the_synchronous_error_sees_what_beats_share():
-    generator = torch.Generator().manual_seed(0)
-    peaks = torch.full((2, 40), -1)
-    peaks[0, :10], peaks[1, :4] = torch.arange(10) * 104 + 45, torch.arange(4) * 250 + 60
-    noise = 0.5 * SMALL * torch.randn(2, 8, 1100, generator=generator)
-    shared = torch.zeros_like(noise)
-    for row, places in enumerate(peaks):
-        for place in places[places >= 0].tolist():
-            shared[row, :, place - 20 : place - 10] = 0.5 * SMALL
-    whole = (shared**2).sum((1, 2))
-    assert synchronous_error(shared, peaks).numpy() == pytest.approx(whole.numpy(), rel=1e-5)
-    left = synchronous_error(noise, peaks)
-    within = 8 * (AROUND[1] - AROUND[0]) * (0.5 * SMALL) ** 2  # noise of n beats: a share of 1 / n of each window's
-    assert left.numpy() == pytest.approx([within, within], rel=0.15)
-    assert not synchronous_error(shared, torch.full_like(peaks, -1)).any()
