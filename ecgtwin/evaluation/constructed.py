@@ -25,7 +25,7 @@ STATES = (
     "complete right bundle branch block",
     "left anterior fascicular block",
     "left ventricular hypertrophy",
-    "anterior myocardial infarction",
+    "anteroseptal myocardial infarction",
     "inferior myocardial infarction",
     "normal functioning artificial pacemaker",
 )

@@ -25,6 +25,7 @@ STATES = {
     "right bundle branch block": (("sinus rhythm", "complete right bundle branch block"), 75.0),
     "left anterior fascicular block": (("sinus rhythm", "left anterior fascicular block"), 75.0),
     "left ventricular hypertrophy": (("sinus rhythm", "left ventricular hypertrophy"), 75.0),
+    "anteroseptal infarction": (("sinus rhythm", "anteroseptal myocardial infarction"), 75.0),
     "anterior infarction": (("sinus rhythm", "anterior myocardial infarction"), 75.0),
     "inferior infarction": (("sinus rhythm", "inferior myocardial infarction"), 75.0),
     "first-degree block": (("sinus rhythm", "first degree AV block"), 75.0),
