@@ -253,17 +253,23 @@ def test_a_latent_returns_from_its_noise_in_twenty_steps(model, patient):
 
 
 def test_statements_that_are_new_to_a_person_have_scales_of_their_own(model):
+    """Where the draft is what the simulator expects, its own; else those of the statement."""
     healthy = simulate(Person.draw(21), "sinus rhythm", 70.0, seed=2)
-    was = Condition("sinus rhythm")
+    blocked = simulate(Person.draw(21), "complete right bundle branch block", 70.0, seed=2)
     tuned, own = model.config.sampling, model.config.sampling.new_statements
-    assert set(own) <= set(model.table.statements)
+    right = "complete right bundle branch block"
+    assert set(own) <= set(model.table.statements) and tuned.expected is not None
     for name, firm in own.items():
-        (request,) = model.requests(healthy, Condition(name), [0], reference_condition=was)
-        assert model.scales(request, None, None) == tuple(firm)
-        (request,) = model.requests(healthy, Condition(name), [0], reference_condition=Condition(name))
-        assert model.scales(request, None, None) == (tuned.guidance, tuned.base_guidance)
+        (request,) = model.requests(healthy, Condition(name), [0], reference_condition=Condition("sinus rhythm"))
+        assert request.expected and model.scales(request, None, None) == tuple(tuned.expected)
+        assert model.scales(request._replace(expected=False), None, None) == tuple(firm)
+        (request,) = model.requests(blocked, Condition(name), [0], reference_condition=Condition(right))
+        assert not request.expected
+        assert model.scales(request, None, None) == (
+            (tuned.guidance, tuned.base_guidance) if name == right else tuple(firm)
+        )
     both = Condition("|".join(list(own)[:2]))
-    (request,) = model.requests(healthy, both, [0], reference_condition=was)
+    (request,) = model.requests(blocked, both, [0], reference_condition=Condition("sinus rhythm"))
     assert model.scales(request, None, None) == tuple(max(own[name] for name in list(own)[:2]))
     assert model.scales(request, 1.7, None)[0] == 1.7
 
