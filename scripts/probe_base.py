@@ -54,6 +54,7 @@ def main(
         from ecgtwin.training.held_out import validation
         from ecgtwin.training.latents import bank_of, views
         from ecgtwin.training.weights import load_base, load_vae
+        from ecgtwin.twin.person_layer import beats_of
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
@@ -80,9 +81,14 @@ def main(
             extractor, _ = load_base(path, table, key)
             extractor.to(accelerator.device)
 
-            def both(told: bool, extractor=extractor) -> tuple[np.ndarray, np.ndarray]:
+            def beats(rows, extractor=extractor):
+                return beats_of(recordings.millivolts(rows.numpy()), recordings.rate) if extractor.reads_beats else None
+
+            shown = [(k, beats(k)) for k in (seen, held)]
+
+            def both(told: bool, extractor=extractor, shown=shown) -> tuple[np.ndarray, np.ndarray]:
                 return tuple(
-                    bases(extractor, made, labels, rows, accelerator.device, told=told).numpy() for rows in (seen, held)
+                    bases(extractor, made, labels, k, accelerator.device, told=told, beats=b).numpy() for k, b in shown
                 )
 
             rows[path.parent.name] = row({"": both(True), "_free": both(False)})

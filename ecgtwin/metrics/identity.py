@@ -48,22 +48,24 @@ def owners(patients: np.ndarray) -> np.ndarray:
     return np.where(patients < 0, -1 - np.arange(len(patients)), patients)
 
 
-def identity(features: np.ndarray, patients: np.ndarray) -> Identity:
+def identity(features: np.ndarray, patients: np.ndarray, asked: np.ndarray | None = None) -> Identity:
     """Retrieval and verification among all ECGs; raises ValueError where no known patient has two.
 
-    ECGs of unknown patients stand in the gallery, and no pair of them is one person's.
+    ECGs of unknown patients stand in the gallery, and no pair of them is one person's. asked: places of the ECGs that
+    are looked for, the others being gallery alone; None: all.
     """
     patients = owners(patients)
     similarity = cosines(np.asarray(features, np.float64))
     same = patients[:, None] == patients[None]
     np.fill_diagonal(same, False)
-    queries = same.any(1)
+    counted = np.ones(len(patients), bool) if asked is None else np.isin(np.arange(len(patients)), asked)
+    queries = same.any(1) & counted
     if not queries.any():
         raise ValueError(f"{len(patients)} ECGs of {len(set(patients))} patients: identity needs a patient with two")
     masked = similarity.copy()
     np.fill_diagonal(masked, -np.inf)
     nearest = masked.argmax(1)
-    upper = np.triu(np.ones_like(same), 1).astype(bool)
+    upper = np.triu(np.ones_like(same), 1).astype(bool) & (counted[:, None] | counted)
     within, between = similarity[same & upper], similarity[~same & upper]
     return Identity(
         rank1=float(same[np.flatnonzero(queries), nearest[queries]].mean()),

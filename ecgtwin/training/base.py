@@ -59,6 +59,11 @@ def contrast(a: Tensor, b: Tensor, patient: Tensor, scale: Tensor) -> Tensor:
 
 def untrained(settings: Config) -> Contrasted:
     """The extractor and its contrast as they begin."""
+    if settings.model.base.beat:
+        raise ValueError(
+            f"model.base.beat {settings.model.base.beat}: expected 0, such an output layer is added to a whole "
+            "model by scripts/add_person_layer.py"
+        )
     torch.manual_seed(settings.train.base.seed)
     return Contrasted(build_base(settings.model))
 
@@ -189,13 +194,22 @@ class BaseStage:
 
 @torch.no_grad()
 def bases(
-    base: BaseExtractor, bank: Bank, conditions: ConditionTable, rows: Tensor, device: torch.device, *, told: bool
+    base: BaseExtractor,
+    bank: Bank,
+    conditions: ConditionTable,
+    rows: Tensor,
+    device: torch.device,
+    *,
+    told: bool,
+    beats: Tensor | None = None,
 ) -> Tensor:
-    """Base vectors (k, E) of recordings as they are, under their own condition or condition-free."""
+    """Base vectors (k, E) of recordings as they are, under their own condition or condition-free. beats (k, P): their
+    median beats, for an extractor that reads those."""
     found = []
-    for r in rows.split(128):
+    shown = [None] * -(-len(rows) // 128) if beats is None else beats.to(device).split(128)
+    for r, beat in zip(rows.split(128), shown, strict=True):
         zero = torch.zeros_like(r)
         c = conditions.conditions(r, zero)
         c = to(c._replace(keep_condition=c.keep_condition & told), device)
-        found.append(base(bank.target(r, zero).float().to(device), c).float().cpu())
+        found.append(base(bank.target(r, zero).float().to(device), c, beat).float().cpu())
     return torch.cat(found)

@@ -33,6 +33,7 @@ from .beat_views import OwnBeats, beat_views
 from .condition_table import ConditionTable, Drop, rarity
 from .config import Config
 from .drafts import DraftPairer, Drafts, drafts_of
+from .latent_beats import LatentBeats
 from .latents import Bank, bank_of, views
 from .pairing import Pairer
 from .weights import begin_from, fingerprint, load_base, load_vae
@@ -54,6 +55,7 @@ class Twins(NamedTuple):
     latents: target and reference (B, Z, T) float16. conditions: the wanted one, and the reference's own. With drafts,
     view and kind are reference's and target's strips in the bank; pair (B,): the pair's number there; shown (B, 2):
     whether beat track and draft are kept. kept (B,): whether the frozen model's answer is the target; None: of none.
+    beats (B, P): the references' median beats, where the extractor reads those.
     """
 
     reference: Tensor
@@ -69,6 +71,7 @@ class Twins(NamedTuple):
     pair: Tensor | None = None
     shown: Tensor | None = None
     kept: Tensor | None = None
+    beats: Tensor | None = None
 
 
 class DenoiserStage:
@@ -138,6 +141,7 @@ class DenoiserStage:
             mine = torch.from_numpy(own[bank.place]).float()
             self.others = self.pairer_of("train", weight * (1 - mine), available=True)
             weight = weight * mine
+        self.median_beats = LatentBeats(vae, model.signal.rate) if base.reads_beats else None
         self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
         self.epoch = len(recordings.places("train"))
@@ -250,7 +254,7 @@ class DenoiserStage:
         if self.beats is not None:
             beat, there = self.beats.view(batch.reference, batch.view)
             latents, wanted = (latents[0], beat), wanted._replace(keep_base=wanted.keep_base & there)
-        return batch._replace(latents=latents, conditions=(wanted, own))
+        return self.with_beats(batch._replace(latents=latents, conditions=(wanted, own)))
 
     def load_drafts(self, bank: Drafts, batch: Twins) -> Twins:
         assert batch.pair is not None and batch.shown is not None
@@ -265,7 +269,15 @@ class DenoiserStage:
             keep_track=batch.shown[:, 0],
             keep_draft=batch.shown[:, 1],
         )
-        return batch._replace(latents=latents, conditions=(wanted, own))
+        return self.with_beats(batch._replace(latents=latents, conditions=(wanted, own)))
+
+    def with_beats(self, batch: Twins) -> Twins:
+        """With the references' median beats, where the extractor reads those."""
+        if self.median_beats is None:
+            return batch
+        assert batch.latents is not None
+        places = list(zip(batch.reference.tolist(), batch.view.tolist(), strict=True))
+        return batch._replace(beats=self.median_beats.of(places, batch.latents[1]))
 
     def backward(self, training: Training, batch: Drawn) -> Backward:
         return by_sample(training, self.losses, batch)
@@ -289,7 +301,7 @@ class DenoiserStage:
         assert batch.latents is not None and batch.conditions is not None
         (z, reference), (c, own) = batch.latents, batch.conditions
         with torch.no_grad():
-            base = self.base(reference.float(), own).float()  # (B, E)
+            base = self.base(reference.float(), own, batch.beats).float()  # (B, E)
         c = c._replace(base=base)
         return how(network, c, z.float(), batch.level, batch.noise)
 

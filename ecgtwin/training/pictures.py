@@ -54,7 +54,8 @@ def twins(network: nn.Module, stage: "DenoiserStage", n: int = 2, steps: int = 2
     batch = stage.held
     z, reference = (x[:n].float() for x in batch.latents)
     c, own = (c.mapped(lambda t: t[:n]) for c in batch.conditions)
-    c = c._replace(base=stage.base(reference, own).float())
+    beats = None if batch.beats is None else batch.beats[:n]
+    c = c._replace(base=stage.base(reference, own, beats).float())
     noise = seeded_noise(range(n))
     denoise = stage.objective.bind(network, network.prepare(c))
     made = sample(

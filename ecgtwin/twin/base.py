@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..nets.layers import CrossAttention, Rotary, SelfAttention, mlp
 from ..nets.tokens import null, with_unknown, without
 from .condition import Conditions
+from .person_layer import PersonLayer
 
 
 class Tokens(nn.Module):
@@ -60,7 +61,11 @@ class Layer(nn.Module):
 
 
 class BaseExtractor(nn.Module):
-    """Latent (B, Z, T) and its own condition -> individual base vector (B, E): the mean over tokens."""
+    """Latent (B, Z, T) and its own condition -> individual base vector (B, E): the mean over tokens.
+
+    beat: how many components of the median beat its output layer reads as well; then `forward` takes
+    the median beats (B, P) of `person_layer.beats_of` too.
+    """
 
     def __init__(
         self,
@@ -74,18 +79,32 @@ class BaseExtractor(nn.Module):
         hidden: int = 1024,
         base: int = 256,
         condition: str = "subtract",
+        beat: int = 0,
     ):
         super().__init__()
         self.patch, self.width = patch, base
         self.embed, self.rotary = nn.Linear(latent * patch, width), Rotary(width // heads)
         self.tokens = Tokens(text, width) if condition != "none" else None
         self.layers = nn.ModuleList(Layer(width, heads, hidden, condition) for _ in range(depth))
-        self.out = nn.Identity() if base == width else nn.Linear(width, base)
+        self.reads_beats = beat > 0
+        if self.reads_beats:
+            self.out = PersonLayer(width, base, beat)
+        else:
+            self.out = nn.Identity() if base == width else nn.Linear(width, base)
 
-    def forward(self, z: Tensor, c: Conditions) -> Tensor:
+    def forward(self, z: Tensor, c: Conditions, beats: Tensor | None = None) -> Tensor:
+        h = self.mean(z, c)
+        if not self.reads_beats:
+            return self.out(h)
+        if beats is None:
+            raise ValueError("this base extractor also reads median beats: give those of `person_layer.beats_of`")
+        return self.out(h, beats)
+
+    def mean(self, z: Tensor, c: Conditions) -> Tensor:
+        """What the output layer reads, (B, D)."""
         x = self.embed(rearrange(z, "b c (n p) -> b n (c p)", p=self.patch))  # (B, N, D)
         tokens, mask = self.tokens(c) if self.tokens is not None else (None, None)
         angles = self.rotary.angles((x.shape[1],))
         for layer in self.layers:
             x = layer(x, angles, tokens, mask)
-        return self.out(x.mean(1))
+        return x.mean(1)

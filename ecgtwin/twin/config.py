@@ -63,6 +63,9 @@ class ExtractorConfig(Strict):
     sees: Literal["recording", "beat"] = "recording"
     """What it reads the latent of: the recording (the paper), or its canonical beat, from which rate,
     rhythm and noise are gone."""
+    beat: Annotated[int, Field(ge=0, le=384)] = 0
+    """How many components of the median beat its output layer reads as well; 0: none. `scripts/add_person_layer.py`
+    makes such a model of a trained one."""
 
     @model_validator(mode="after")
     def alone(self):
@@ -70,6 +73,8 @@ class ExtractorConfig(Strict):
             raise ValueError(
                 f"sees: beat with condition: {self.condition}: expected condition: none, the beat is read by itself"
             )
+        if self.sees == "beat" and self.beat:
+            raise ValueError(f"beat: {self.beat} with sees: beat: expected beat: 0, the network reads the beat already")
         return self
 
 

@@ -13,6 +13,7 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from .condition import Condition, Conditions, expect_condition, stack
+from .person_layer import beats_of
 from .request import Request, expect_ecg
 from .rhythm import beat_track
 
@@ -55,7 +56,9 @@ def base_of(model: "ECGTwin", signals: Tensor, conditions: Sequence[Condition] |
     """As `base`, of signals (B, 8, L) in mV as `signals` makes them. conditions: one for
     each; None: unknown of all."""
     own = [Condition()] * len(signals) if conditions is None else conditions
-    return model.parts.base(model.seen(signals), model.conditions(own))
+    base = model.parts.base
+    beats = beats_of(signals.cpu().numpy(), model.config.signal.rate) if base.reads_beats else None
+    return base(model.seen(signals), model.conditions(own), beats)
 
 
 @torch.inference_mode()

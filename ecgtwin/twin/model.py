@@ -68,6 +68,7 @@ def build_base(config: ModelConfig) -> BaseExtractor:
         hidden=c.hidden,
         base=c.base,
         condition=c.condition,
+        beat=c.beat,
     )
 
 

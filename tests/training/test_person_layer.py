@@ -1,0 +1,180 @@
+"""The output layer that reads the median beat too: its closed form, whom it recognises, and that a model with it is
+saved, loaded, asked and trained on like any other."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import eigh
+from typer.testing import CliRunner
+
+from ecgtwin.ecg.store import Store
+from ecgtwin.ecg.store.recordings import Recordings
+from ecgtwin.metrics.identity import identity
+from ecgtwin.text.table import StatementTable
+from ecgtwin.train.batch import stream
+from ecgtwin.train.device import accelerator_of
+from ecgtwin.train.strict import parse
+from ecgtwin.training.base import untrained
+from ecgtwin.training.config import Config
+from ecgtwin.training.denoiser import DenoiserStage
+from ecgtwin.training.latents import views
+from ecgtwin.training.output_layer import SHRINKAGE, deviations
+from ecgtwin.training.person_layer import Read, electrode_views, fitted, refit, with_person_layer
+from ecgtwin.training.weights import load_base, load_vae
+from ecgtwin.twin import model as models
+from ecgtwin.twin.config import ModelConfig
+from ecgtwin.twin.person_layer import POINTS, PersonLayer, beats_of
+from ecgtwin.twin.twin import ECGTwin
+
+from .. import tiny_store
+from ..twin import tiny
+from ..twin.tiny import CONFIG, STATEMENTS, Letters
+
+
+def people(n: int, each: int, seed: int = 0) -> tuple[Read, np.ndarray]:
+    """Made-up people: one half of what tells them apart is in the extractor's vector, the other in the beat,
+    and in both there is a direction that is large and means nothing."""
+    world, rng = np.random.default_rng(7), np.random.default_rng(seed)
+    who = np.repeat(np.arange(n), each)
+    found = []
+    for width in (12, POINTS):
+        ways = np.linalg.qr(world.standard_normal((width, 5)))[0].T  # 4 of the person, 1 of the day
+        own, day = rng.standard_normal((n, 4))[who], 4 * rng.standard_normal((len(who), 1))
+        noise = 0.9 * rng.standard_normal((len(who), 4))
+        found.append(np.c_[own + noise, day] @ ways)
+    h, beats = (torch.from_numpy(x).float() for x in found)
+    return Read(h + 0.01, h, beats.sign() * beats.square()), who
+
+
+def test_the_layer_is_the_closed_form_that_it_says():
+    read, who = people(40, 2)
+    layer = fitted(read, who, components=6, width=10, seed=0)
+    told, untold = (x.double().numpy() for x in read.of(layer.directions))
+    alone = np.arange(len(who))
+    kinds = [
+        deviations(untold, who),
+        deviations(told, who),
+        deviations(np.concatenate([told, untold]), np.tile(alone, 2)),
+        deviations(torch.cat(electrode_views(read, layer, 0)).double().numpy(), np.tile(alone, 2)),
+    ]
+    within = sum(d.T @ d / len(d) for d in kinds) / 4
+    within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
+    both = np.concatenate([told, untold])
+    values, axes = eigh(np.cov(both.T), within)  # another way to the same: axes.T within axes = 1
+    between = np.maximum(values - 1, 0)[-10:]
+    expected = (both - both.mean(0)) @ axes[:, -10:] * np.sqrt(between / (between + 1))
+    found = torch.cat(read.of(layer)).double().numpy()
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3 * (expected**2).sum(1).max())
+
+
+def test_it_recognises_more_people_than_either_of_what_it_reads():
+    read, who = people(150, 2)
+    layer = fitted(read, who, components=6, width=10, seed=0)
+    new, others = people(100, 2, seed=1)
+    rank = {
+        name: identity(x.numpy(), others).rank1
+        for name, x in (("h", new.untold), ("beat", new.beats), ("both", layer(new.untold, new.beats).detach()))
+    }
+    assert rank["both"] > 1.5 * max(rank["h"], rank["beat"]), rank
+
+
+def test_a_refitted_layer_is_exact_where_there_is_an_exact_one():
+    x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    true, found = torch.nn.Linear(6, 9), torch.nn.Linear(6, 9)
+    refit(found, [x[:100], x[100:]], [true(x[:100]).detach(), true(x[100:]).detach()])
+    torch.testing.assert_close(found(x), true(x), atol=1e-4, rtol=1e-3)
+
+
+def test_a_recording_without_a_beat_counts_as_a_mean_one():
+    layer = PersonLayer(4, 8, 3)
+    h = torch.randn(2, 4)
+    flat = torch.from_numpy(np.zeros((2, 8, 1024), np.float32))
+    found = layer.directions(h, beats_of(flat.numpy(), 102.4))
+    assert found.isfinite().all() and (found[:, 4:] == 0).all() and (found[:, :4] != 0).any()
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Simulated people as if they were real, each with two ECGs."""
+    folder = tmp_path_factory.mktemp("store") / "a"
+    tiny_store.write_store(folder, people=24, each=2)
+    flags = folder / "columns" / "flags.npy"
+    np.save(flags, np.zeros_like(np.load(flags)))
+    return Recordings.of([Store.open(folder)])
+
+
+@pytest.fixture(scope="module")
+def folders(recordings, tmp_path_factory):
+    """A tiny model, and the same with such a layer, by the script's own steps."""
+    place = tmp_path_factory.mktemp("models")
+    plain = tiny.model()
+    plain.save_pretrained(place / "plain")
+    parts, figures = with_person_layer(plain, recordings, components=6)
+    models.save(parts, place / "layered")
+    return place, parts, figures
+
+
+def test_a_model_with_it_is_saved_loaded_and_asked(folders):
+    place, parts, figures = folders
+    assert {"rank1", "old_rank1", "eer_free", "explained", "explained_free"} <= set(figures)
+    plain, layered = (ECGTwin.from_pretrained(place / name, device="cpu") for name in ("plain", "layered"))
+    assert plain.config.base.beat == 0 and layered.config.base.beat == 6 and layered.parts.base.reads_beats
+    reference = tiny.reference()
+    found = layered.base(reference)
+    assert found.shape == (1, 8) and not torch.allclose(found, plain.base(reference))
+    torch.testing.assert_close(found, ECGTwin(parts).base(reference))
+    # The network reads the new vector much as it read the old one.
+    answers = [
+        m.parts.denoiser.base(torch.nn.functional.normalize(m.base(reference)) * 8**0.5) for m in (plain, layered)
+    ]
+    assert torch.nn.functional.cosine_similarity(*answers) > 0.5
+    flat = layered.base_of(torch.zeros(1, 8, 1024))
+    assert flat.isfinite().all()
+    with pytest.raises(ValueError, match="reads beats already"):
+        with_person_layer(layered, None)
+
+
+def test_folders_of_before_load_as_they_were(folders):
+    place, _, _ = folders
+    path = place / "plain" / "config.json"
+    tree = json.loads(path.read_text())
+    del tree["model"]["base"]["beat"]
+    path.write_text(json.dumps(tree))
+    assert ECGTwin.from_pretrained(place / "plain", device="cpu").config.base.beat == 0
+
+
+def test_a_denoiser_trains_on_its_base_vectors(folders, recordings, tmp_path):
+    place, _, _ = folders
+    tree = tiny_store.tree(denoiser={"pairs": {"real": 0.5, "same": 0.5, "simulated": 0.0}})
+    tree["model"] = CONFIG | {"base": CONFIG["base"] | {"beat": 6}}
+    settings = parse(Config, tree, "tiny")
+    codec, key = load_vae(place / "layered")
+    extractor, _ = load_base(place / "layered")
+    bank = views(settings, recordings, codec, key, tmp_path / "bank", accelerator_of(True))
+    table = StatementTable.build(STATEMENTS, Letters())
+    stage = DenoiserStage(settings, recordings, bank, codec, extractor, table, torch.device("cpu"))
+    batch = stage.load(stage.draw(stream(0, 1)))
+    assert batch.beats.shape == (8, POINTS) and batch.beats.any()
+    signals = codec.decode(batch.latents[1].float()).numpy()
+    torch.testing.assert_close(batch.beats, beats_of(signals, 102.4), atol=2e-3, rtol=2e-3)
+    losses, _ = stage.losses(stage.network, batch)
+    assert losses.isfinite().all()
+    with pytest.raises(ValueError, match="give those of"):
+        stage.losses(stage.network, batch._replace(beats=None))
+    with pytest.raises(ValueError, match="add_person_layer"):
+        untrained(settings)
+
+
+def test_the_script_says_what_it_cannot_do(folders, loaded):
+    place, _, _ = folders
+    app = loaded("scripts/add_person_layer.py").app
+    told = CliRunner().invoke(app, [str(place / "plain"), str(place), str(place / "plain")])
+    assert told.exit_code != 0 and "a folder of its own" in told.output
+
+
+def test_an_extractor_of_beats_takes_no_second_beat():
+    tree = CONFIG | {"base": CONFIG["base"] | {"sees": "beat", "condition": "none", "beat": 4}}
+    with pytest.raises(ValueError, match="reads the beat already"):
+        parse(ModelConfig, tree, "tiny")
