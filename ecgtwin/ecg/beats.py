@@ -90,6 +90,28 @@ class Heartbeat:
             shapes[kind][:, :on] = shape[:, max(on - 4, 0) : on + 1].mean(-1, keepdims=True) * np.linspace(0, 1, on)
         return replace(self, shapes=shapes)
 
+    def onto(self, other: "Heartbeat", reach: float = 0.12) -> "Heartbeat":
+        """The same beats, moved by up to `reach` s so that the usual one lies on another's usual one: what counts as R
+        in a broad complex is chance."""
+        mine, theirs = self.shapes[self.main], other.shapes[other.main]
+        steps, offset = int(reach * FINE), round((other.before - self.before) * FINE)
+        scores = []
+        for lag in range(-steps, steps + 1):
+            first = max(0, -(lag + offset))  # sample of mine that lies on `first + lag + offset` of theirs
+            n = min(mine.shape[-1] - first, theirs.shape[-1] - (first + lag + offset))
+            at = first + lag + offset
+            scores.append((mine[:, first : first + n] * theirs[:, at : at + n]).sum())
+        lag = int(np.argmax(scores)) - steps
+        return replace(self, shapes={kind: _moved(shape, lag) for kind, shape in self.shapes.items()})
+
+
+def _moved(shape: np.ndarray, lag: int) -> np.ndarray:
+    """A shape (leads, samples) `lag` samples later, zero where nothing is."""
+    out = np.zeros_like(shape)
+    n = shape.shape[-1] - abs(lag)
+    out[:, max(lag, 0) : max(lag, 0) + n] = shape[:, max(-lag, 0) : max(-lag, 0) + n]
+    return out
+
 
 def take(
     signal: np.ndarray, rate: float, peaks: np.ndarray | None = None, *, paced: bool = False

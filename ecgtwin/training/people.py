@@ -193,7 +193,8 @@ def drafted(
     part = strip.signal[:, -n:] if late else strip.signal[:, :n]
     said = Condition(strip.reports, recordings.sexes(strip.place), recordings.years(strip.place))
     person = person_in(part, recordings.rate, said, seed=int(rng.integers(2**31)))
-    return None if person is None else Expected(person, state, recordings.rate).at(there.beats.heart_rate)
+    beat = None if person is None else Expected(person, state, recordings.rate).at(there.beats.heart_rate)
+    return None if beat is None else beat.onto(there.heartbeat)
 
 
 def in_state(

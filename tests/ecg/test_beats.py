@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgtwin.ecg.beats import FINE, KINDS, Beats, lay, take
+from ecgtwin.ecg.beats import FINE, KINDS, Beats, Heartbeat, lay, take
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate import Person, simulate_truth
@@ -96,3 +96,17 @@ def test_beats_that_cannot_be_are_refused(times, kinds, message):
 def test_too_few_beats_are_refused():
     with pytest.raises(ValueError, match="at least 3"):
         take(np.zeros((8, SAMPLES)), RATE)
+
+
+@pytest.mark.parametrize("lag", [-30, 0, 17])
+def test_a_beat_is_moved_onto_another(lag):
+    """By whole samples, whatever lies before R in the two; a plain copy moved by `lag` comes back."""
+    rng = np.random.default_rng(0)
+    shape = np.zeros((8, 400))
+    shape[:, 150:200] = rng.normal(size=(8, 50))
+    one = Heartbeat({0: shape, 1: 2 * shape}, 180 / FINE, 1.0)
+    other = Heartbeat({2: np.roll(shape, lag, -1)[:, 20:]}, 160 / FINE, 1.0)
+    moved = one.onto(other)
+    np.testing.assert_array_equal(moved.shapes[0][:, 20:], other.shapes[2])
+    np.testing.assert_array_equal(moved.shapes[1], 2 * moved.shapes[0])
+    assert moved.before == one.before
