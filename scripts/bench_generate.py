@@ -56,6 +56,7 @@ from ecgtwin.twin.twin import ECGTwin
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WANTED = Condition("atrial fibrillation", heart_rate=110)
 SINUS = Condition("sinus rhythm", heart_rate=110)
+BLOCK = Condition("complete left bundle branch block|sinus rhythm", heart_rate=80)
 SIZES, COMPARED = (1, 8, 32, 256), 8
 """Twins of one person; the slow ways are timed up to so many of them."""
 PUBLISHED = 4
@@ -207,7 +208,8 @@ def twins_of_one(
         ways["bfloat16"] = lambda: half.sample_in_parts(requests, steps=steps)
         ways["fast, bfloat16"] = lambda: half.sample_in_parts(requests, fast=True)
     scales = model.scales(requests[0], None, None)
-    row: dict[str, Any] = {"twins": n, "asked": wanted.reports[0], "branches": 3 - (scales[0] == scales[1])}
+    asked = 1 if scales == (1, 1) else 3 - (scales[0] == scales[1])
+    row: dict[str, Any] = {"twins": n, "asked": wanted.reports[0], "branches": asked}
     if n <= COMPARED:
         ways["plain loop"] = lambda: plain_loop(model, requests, steps)
         with contextlib.suppress(ImportError):
@@ -372,7 +374,7 @@ def main(
         ways: dict[str, Callable[[], Any]] = {
             "one": lambda: [
                 twins_of_one(loaded, half, n, steps, repeat, wanted)
-                for wanted in (WANTED, SINUS)
+                for wanted in (WANTED, BLOCK, SINUS)
                 for n in SIZES
                 if n <= (largest if wanted is WANTED else COMPARED)
             ],

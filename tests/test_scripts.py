@@ -323,7 +323,7 @@ def test_a_denoiser_with_drafts_goes_on_from_one_without(place, tmp_path):
         place, ["model.denoiser.draft=true", f"train.denoiser.drafts={drafts}"]
     )
     few = np.concatenate(
-        [np.unique(recordings.patient[recordings.places(split)])[:5] for split in ("train", "validation")]
+        [np.unique(recordings.patient[recordings.places(split)])[:8] for split in ("train", "validation")]
     )
     recordings = recordings.where(np.isin(recordings.patient, few))
     accelerator, folder = accelerator_of(cpu=True), tmp_path / "denoiser"

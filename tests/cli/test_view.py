@@ -94,7 +94,7 @@ def test_from_an_upload_to_twins_and_files(server, tmp_path):
     assert len(json.loads(ask(place + "json")[1])["validity"]) == 3
     again = json.loads(ask(server + "/twins", wish)[1])
     assert again["sheet"] and again["changes"] == found["changes"] and again["key"] != found["key"]
-    other = json.loads(ask(server + "/twins", wish | {"guidance": 1.0})[1])
+    other = json.loads(ask(server + "/twins", wish | {"guidance": 3.0})[1])
     assert other["changes"] != found["changes"]
 
 

@@ -101,7 +101,8 @@ def test_steep_late_t_waves_of_paced_beats_are_not_counted(seed, rate):
     truth = simulate_truth(Person.draw(seed), "normal functioning artificial pacemaker", rate, seed=seed)
     found = r_peaks(truth.ecg.signal, truth.ecg.rate)
     assert len(found) == len(truth.beats)
-    assert np.all(np.abs(found / truth.ecg.rate - truth.beats) < 0.15)
+    whole = truth.beats < 9.7  # where a complex that the end of the strip cuts is largest is not told
+    assert np.all(np.abs(found / truth.ecg.rate - truth.beats)[whole] < 0.15)
 
 
 def test_premature_ventricular_beats_are_still_counted():

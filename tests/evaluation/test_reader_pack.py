@@ -18,7 +18,7 @@ def ecgs(n, rate, synthetic, first):
     states = ("sinus rhythm", "atrial fibrillation")
     found = [simulate(Person.draw(first + k), states[k % 2], seed=k).resample(rate) for k in range(n)]
     return [
-        replace(ecg, synthetic=synthetic, name=f"{'twin' if synthetic else 'real'} {k}", patient="P 99")
+        replace(ecg, synthetic=synthetic, name=f"{'twin' if synthetic else 'real'} {k}", patient="patient 99")
         for k, ecg in enumerate(found)
     ]
 
@@ -39,7 +39,7 @@ def test_sheets_tell_nothing_and_the_key_is_elsewhere(pack):
     assert [row["real_or_synthetic"] for row in rows] != sorted(row["real_or_synthetic"] for row in rows)
     for path in (folder / "sheets").iterdir():
         content = path.read_bytes()
-        assert not any(word in content for word in (b"twin 0", b"twin 2", b"P 99", b"SYNTHETIC", b"real 0"))
+        assert not any(word in content for word in (b"twin 0", b"twin 2", b"patient 99", b"SYNTHETIC", b"real 0"))
     pictures = [imread(folder / "sheets" / f"sheet_{k:03d}.png") for k in range(1, 8)]
     assert all(p.shape[1] == pictures[0].shape[1] for p in pictures)
     assert {
