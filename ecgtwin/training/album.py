@@ -37,19 +37,21 @@ class Strip:
         """The same heart by other electrodes; they are linear, so median beats change as the signal does."""
         if electrodes is None:
             return self
-        signal = electrodes.apply(torch.from_numpy(self.signal[None]).float())[0].numpy()
-        return replace(self, signal=signal, heartbeat=seen_by(self.heartbeat, electrodes))
+        return replace(self, signal=applied(electrodes, self.signal), heartbeat=seen_by(self.heartbeat, electrodes))
 
 
 def seen_by(beat: Heartbeat, electrodes: Electrodes | None) -> Heartbeat:
     """The same beats by other electrodes."""
     if electrodes is None:
         return beat
-    shapes = {
-        kind: electrodes.apply(torch.from_numpy(shape[None]).float())[0].numpy().astype(np.float64)
-        for kind, shape in beat.shapes.items()
-    }
-    return replace(beat, shapes=shapes)
+    return replace(
+        beat, shapes={kind: applied(electrodes, shape).astype(np.float64) for kind, shape in beat.shapes.items()}
+    )
+
+
+def applied(electrodes: Electrodes, x: np.ndarray) -> np.ndarray:
+    """One signal (8, samples) as electrodes see it, float32."""
+    return electrodes.apply(torch.from_numpy(x[None]).float())[0].numpy()
 
 
 class Made(NamedTuple):

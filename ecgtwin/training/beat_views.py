@@ -20,6 +20,7 @@ from ..ecg.simulate import STATES, construct, fit
 from ..ecg.store.recordings import Recordings
 from ..train.batch import stream
 from ..twin.codec import Codec
+from ..twin.expected import WITHOUT_P
 from .augment import Electrodes
 from .config import BeatConfig, Config
 from .latents import Bank, kept, third
@@ -39,7 +40,6 @@ BLOCKED = {
 }
 """Statements of recordings that do not show how the heart would beat without them: no other
 state is constructed of these."""
-NO_P = {"atrial fibrillation", "atrial flutter"}
 COMMON = (
     "atrial fibrillation", "complete left bundle branch block", "complete right bundle branch block",
     "left ventricular hypertrophy", "left anterior fascicular block", "anteroseptal myocardial infarction",
@@ -108,7 +108,12 @@ def other_states(
     rate, said = recordings.rate, set(recordings.statements(place))
     try:
         person = fit(
-            signal, rate, sex=recordings.sexes(place), age=recordings.years(place), atria=not said & NO_P, least=0.85
+            signal,
+            rate,
+            sex=recordings.sexes(place),
+            age=recordings.years(place),
+            atria=said.isdisjoint(WITHOUT_P),
+            least=0.85,
         )
     except (ValueError, np.linalg.LinAlgError):
         return []

@@ -9,13 +9,13 @@ import torch
 
 from ..ecg.beats import Heartbeat, take
 from ..ecg.rhythm import r_peaks
-from ..ecg.simulate import STATES, Fitted, State, construct, fit
+from ..ecg.simulate import STATES, Fitted, State, construct
 from ..ecg.store.columns import SPLITS
 from ..ecg.store.recordings import Recordings
 from ..text.statements import Vocabulary
 from ..train.batch import stream
 from ..twin.condition import Condition
-from ..twin.expected import CANNOT_BE_FITTED, Expected, person_in, reshapes
+from ..twin.expected import Expected, person_in, reshapes
 from ..twin.rhythm import shown
 from .album import Album, Made, Strip, seen_by
 from .augment import Electrodes
@@ -40,7 +40,6 @@ UNFITTABLE = {
     "Wolff-Parkinson-White syndrome",
 }  # fmt: skip
 """In these a recording does not show how the heart would conduct normally."""
-WITHOUT_P = {"atrial fibrillation", "atrial flutter"}
 HALF = 0.53
 """Of the samples that a half of a recording has; the two overlap a little, so that no beat is lost between them."""
 
@@ -113,12 +112,21 @@ def electrodes(generator: torch.Generator, config: DraftsConfig) -> Electrodes:
     return Electrodes.draw(1, generator, angle=e.angle, shift=e.shift, gain=e.gain)
 
 
+def half_of(signal: np.ndarray, number: int) -> np.ndarray:
+    """The first (0) or second half of a signal (8, L)."""
+    n = round(HALF * signal.shape[-1])
+    return signal[:, -n:] if number else signal[:, :n]
+
+
+def own_condition(recordings: Recordings, strip: Strip) -> Condition:
+    """What a recording's report says of it."""
+    return Condition(strip.reports, recordings.sexes(strip.place), recordings.years(strip.place))
+
+
 def half(strip: Strip, number: int, rate: float) -> Heartbeat | None:
     """Median beats of the first (0) or second half, None where they are too few."""
-    n = round(HALF * strip.signal.shape[-1])
-    part = strip.signal[:, :n] if number % 2 == 0 else strip.signal[:, -n:]
     try:
-        return take(part, rate, paced="paced rhythm" in strip.reports)[1]
+        return take(half_of(strip.signal, number % 2), rate, paced="paced rhythm" in strip.reports)[1]
     except ValueError:
         return None
 
@@ -153,13 +161,8 @@ def other_states(
 ) -> None:
     """Add the person of a recording in other states, with pairs between all of them; nothing where no
     simulated person explains it."""
-    said = set(strip.reports)
-    try:
-        person = fit(
-            strip.signal, recordings.rate, sex=recordings.sexes(strip.place), age=recordings.years(strip.place),
-            atria=not said & WITHOUT_P, least=config.least,
-        )  # fmt: skip
-    except CANNOT_BE_FITTED:
+    person = person_in(strip.signal, recordings.rate, own_condition(recordings, strip), least=config.least)
+    if person is None:
         return
     made = [m for _ in range(config.states) if (m := in_state(person, strip, recordings, rng, config)) is not None]
     strips = [strip, *(s for _, s in made)]
@@ -189,10 +192,8 @@ def drafted(
     if not reshapes(state):
         beat = shown(strip.heartbeat, there.reports, strip.reports)
         return None if beat is strip.heartbeat else beat
-    n, late = round(HALF * strip.signal.shape[-1]), rng.random() < 0.5
-    part = strip.signal[:, -n:] if late else strip.signal[:, :n]
-    said = Condition(strip.reports, recordings.sexes(strip.place), recordings.years(strip.place))
-    person = person_in(part, recordings.rate, said, seed=int(rng.integers(2**31)))
+    part = half_of(strip.signal, int(rng.random() < 0.5))
+    person = person_in(part, recordings.rate, own_condition(recordings, strip), seed=int(rng.integers(2**31)))
     beat = None if person is None else Expected(person, state, recordings.rate).at(there.beats.heart_rate)
     return None if beat is None else beat.onto(there.heartbeat)
 

@@ -75,12 +75,15 @@ class Expected:
             return None
 
 
-def person_in(signal: np.ndarray, rate: float, own: Condition, seed: int | None = None) -> Fitted | None:
+def person_in(
+    signal: np.ndarray, rate: float, own: Condition, seed: int | None = None, least: float = LEAST
+) -> Fitted | None:
     """The simulator's person who explains a signal (8, L) in mV of somebody in a state; None where it is no normally
-    conducted beat. seed: of what no recording tells, None: of the signal."""
+    conducted beat. seed: of what no recording tells, None: of the signal. least: of the median beat's energy, that must
+    be explained."""
     atria = not any(name in own.reports for name in WITHOUT_P)
     try:
-        return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=atria, least=LEAST)
+        return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=atria, least=least)
     except CANNOT_BE_FITTED:
         return None
 
