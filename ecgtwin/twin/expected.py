@@ -14,6 +14,8 @@ import numpy as np
 
 from ..ecg.beats import Heartbeat, take
 from ..ecg.simulate import STATES, Fitted, State, construct, fit
+from ..ecg.simulate.fitted import WIDEST
+from ..ecg.simulate.states import ALIASES
 from ..text.statements import Vocabulary
 from .condition import Condition
 
@@ -23,6 +25,14 @@ SECONDS = 8.0
 CANNOT_BE_FITTED = (ValueError, IndexError, np.linalg.LinAlgError)
 """What is no normal beat breaks the fit in any of these ways."""
 WITHOUT_P = ("atrial fibrillation", "atrial flutter")
+WIDER = 155.0
+"""ms: a QRS complex that slow conduction in the muscle makes so wide is a person's own, if nobody calls it a block."""
+BLOCKED = (
+    "complete left bundle branch block",
+    "complete right bundle branch block",
+    "paced rhythm",
+    "Wolff-Parkinson-White syndrome",
+)
 
 
 def reshapes(state: State) -> bool:
@@ -38,6 +48,9 @@ def reshaping() -> dict[str, State]:
     for state in STATES.values():
         if reshapes(state):
             found.setdefault(normalise(state.reports[0]), state)
+    for alias, name in ALIASES.items():
+        if reshapes(STATES[name]):
+            found.setdefault(normalise(alias), STATES[name])
     return found
 
 
@@ -76,16 +89,26 @@ class Expected:
 
 
 def person_in(
-    signal: np.ndarray, rate: float, own: Condition, seed: int | None = None, least: float = LEAST
+    signal: np.ndarray,
+    rate: float,
+    own: Condition,
+    seed: int | None = None,
+    least: float = LEAST,
+    *,
+    patient: bool = False,
 ) -> Fitted | None:
     """The simulator's person who explains a signal (8, L) in mV of somebody in a state; None where it is no normally
     conducted beat. seed: of what no recording tells, None: of the signal. least: of the median beat's energy, that must
-    be explained."""
+    be explained. patient: try once more where QRS is wide and no block was told (of a reference that was described),
+    and without P waves, which then are the population's."""
     atria = not any(name in own.reports for name in WITHOUT_P)
-    try:
-        return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=atria, least=least)
-    except CANNOT_BE_FITTED:
-        return None
+    widest = WIDER if patient and own.reports and not set(BLOCKED) & set(own.reports) else WIDEST
+    for there in (atria, False) if patient and atria else (atria,):
+        try:
+            return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=there, least=least, widest=widest)
+        except CANNOT_BE_FITTED:
+            continue
+    return None
 
 
 def expected_in(
@@ -94,5 +117,5 @@ def expected_in(
     """What is expected of a signal (8, L) in mV, of somebody in a state `own`, under `reports` of which some are new;
     None where beats keep their shape, or the simulator does not know the state or explain the person."""
     state = state_of(new, reports)
-    person = None if state is None else person_in(signal, rate, own)
+    person = None if state is None else person_in(signal, rate, own, patient=True)
     return None if person is None else Expected(person, state, rate)

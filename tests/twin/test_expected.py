@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 
 from ecgtwin import Condition, ECGTwin
 from ecgtwin.ecg.leads import INDEPENDENT
@@ -62,6 +63,21 @@ def test_a_block_is_expected_wide_in_this_person(reference):
     other = expected_in(seen(6, "sinus rhythm").signal, RATE, PLAIN, (LEFT,), (LEFT,))
     assert not np.allclose(other.at(70).shapes[0], beat.shapes[0], atol=0.05)
     assert there.at(10) is None  # no such rate can be constructed
+
+
+def test_a_long_pr_is_a_first_degree_block_by_another_name():
+    assert state_of(("prolonged PR interval",), ()) == state_of(("first degree AV block",), ())
+
+
+def test_slow_hearts_and_flat_p_waves_are_fitted_all_the_same(reference):
+    slow = uniform_filter1d(reference.signal, 5, axis=1)  # QRS drawn out by 40 ms
+    assert person_in(slow, RATE, PLAIN) is None
+    assert person_in(slow, RATE, PLAIN, patient=True).parts.qrs_ms > 122
+    assert person_in(slow, RATE, Condition(LEFT), patient=True) is None  # a block's beat is not the person's own
+    assert person_in(slow, RATE, Condition(), patient=True) is None  # nobody said that it is none
+    fibrillating = seen(5, "atrial fibrillation").signal
+    assert person_in(fibrillating, RATE, PLAIN) is None
+    assert not person_in(fibrillating, RATE, PLAIN, patient=True).atria
 
 
 def test_paced_beats_are_known_as_such(reference):

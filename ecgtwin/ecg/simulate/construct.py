@@ -15,6 +15,7 @@ from . import timing
 from .beat import Beat, heights_at
 from .dipole import Wave
 from .fitted import Fitted
+from .posterior import usual_field
 from .run import STEP, beats_of, rate_in, rhythm_in
 from .states import INFARCTED, INJURED, State
 from .states import state as named
@@ -37,6 +38,9 @@ KEPT: dict = {
 }
 """Share of the rest of QRS, and of ST-T, that is kept in a beat so changed; all of it where no change
 is named. P keeps its rest."""
+USUAL_CHEST = {to.left_bundle_block}
+"""What activates the whole left ventricle otherwise: how the chest leads see the fitted person's own, perhaps scarred,
+heart tells little of how they see this one."""
 OWN_CLOCK = {to.right_bundle_block}  # the left ventricle runs as ever: the rest of QRS is not stretched
 
 
@@ -97,6 +101,8 @@ def construct(
         if len(peaks) < 2 or (np.diff(peaks) < 0.15).any():
             raise ValueError("peaks: expected at least two R peaks in s, in order and at least 0.15 s apart")
         heart_rate = float(60 / np.diff(peaks).mean()) if heart_rate is None else heart_rate
+    if USUAL_CHEST & set(state.changes):
+        fitted = in_a_usual_chest(fitted)
     person = fitted.person
     heart_rate = rate_in(person, state) if heart_rate is None else float(heart_rate)
     if not 20 <= heart_rate <= 250:
@@ -154,6 +160,25 @@ def construct(
         qrs_ms=beat.qrs_ms,
         qt_ms=beat.qt_ms,
         axis_deg=beat.axis_deg,
+    )
+
+
+def in_a_usual_chest(fitted: Fitted) -> Fitted:
+    """The fitted person, whose chest leads see QRS and T no more unusually than most people's do; the waves as nearly
+    as then they can be."""
+    person = fitted.person
+    qrs_field, t_field = usual_field(person.qrs_field, "qrs"), usual_field(person.t_field, "t")
+    to_qrs, to_t = to.placed(qrs_field, person.qrs_field), to.placed(t_field, person.t_field)
+    return replace(
+        fitted,
+        person=replace(
+            person,
+            qrs=person.qrs.turned(to_qrs),
+            t=person.t.turned(to_t),
+            qrs_field=qrs_field,
+            t_field=t_field,
+        ),
+        parts=replace(fitted.parts, qrs=fitted.parts.qrs.turned(to_qrs), t=fitted.parts.t.turned(to_t)),
     )
 
 

@@ -80,6 +80,7 @@ def fit(
     seed: int | None = None,
     atria: bool = True,
     least: float = 0.8,
+    widest: float = WIDEST,
 ) -> Fitted:
     """Find the person in a recording of some 10 s of normally conducted beats, from 100 Hz on.
 
@@ -89,7 +90,8 @@ def fit(
     None: of the patient's name, or of the signal. atria: False in atrial fibrillation or flutter,
         where there is no P wave to fit.
     least: ValueError where less of the energy of the median beat is explained; also where no beats or waves are found,
-    the beats are unlike each other, or QRS is too wide to be a normal beat. The message names the reason.
+    the beats are unlike each other, or QRS lasts longer than `widest` ms, too wide to be a normal beat. The message
+    names the reason.
     """
     if isinstance(recording, ECG):
         sex, age = sex or recording.sex, recording.age if age is None else age
@@ -105,7 +107,7 @@ def fit(
         raise ValueError("the signal has missing samples: fill or crop them first")
     seed = crc32(known or signal.tobytes()) if seed is None else seed
     found = read_beat(signal, rate, atria)
-    if (wide := (found.ends.off - found.ends.on) * 1000 / RATE) > WIDEST:
+    if (wide := (found.ends.off - found.ends.on) * 1000 / RATE) > widest:
         raise ValueError(
             f"QRS lasts {wide:.0f} ms: a block, pacing or a bypass, whose normal beat the recording does not show"
         )

@@ -17,6 +17,7 @@ from .read import Ends
 NOISE = 0.02  # mV: of a median beat, and of what no dipole explains, in each sample at 250 Hz
 FREE = 0.25  # of each trait's variance: what the principal components of the population leave free
 LEVEL = 0.03  # mV: typical size of the baseline's shift after P
+USUAL = 1.5  # standard deviations of a bend of V1-V6 that most people stay within
 ROUNDS = 6  # of Gauss and Newton
 
 
@@ -85,6 +86,15 @@ def prior() -> tuple[np.ndarray, np.ndarray]:
     std = np.linalg.norm(components, axis=0)
     correlation = (components / std).T @ (components / std)
     return std, np.linalg.inv((correlation + FREE * np.eye(len(std))) / (1 + FREE))
+
+
+def usual_field(field: np.ndarray, wave: str) -> np.ndarray:
+    """A lead field (8, 3) of "p", "qrs" or "t", each bend of V1-V6 within `USUAL` standard deviations of the
+    population's mean."""
+    first = 3 + 3 * sum(SIZES.values()) + 18 * list(SIZES).index(wave)
+    mean, std = (x[first : first + 18].reshape(6, 3) for x in (population()["mean"], prior()[0]))
+    bends = np.clip(field[2:] - DOWER[2:], mean - USUAL * std, mean + USUAL * std)
+    return np.concatenate([field[:2], DOWER[2:] + bends])
 
 
 def atrial_level(rows: np.ndarray, ends: Ends) -> np.ndarray:

@@ -152,6 +152,7 @@ ALIASES = {
     "ST depression": "non-specific ST depression",
     "T inversion": "inverted T-waves",
     "long QT": "long QT-interval",
+    "prolonged PR interval": "first degree AV block",
     "paced": "normal functioning artificial pacemaker",
     "Wolff-Parkinson-White syndrome": "Wolf-Parkinson-White syndrome",
 }

@@ -1,6 +1,7 @@
 """What each state of the heart changes in a person's beat. What a function does not name stays the person's own."""
 
 from .conduction import first_degree_block, left_anterior_block, left_bundle_block, pre_excitation, right_bundle_block
+from .gradient import placed
 from .muscle import REGIONS, hypertrophy, infarcted, injured, low_voltage
 from .origins import atrial_ectopic, paced, spike, ventricular_ectopic
 from .repolarisation import long_qt, st_depression, t_inversion
@@ -17,6 +18,7 @@ __all__ = [
     "long_qt",
     "low_voltage",
     "paced",
+    "placed",
     "pre_excitation",
     "right_bundle_block",
     "spike",

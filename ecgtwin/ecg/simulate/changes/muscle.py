@@ -11,34 +11,37 @@ from .gradient import PLATEAU, SECONDARY, along, limbs, placed
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
-    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 3.0 to 4.35 mV); in four
+    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 2.75 to 4.1 mV); in six
     of ten people with strain, ST and T against them."""
     wanted, left, back = (
-        person.own("Sokolow", 3.0, 4.35),
+        person.own("Sokolow", 2.75, 4.1),
         person.own("LVH left", 0.42, 0.72),
-        person.own("LVH back", 0.25, 0.75),
+        person.own("LVH back", 0.12, 0.55),
     )
     time = np.linspace(0, parts.qrs_ms / 1000, 201)
+    unseen = np.cross(*person.qrs_field[:2])
+    unseen /= np.linalg.norm(unseen)
+    limb = 0.93 * np.eye(3) + 0.07 * np.outer(unseen, unseen)  # the limb leads grow less
     for growth in np.arange(1.0, 4.0, 0.05):  # until it is as large as wanted
-        vectors = parts.qrs.vectors * (1 + np.array([left, 0.4, back]) * (growth - 1))
+        vectors = parts.qrs.vectors * (1 + np.array([left, 0.3, back]) * (growth - 1))
         vectors[:, 2] = np.where(
-            vectors[:, 2] < 0, 0.8 * parts.qrs.vectors[:, 2], vectors[:, 2]
+            vectors[:, 2] < 0, 0.55 * parts.qrs.vectors[:, 2], vectors[:, 2]
         )  # the septum does not grow
-        qrs = replace(parts.qrs, vectors=vectors)
+        qrs = replace(parts.qrs, vectors=vectors).turned(limb)
         leads = person.qrs_field @ qrs(time)
         if -leads[2].min() + max(leads[6].max(), leads[7].max()) > wanted:
             break
     main = np.array([1.0, 0.35, 0.75]) * np.abs(qrs.area() / parts.qrs_ms * 1000)
-    share = person.own("strain", -1.2, 0.8)
-    share = 0.65 + 0.5 * share if share > 0 else 0.0  # a T wave in between would be flat
+    share = person.own("strain", -0.55, 0.8)
+    share = 0.65 + 0.5 * share if share > 0 else person.own("ST in LVH", 0.0, 0.25)  # a T wave in between would be flat
     strain = -share * 0.36 * placed(person.t_field) @ main / np.linalg.norm(main)
-    t = parts.t.scaled(0.45 if share else 0.95) + along(SECONDARY, strain)
-    return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 8, qtc_ms=parts.qtc_ms + 12)
+    t = parts.t.scaled(0.45 if share > 0.5 else 0.9) + along(SECONDARY, strain)
+    return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 3, qtc_ms=parts.qtc_ms + 2)
 
 
 REGIONS = {
-    "anterior": (-0.35, 0.12, -0.95),
-    "inferior": (-0.25, 0.95, 0.15),
+    "anterior": (-0.60, -0.20, -0.95),
+    "inferior": (-0.05, 0.95, -0.2),
     "lateral": (0.50, 0.33, 0.68),
     "anteroseptal": (0.50, 0.05, -0.80),
 }
@@ -52,9 +55,9 @@ INJURY = {
 """Whereto acute injury of each wall lifts the ST segment."""
 Q_LEAD = {
     "anterior": (3, 0.07, 0.15),
-    "inferior": ("aVF", 0.16, 0.36),
+    "inferior": ("aVF", 0.14, 0.34),
     "lateral": (7, 0.10, 0.22),
-    "anteroseptal": (3, 0.35, 0.75),
+    "anteroseptal": (3, 0.45, 0.9),
 }
 """Where an old infarction of each wall makes its Q wave: row of the lead field or aVF, and how deep, from and to mV."""
 LOSS = {
@@ -64,8 +67,26 @@ LOSS = {
     "anteroseptal": (0.85, 1.0, 0.75),
 }
 """Which share of its pull the dead wall loses, from and to, and until when, as a share of QRS."""
-TURNED = {"anterior": (-0.5, 0.6), "inferior": (0.3, 1.1), "lateral": (0.5, 1.3), "anteroseptal": (-0.5, 0.6)}
+TURNED = {"anterior": (-1.0, 0.0), "inferior": (0.3, 1.1), "lateral": (0.5, 1.3), "anteroseptal": (-0.5, 0.6)}
 """Which share of what T pulls towards the wall is lost (over 1: turned over)."""
+AWAY = {
+    "anterior": (-0.60, -0.20, -0.95),
+    "inferior": (-0.05, 0.95, -0.2),
+    "lateral": (0.50, 0.33, 0.68),
+    "anteroseptal": (-0.1, 0.05, -0.95),
+}
+"""Away from where the Q wave of each wall points."""
+LOWER = {
+    "anterior": (0.75, 0.95, 1.0),
+    "inferior": (0.6, 0.75, 0.95),
+    "lateral": (0.67, 0.67, 0.67),
+    "anteroseptal": (0.42, 0.7, 0.9),
+}
+"""What is left of T along X, Y, Z after each infarction."""
+BACK = {"anteroseptal": 1.2}
+"""How much larger what pulls to the back becomes, where nothing pulls against it."""
+LATER = {"anterior": 2, "inferior": 2, "lateral": 2, "anteroseptal": -5}
+"""QTc, ms: what is left of a T wave without its part to the left is read as ending later by itself."""
 LIFT = {"anterior": (0.20, 0.36), "inferior": (0.26, 0.44), "lateral": (0.22, 0.36), "anteroseptal": (0.20, 0.36)}
 """ST dipole of acute injury, mV."""
 
@@ -84,10 +105,11 @@ def infarcted(region: str):
 
     def change(person: Person, parts: Parts) -> Parts:
         wall, wall_t = wall_of(person, region, person.qrs_field), wall_of(person, region, person.t_field)
-        unit = parts.qrs_ms / 1000
+        away, unit = wall_of(person, region, person.qrs_field, AWAY), parts.qrs_ms / 1000
         low, high, until = LOSS[region]
         left = _without(parts.qrs, wall, unit, person.own(region + " loss", low, high), until)
-        dead = along(wave((0.18 * unit, 0.09 * unit, (0.75,) * 3), (0.32 * unit, 0.09 * unit, (0.9,) * 3)), -wall)
+        left = left.turned(np.diag([1.0, 1.0, BACK.get(region, 1.0)]))
+        dead = along(wave((0.18 * unit, 0.09 * unit, (0.75,) * 3), (0.32 * unit, 0.09 * unit, (0.9,) * 3)), -away)
         lead, low, high = Q_LEAD[region]
         view = person.qrs_field[1] - person.qrs_field[0] / 2 if lead == "aVF" else person.qrs_field[lead]
         early = np.linspace(0, 0.36 * unit, 60)
@@ -97,8 +119,8 @@ def infarcted(region: str):
                 break
         toward = np.maximum(parts.t.vectors @ wall_t, 0.0)
         turned = person.own(region + " T", *TURNED[region])
-        t = replace(parts.t, vectors=0.67 * (parts.t.vectors - turned * np.outer(toward, wall_t)))
-        return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 4, qtc_ms=parts.qtc_ms + 10)
+        t = replace(parts.t, vectors=np.array(LOWER[region]) * (parts.t.vectors - turned * np.outer(toward, wall_t)))
+        return replace(parts, qrs=qrs, t=t, qrs_ms=parts.qrs_ms + 1, qtc_ms=parts.qtc_ms + LATER[region])
 
     return change
 

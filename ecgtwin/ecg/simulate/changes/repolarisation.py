@@ -30,7 +30,7 @@ def t_inversion(person: Person, parts: Parts) -> Parts:
 
 
 def long_qt(person: Person, parts: Parts) -> Parts:
-    """Repolarisation late and low: QTc 478 to 530 ms, ST a little down, T half to three quarters as high."""
+    """Repolarisation late and low: QTc 486 to 545 ms, ST a little down, T half to two thirds as high."""
     toward = placed(person.t_field) @ [0.85, 0.45, 0.10]
-    t = parts.t.scaled(person.own("long QT low", 0.5, 0.75)) + along(PLATEAU, -0.03 * toward)
-    return replace(parts, qtc_ms=person.own("long QTc", 478, 530), t=t)
+    t = parts.t.scaled(person.own("long QT low", 0.48, 0.7)) + along(PLATEAU, -0.03 * toward)
+    return replace(parts, qtc_ms=person.own("long QTc", 486, 545), t=t)
