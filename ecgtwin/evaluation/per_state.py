@@ -33,6 +33,13 @@ STATES = {
     "paced rhythm": (("paced rhythm",), 75.0),
 }
 """Name -> statements asked for, and beats/min."""
+CONDUCTION = frozenset({
+    "complete left bundle branch block", "incomplete left bundle branch block", "complete right bundle branch block",
+    "incomplete right bundle branch block", "left anterior fascicular block", "left posterior fascicular block",
+    "non-specific intraventricular conduction disturbance", "paced rhythm", "Wolff-Parkinson-White syndrome",
+})  # fmt: skip
+"""Statements about the way on which the ventricles are activated."""
+ENOUGH = 8
 MEASURED = ("pr", "qrs", "qtc_fridericia", "qrs_axis", "sokolow")
 QUARTILES = (25, 50, 75)
 
@@ -92,6 +99,16 @@ def finder(recordings: Recordings) -> Callable[[np.ndarray, np.ndarray], np.ndar
     return lambda beats, rows: (unit(white(beats)) @ everyone.T).argmax(1) == rows
 
 
+def shown_by(said: Sequence[set[str]], reports: Sequence[str]) -> np.ndarray:
+    """Rows of real ECGs that are told to be in a state, of their statements: without another statement about conduction
+    (half of real right bundle branch blocks have a left anterior fascicular block too, whose axis is not the state's),
+    where `ENOUGH` of them remain."""
+    wanted = set(reports) if "normal ECG" in reports else set(reports) - {"sinus rhythm"}
+    there = [k for k, s in enumerate(said) if wanted <= s]
+    alone = [k for k in there if not (said[k] & CONDUCTION) - wanted]
+    return np.array(alone if len(alone) >= ENOUGH else there, int)
+
+
 def per_state(
     model: ECGTwin,
     recordings: Recordings,
@@ -102,7 +119,8 @@ def per_state(
     judge: Any = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Twins of real validation references in each state beside real ECGs of that state (training and validation).
+    """Twins of real validation references in each state beside real ECGs of that state (training and validation;
+    `shown_by`).
 
     judge: of `metrics.judge`; None leaves it out. For each state: `twins` and `real` (`summary`), `size` (peak-to-peak
     voltage of the median beat beside real ECGs', lead by lead), `auroc` of the 12-lead classifier and of the judge for
@@ -135,8 +153,7 @@ def per_state(
             row["distance_uv"] = float(1000 * np.median(apart))
             row["references"] = summary(measure_many(refs.signals, rate, held.leads))
         else:
-            wanted = set(reports) if name == "sinus rhythm" else set(reports) - {"sinus rhythm"}
-            real = np.array([k for k, s in enumerate(said) if wanted <= s])[:150]
+            real = shown_by(said, reports)[:150]
             signals = recordings.millivolts(real)
             row["real"] = summary(measure_many(signals, rate, held.leads))
             row["size"] = (sizes(drawn[name], rate) / sizes(signals, rate)).round(2).tolist()

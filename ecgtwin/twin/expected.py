@@ -26,7 +26,16 @@ CANNOT_BE_FITTED = (ValueError, IndexError, np.linalg.LinAlgError)
 """What is no normal beat breaks the fit in any of these ways."""
 WITHOUT_P = ("atrial fibrillation", "atrial flutter")
 WIDER = 155.0
-"""ms: a QRS complex that slow conduction in the muscle makes so wide is a person's own, if nobody calls it a block."""
+"""ms: so wide a QRS complex is still a person's own where it is told to be `SLOW` and not `BLOCKED`."""
+SLOW = (
+    "non-specific intraventricular conduction disturbance",
+    "left anterior fascicular block",
+    "left posterior fascicular block",
+    "incomplete left bundle branch block",
+    "incomplete right bundle branch block",
+    "left ventricular hypertrophy",
+    "right ventricular hypertrophy",
+)
 BLOCKED = (
     "complete left bundle branch block",
     "complete right bundle branch block",
@@ -99,10 +108,11 @@ def person_in(
 ) -> Fitted | None:
     """The simulator's person who explains a signal (8, L) in mV of somebody in a state; None where it is no normally
     conducted beat. seed: of what no recording tells, None: of the signal. least: of the median beat's energy, that must
-    be explained. patient: try once more where QRS is wide and no block was told (of a reference that was described),
-    and without P waves, which then are the population's."""
+    be explained. patient: also where QRS is wide and told to be slow, and, without its P waves, which then are the
+    population's, where none are seen."""
     atria = not any(name in own.reports for name in WITHOUT_P)
-    widest = WIDER if patient and own.reports and not set(BLOCKED) & set(own.reports) else WIDEST
+    slow = bool(set(SLOW) & set(own.reports)) and not set(BLOCKED) & set(own.reports)
+    widest = WIDER if patient and slow else WIDEST
     for there in (atria, False) if patient and atria else (atria,):
         try:
             return fit(signal, rate, sex=own.sex, age=own.age, seed=seed, atria=there, least=least, widest=widest)

@@ -33,12 +33,12 @@ def left_bundle_block(person: Person, parts: Parts) -> Parts:
         .scaled(peak)
         .turned(placed(person.qrs_field))
     )
-    axis = np.clip(0.6 * person.axis_deg - person.own("LBBB axis", 15, 51), -46, 40)
+    axis = np.clip(0.45 * person.axis_deg - person.own("LBBB axis", 15, 46), -42, 25)
     ms = person.own("LBBB width", 138, 166)
     qrs = aimed(lasting(qrs + fragments(person, "LBBB", peak), person.qrs_field, ms), float(axis), person)
     # A small or infarcted heart's block still shows deep S waves in V1 and an R wave in V6, as nineteen of twenty do.
     qrs = deep_enough(qrs, 2, -person.qrs_field[2], person.own("LBBB S in V1", 1.05, 1.35), ms)
-    qrs = deep_enough(qrs, 0, person.qrs_field[7], person.own("LBBB R in V6", 0.5, 0.8), ms)
+    qrs = deep_enough(qrs, 0, person.qrs_field[7], person.own("LBBB R in V6", 0.45, 0.65), ms)
     changed = conducted(parts, qrs, ms, person, share=0.85, own=0.3, later=0.5)
     return replace(changed, pr_ms=parts.pr_ms + person.own("LBBB PR", 5, 35))
 

@@ -11,10 +11,10 @@ from .gradient import PLATEAU, SECONDARY, along, limbs, placed
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
-    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 2.75 to 4.1 mV); in six
+    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 2.95 to 4.3 mV); in six
     of ten people with strain, ST and T against them."""
     wanted, left, back = (
-        person.own("Sokolow", 2.75, 4.1),
+        person.own("Sokolow", 2.95, 4.3),
         person.own("LVH left", 0.42, 0.72),
         person.own("LVH back", 0.12, 0.55),
     )
