@@ -101,9 +101,13 @@ def with_base(
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
-        changed = None if there is None else there.at(planned.heart_rate)
+        changed = None if there is None else there.at(planned.heart_rate, seed)
         asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
-        found.append(asked._replace(expected=changed is not None))
+        if changed is not None:
+            begins = model.config.sampling.expected_depth < 1
+            start = there.recording(changed, planned, signal.shape[-1], seed) if begins else None
+            asked = asked._replace(expected=True, start=start)
+        found.append(asked)
     return found
 
 
@@ -193,7 +197,7 @@ def change(
     old = model.normalise(was.reports)
     new = tuple(name for name in reports if name not in old)
     there = expected_in(signal[0].cpu().numpy(), model.config.signal.rate, was, new, reports)
-    then = (there and there.at(beats.heart_rate)) or shown(heartbeat, reports, old)
+    then = (there and there.at(beats.heart_rate, seed)) or shown(heartbeat, reports, old)
     states = (was, own, heartbeat), (now, beats, then)
     before, after = (Request(base, paced_by(state, when), seed, when, beat) for state, when, beat in states)
     return before, after

@@ -149,6 +149,9 @@ class SamplingConfig(Strict):
     expected: tuple[Number, Number] | None = None
     """(guidance, base_guidance) where the network is shown what a simulator expects in the wanted state
     (`twin.expected`): there the draft says most of it already. None: as anywhere."""
+    expected_depth: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Fraction of the noise levels that is gone down there, from an ECG of the expected beats with noise like the
+    reference's (SDEdit, arXiv 2108.01073). The less, the nearer twins are to what is expected; 1: from noise."""
     new_statements: dict[str, tuple[Number, Number]] = {}
     """Statement -> (guidance, base_guidance) where it is asked of somebody whose reference is not in that state: some
     states take more to be seen, and some bear less before voltages grow. Of several, the one with the most guidance."""

@@ -4,16 +4,18 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import classify, two_ways, weigh, within
+from ..diffusion.inpaint import partway, renoise
 from ..diffusion.levels import Spacing, trailing
 from ..diffusion.sample import seeded_noise, trajectory
 from ..diffusion.schedule import Level
-from ..diffusion.solvers import DpmPP, Solver
+from ..diffusion.solvers import DpmPP, Fitted, Solver
 from ..nets.attention import Control
 from ..nets.noisy import LOWEST, NoisyClassifier
 from . import fast as quick
@@ -116,13 +118,19 @@ def sample(
     for request in requests:
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
-    if not student and len(set(scales)) > 1:
+    begun = [r.start is not None and not student for r in requests]
+    if not student and len(set(zip(scales, begun, strict=True))) > 1:
         if steer is not None:
             raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
         same["classifier"] = classifier
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
-    visited = levels(model.schedule, steps)
+    if begun[0]:
+        if isinstance(solver, Fitted):  # to whole runs
+            solver, levels = quick.SOLVER, trailing
+        visited = partway(levels(model.schedule, steps), model.config.sampling.expected_depth)
+    else:
+        visited = levels(model.schedule, steps)
     if student:
         denoise = quick.denoiser(model, requests, scales, visited)
     else:
@@ -130,7 +138,12 @@ def sample(
         how = {"rescale": rescale, "interval": interval, "negative": negative, "classifier": classifier, "steer": steer}
         denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     noise = seeded_noise([r.seed for r in requests])
-    x = noise(torch.empty(len(requests), *model.latent, device=model.device))
+    if begun[0]:
+        starts = torch.from_numpy(np.stack([r.start for r in requests])).to(model.device)
+        z = model.parts.vae.encode(starts)
+        x = renoise(z, model.schedule.level(model.schedule.clean), visited[0], noise)
+    else:
+        x = noise(torch.empty(len(requests), *model.latent, device=model.device))
     walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x
@@ -168,10 +181,11 @@ def scales(
 def sample_apart(
     model: "ECGTwin", requests: Sequence[Request], scales: Sequence[tuple[float, float]], **options: Any
 ) -> Tensor:
-    """`sample` of requests whose scales differ, those alike together."""
+    """`sample` of requests whose scales or beginnings differ, those alike together."""
     found: dict[int, Tensor] = {}
-    for scale in dict.fromkeys(scales):
-        rows = [k for k, own in enumerate(scales) if own == scale]
+    ways = [(scale, r.start is None) for scale, r in zip(scales, requests, strict=True)]
+    for way in dict.fromkeys(ways):
+        scale, rows = way[0], [k for k, own in enumerate(ways) if own == way]
         drawn = model.sample([requests[k] for k in rows], guidance=scale[0], base_guidance=scale[1], **options)
         found |= dict(zip(rows, drawn, strict=True))
     return torch.stack([found[k] for k in range(len(requests))])

@@ -7,20 +7,26 @@ normal beat) the reference's own beats remain the draft.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 
-from ..ecg.beats import Heartbeat, take
+from ..ecg.beats import Beats, Heartbeat, lay, take
 from ..ecg.simulate import STATES, Fitted, State, construct, fit
 from ..ecg.simulate.fitted import WIDEST
 from ..ecg.simulate.states import ALIASES
+from ..ecg.simulate.surrogate import noise_like
+from ..ecg.simulate.timing import fibrillatory_waves
 from ..text.statements import Vocabulary
 from .condition import Condition
 
 LEAST = 0.6
 """Of the energy of the median beat, that the simulator's person must explain."""
+SPREAD = 0.3
+"""How far from their middle a sample's draws of what no recording tells are, beside those of the population (1): the
+middle is nearest to the truth on average, and samples still differ in what is not known."""
 SECONDS = 8.0
 CANNOT_BE_FITTED = (ValueError, IndexError, np.linalg.LinAlgError)
 """What is no normal beat breaks the fit in any of these ways."""
@@ -88,13 +94,30 @@ class Expected:
     state: State
     rate: float
 
-    def at(self, heart_rate: float | None) -> Heartbeat | None:
-        """Median beats at a heart rate in beats/min; None where none can be constructed."""
+    def at(self, heart_rate: float | None, seed: int | None = None) -> Heartbeat | None:
+        """Median beats at a heart rate in beats/min; None where none can be constructed. seed: of a sample, which draws
+        what no recording tells near the middle (`SPREAD`); None: as the fit has drawn it."""
+        person = self.person if seed is None else self.typical(seed)
         try:
-            made = construct(self.person, self.state, heart_rate, rate=self.rate, seconds=SECONDS, noise=None)
+            made = construct(person, self.state, heart_rate, rate=self.rate, seconds=SECONDS, noise=None)
             return take(made.signal, self.rate, made.peaks * self.rate, paced=self.state.rhythm == "paced")[1]
         except (ValueError, IndexError, RuntimeError):
             return None
+
+    def typical(self, seed: int) -> Fitted:
+        """The person with other chances for what no recording tells, near the middle."""
+        own = self.person.person
+        return replace(self.person, person=replace(own, seed=crc32(f"{own.seed} {seed}".encode()), spread=SPREAD))
+
+    def recording(self, beat: Heartbeat, beats: Beats, samples: int, seed: int) -> np.ndarray:
+        """An ECG (8, samples) in mV of these median beats at those times, with f waves where the atria fibrillate and
+        noise and wander like the reference's; each lead's median is zero."""
+        person, rng = self.typical(seed), np.random.default_rng([seed, crc32(b"expected")])
+        made = lay(beat, beats, self.rate, samples) + noise_like(person, samples, self.rate, rng)
+        if self.state.rhythm == "fibrillation":
+            waves = fibrillatory_waves(person.person, np.arange(samples) / self.rate, rng)
+            made += person.person.p_field @ waves
+        return (made - np.median(made, axis=1, keepdims=True)).astype(np.float32)
 
 
 def person_in(

@@ -23,7 +23,8 @@ class Request(NamedTuple):
     beats: when its beats come; heartbeat: what a beat of the reference looks like. None, or a model that
     was not trained with them: the network decides. leaves: whether a normal ECG is wanted of somebody
     whose reference was not normal. new: wanted statements that the reference was not known to have. expected: whether
-    heartbeat is what a simulator expects in that state.
+    heartbeat is what a simulator expects in that state. start: an ECG (8, L) in mV of such beats, from which the run
+    begins partway (`SamplingConfig.expected_depth`); None: it begins at noise.
     """
 
     base: Tensor | None
@@ -34,6 +35,7 @@ class Request(NamedTuple):
     leaves: bool = False
     new: tuple[str, ...] = ()
     expected: bool = False
+    start: np.ndarray | None = None
 
 
 def each(given: Any, count: int | None) -> list[Any]:

@@ -7,6 +7,7 @@ from ecgtwin.ecg.datasets.ptbxl import read_table
 from ecgtwin.ecg.record import ECG
 from ecgtwin.ecg.rhythm import r_peaks
 from ecgtwin.ecg.simulate import STATES, Noise, Person, construct, fit, simulate_truth
+from ecgtwin.ecg.simulate.changes import spike
 from ecgtwin.ecg.simulate.construct import draw
 from ecgtwin.ecg.simulate.run import beats_of
 
@@ -36,7 +37,8 @@ def people():
 def exact(person: Person, name: str, heart_rate: float, time: np.ndarray) -> np.ndarray:
     """One beat (8, n) of the simulator's own, at times in s from the QRS onset."""
     beat = beats_of(person, STATES[name], heart_rate)["normal"]
-    signal = person.qrs_field @ beat.qrs(time) + person.t_field @ beat.t(time)
+    qrs = beat.qrs + spike(person) if STATES[name].rhythm == "paced" else beat.qrs
+    signal = person.qrs_field @ qrs(time) + person.t_field @ beat.t(time)
     return signal if beat.p is None else signal + person.p_field @ beat.p(time)
 
 

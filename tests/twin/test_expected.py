@@ -1,10 +1,14 @@
 """What the simulator expects of a person in a new state, as the draft of a twin."""
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
 from ecgtwin import Condition, ECGTwin
+from ecgtwin.ecg.beats import lay
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.simulate import Person, simulate
 from ecgtwin.twin.expected import Expected, expected_in, person_in, reshaping, state_of
@@ -80,6 +84,39 @@ def test_slow_hearts_and_flat_p_waves_are_fitted_all_the_same(reference):
     fibrillating = seen(5, "atrial fibrillation").signal
     assert person_in(fibrillating, RATE, PLAIN) is None
     assert not person_in(fibrillating, RATE, PLAIN, patient=True).atria
+
+
+def test_samples_differ_in_what_no_recording_tells_near_the_middle(reference):
+    there = expected_in(reference.signal, RATE, PLAIN, (LEFT,), (LEFT, "sinus rhythm"))
+    assert np.array_equal(there.at(70, 3).shapes[0], there.at(70, 3).shapes[0])
+    drawn = np.stack([there.at(70, seed).shapes[0][:, :400] for seed in range(6)])
+    middle = replace(there.person, person=replace(there.person.person, spread=0.0))
+    middle = Expected(middle, there.state, RATE).at(70).shapes[0][:, :400]
+    far = replace(there.person, person=replace(there.person.person, spread=1.0))
+    far = [replace(far, person=replace(far.person, seed=seed)) for seed in range(6)]
+    far = np.stack([Expected(one, there.state, RATE).at(70).shapes[0][:, :400] for one in far])
+    near, wide = np.abs(drawn - middle).mean(), np.abs(far - middle).mean()
+    assert 0.005 < near < 0.6 * wide  # mV
+
+
+def test_a_run_begins_partway_at_an_ecg_of_the_expected_beats(model, reference):
+    asked = Condition(f"sinus rhythm|{LEFT}", sex="female", age=60, heart_rate=70)
+
+    def at(depth):
+        sampling = model.config.sampling.model_copy(update={"expected_depth": depth})
+        other = copy(model)
+        other.config = model.config.model_copy(update={"sampling": sampling})
+        requests = other.requests(reference, asked, [0, 1], reference_condition=PLAIN)
+        return requests, other.sample(requests).cpu().numpy(), other.sample(requests, fast=True).cpu().numpy()
+
+    (whole, from_noise, _), (partly, near, fast) = at(1.0), at(0.5)
+    assert whole[0].start is None and partly[0].start.shape == (8, model.config.signal.samples)
+    assert not np.array_equal(partly[0].start, partly[1].start)
+    start = np.stack([r.start for r in partly])
+    laid = np.stack([lay(r.heartbeat, r.beats, RATE, start.shape[-1]) for r in partly])
+    assert np.corrcoef(start.ravel(), laid.ravel())[0, 1] > 0.9  # the rest is noise and wander
+    apart = [np.sqrt(((x - start) ** 2).mean()) for x in (near, fast, from_noise)]
+    assert max(apart[:2]) < 0.8 * apart[2]
 
 
 def test_paced_beats_are_known_as_such(reference):

@@ -22,7 +22,8 @@ class Person:
     near the heart, are bent by this chest, these electrodes and where in the heart the wave comes from. p_ms,
     pr_ms, qrs_ms: durations at 60 beats/min, as qtc_ms, the QT. axis_deg: frontal QRS axis (90 = down).
     resting_rate: beats/min. breaths: per minute. variability_ms: standard deviation of the RR interval at rest.
-    sex: "female" | "male"; age: years.
+    sex: "female" | "male"; age: years. spread: how far from their middle the further traits lie (`own`): 1 as in the
+    population, 0 in the middle.
     """
 
     seed: int
@@ -42,6 +43,7 @@ class Person:
     resting_rate: float
     breaths: float
     variability_ms: float
+    spread: float = 1.0
 
     @staticmethod
     def draw(seed: int, *, sex: str | None = None, age: float | None = None) -> "Person":
@@ -65,7 +67,17 @@ class Person:
         raise RuntimeError(f"no normal person after 500 draws from seed {seed}: population.json does not fit this code")
 
     def own(self, what: str, low: float, high: float) -> float:
-        """A further trait of this person, uniform in [low, high], the same each time for the same `what`."""
+        """A further trait of this person, uniform in [low, high], the same each time for the same `what`; nearer to the
+        middle with less `spread`."""
+        middle = (low + high) / 2
+        return (
+            self.choice(what, low, high)
+            if self.spread == 1
+            else middle + self.spread * (self.choice(what, low, high) - middle)
+        )
+
+    def choice(self, what: str, low: float = 0.0, high: float = 1.0) -> float:
+        """As `own`, of what is one thing or another, so that there is no middle: of any `spread`."""
         return float(np.random.default_rng([self.seed, crc32(what.encode())]).uniform(low, high))
 
 

@@ -116,7 +116,7 @@ def pre_excitation(person: Person, parts: Parts) -> Parts:
         (0.70, -0.55, -0.35),
         (0.85, 0.25, 0.45),
     )  # left lateral, posteroseptal, right free wall
-    delta = placed(person.qrs_field) @ routes[int(person.own("bypass", 0, 3 - 1e-9))] * size(person)
+    delta = placed(person.qrs_field) @ routes[int(person.choice("bypass", 0, 3 - 1e-9))] * size(person)
     rise = wave(
         *(
             (f * ahead, 0.30 * ahead, (h,) * 3)

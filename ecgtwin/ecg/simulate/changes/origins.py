@@ -13,26 +13,26 @@ from .gradient import conducted, fragments, placed, size
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
     x, y, notch = (
-        person.own("paced x", -0.4, 0.55),
-        person.own("paced y", -0.75, -0.25),
+        person.own("paced x", -0.5, 0.48),
+        person.own("paced y", -0.72, -0.18),
         person.own("paced notch", 0.85, 1.25),
     )
     qrs = (
         wave(
-            (0.09, 0.055, (0.10, -0.10, -0.05)),
-            (0.21, 0.060, (0.8 * x, 0.70 * y, 0.44)),
-            (0.34, 0.065, (x, notch * y, 0.72)),
-            (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.60)),
-            (0.60, 0.065, (x + 0.15, 0.95 * y, 0.62)),
+            (0.09, 0.055, (-0.05, -0.10, -0.05)),
+            (0.21, 0.060, (0.8 * x - 0.16, 0.70 * y, 0.40)),
+            (0.34, 0.065, (x, notch * y, 0.66)),
+            (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.55)),
+            (0.60, 0.065, (x + 0.15, 0.95 * y, 0.60)),
             (0.73, 0.060, (x, 0.45 * y, 0.30)),
             (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
         )
-        .scaled(size(person) * person.own("paced size", 0.88, 1.22))
+        .scaled(size(person) * person.own("paced size", 0.9, 1.22))
         .turned(placed(person.qrs_field))
     )
     qrs += fragments(person, "paced", size(person))
-    tracked = person.own("pacemaker tracks P", 0, 1) > 0.55
-    changed = conducted(parts, qrs, person.own("paced width", 160, 198), person, share=0.45, own=0.5, later=1.0)
+    tracked = person.choice("pacemaker tracks P") > 0.55
+    changed = conducted(parts, qrs, person.own("paced width", 160, 198), person, share=0.47, own=0.5, later=0.85)
     return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
 
 
@@ -52,7 +52,7 @@ def ventricular_ectopic(person: Person, parts: Parts) -> Parts:
     """A beat that starts in the muscle of either ventricle: broad, large, notched, no P wave; where
     from is the person's own."""
     side = (
-        1.0 if person.own("ectopic side", 0, 1) < 0.6 else -1.0
+        1.0 if person.choice("ectopic side") < 0.6 else -1.0
     )  # from the right ventricle to the left and back, or the reverse
     y = person.own("ectopic y", -0.9, 1.0)
     qrs = (
