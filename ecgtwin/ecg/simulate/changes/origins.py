@@ -13,26 +13,26 @@ from .gradient import conducted, fragments, placed, size
 def paced(person: Person, parts: Parts) -> Parts:
     """Stimulated at the apex of the right ventricle: broad, to the left, up and back."""
     x, y, notch = (
-        person.own("paced x", -0.5, 0.48),
+        person.own("paced x", -0.5, 0.5),
         person.own("paced y", -0.72, -0.18),
         person.own("paced notch", 0.85, 1.25),
     )
     qrs = (
         wave(
-            (0.09, 0.055, (-0.05, -0.10, -0.05)),
-            (0.21, 0.060, (0.8 * x - 0.16, 0.70 * y, 0.40)),
-            (0.34, 0.065, (x, notch * y, 0.66)),
-            (0.47, 0.060, (x + 0.05, (2.0 - notch) * y, 0.55)),
-            (0.60, 0.065, (x + 0.15, 0.95 * y, 0.60)),
-            (0.73, 0.060, (x, 0.45 * y, 0.30)),
+            (0.09, 0.055, (-0.12, -0.10, -0.05)),
+            (0.21, 0.060, (0.8 * x - 0.24, 0.70 * y, 0.40)),
+            (0.34, 0.065, (x - 0.04, notch * y, 0.66)),
+            (0.47, 0.060, (x + 0.12, (2.0 - notch) * y, 0.52)),
+            (0.60, 0.065, (x + 0.36, 0.95 * y, 0.55)),
+            (0.73, 0.060, (x + 0.18, 0.45 * y, 0.30)),
             (0.86, 0.055, (0.05, 0.12 * y, 0.10)),
         )
-        .scaled(size(person) * person.own("paced size", 0.9, 1.22))
+        .scaled(size(person) * person.own("paced size", 0.95, 1.26))
         .turned(placed(person.qrs_field))
     )
     qrs += fragments(person, "paced", size(person))
     tracked = person.choice("pacemaker tracks P") > 0.55
-    changed = conducted(parts, qrs, person.own("paced width", 160, 198), person, share=0.47, own=0.5, later=0.85)
+    changed = conducted(parts, qrs, person.own("paced width", 160, 198), person, share=0.47, own=0.5, later=0.7)
     return replace(changed, p=parts.p if tracked else None, pr_ms=person.own("AV delay", 165, 210))
 
 
