@@ -63,9 +63,11 @@ class Attending:
     def check(self, options: "Options") -> None:
         """ValueError where other options ask for something else."""
         other = options.keep or options.rescale or options.walk != Walk() or options.negative or options.fast
+        other = other or options.variety is not None
         if self.edits and other:
             raise ValueError(
-                "--weight and --like go without --keep, --rescale, --negative-report, --fast and what says how to step"
+                "--weight and --like go without --keep, --rescale, --negative-report, --fast, --variety and what says "
+                "how to step"
             )
         scaled = options.guidance is not None or options.base_guidance is not None
         if self.pictures and (other or self.edits or options.candidates or scaled):

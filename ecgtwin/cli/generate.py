@@ -108,6 +108,15 @@ def generate(
         float,
         typer.Option(help="0-1: how much of guidance's exaggeration of amplitudes is taken back", rich_help_panel=HOW),
     ] = 0.0,
+    variety: Annotated[
+        float | None,
+        typer.Option(
+            help="0-1: how much beats differ between samples; 0 = the most typical beat, 1 = as learned",
+            min=0,
+            max=1,
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     negative_report: Annotated[
         list[str] | None,
         typer.Option(help="statement of a state to go away from; may be repeated", rich_help_panel=HOW),
@@ -236,12 +245,16 @@ def generate(
             measured.quantities(measure),
             Attending(weights_of(weight), statements(like), kept, attention),
             fast,
+            variety,
             rate,
         )
-        if keep and (options.walk != Walk() or options.negative or fast):
+        given, options = options, options.spreading()
+        if options != given:
+            say("The twins' beats vary as learned (--variety 1), so that their spread says how sure they are")
+        if keep and (options.walk != Walk() or options.negative or fast or variety is not None):
             raise ValueError(
-                "--fast, --solver, --levels, --shift, --interval, --classifier and --negative-report are for new ECGs: "
-                "leave --keep out"
+                "--fast, --variety, --solver, --levels, --shift, --interval, --classifier and --negative-report are "
+                "for new ECGs: leave --keep out"
             )
         if record is not None and people.is_folder(record):
             record, table = None, record

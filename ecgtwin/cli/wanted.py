@@ -1,7 +1,7 @@
 """What is asked for on the command line, in a model's own terms, and the twins that answer it."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,16 @@ class Options:
     measure: tuple[str, ...] = ()
     attending: Attending = Attending()
     fast: bool = False
+    variety: float | None = None
     rate: float | None = None
     """Hz of the ECGs that are written; None: the model's own."""
+
+    def spreading(self) -> "Options":
+        """The same with beats that vary as learned where the spread of several twins is reported: that of the most
+        typical beats would say too little about what is not known."""
+        reported = (self.html or self.measure or self.candidates) and max(self.n, self.candidates or 1) > 1
+        drawn = not self.keep and not self.attending.edits and self.variety is None
+        return replace(self, variety=1.0) if reported and drawn else self
 
 
 def example() -> ECG:
@@ -149,7 +157,8 @@ def taken_scales(model: ECGTwin, used: ECG, now: Condition, was: Condition, opti
         (request,) = model.requests(used, now, [options.seed], reference_condition=None if was.empty else was)
     guidance, base_guidance = model.scales(request, options.guidance, options.base_guidance)
     steps = model.config.sampling.steps if options.steps is None else options.steps
-    return {"guidance": guidance, "base_guidance": base_guidance, "steps": steps}
+    variety = model.config.sampling.variety if options.variety is None else options.variety
+    return {"guidance": guidance, "base_guidance": base_guidance, "steps": steps, "variety": variety}
 
 
 def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
@@ -162,5 +171,6 @@ def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
         "interval": walk.interval,
         "negative": away,
         "fast": options.fast,
+        "variety": options.variety,
         "classifier": walk.guided_by(model),
     }

@@ -50,15 +50,16 @@ def version(model: ECGTwin) -> str:
 @dataclass(frozen=True, eq=False)
 class Twins:
     """The model, asked as `ECGTwin.generate` asks it. without_reference: no base and no beat of
-    anybody, the condition alone."""
+    anybody, the condition alone. variety: of `ECGTwin.generate`."""
 
     model: ECGTwin
     name: str = "twin"
     without_reference: bool = False
+    variety: float | None = None
 
     @property
     def key(self) -> str:
-        return f"twins {version(self.model)} {self.without_reference}"
+        return f"twins {version(self.model)} {self.without_reference} {self.variety}"
 
     def make(self, task: Task) -> np.ndarray:
         model, requests = self.model, []
@@ -70,7 +71,7 @@ class Twins:
             else:
                 reference = ECG(x, model.config.signal.rate, INDEPENDENT)
                 requests += model.requests(reference, now, [int(seed)], reference_condition=was)
-        return model.sample_in_parts(requests, PART).cpu().numpy()
+        return model.sample_in_parts(requests, PART, variety=self.variety).cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,6 +139,8 @@ class SamplingConfig(Strict):
     """How strongly the condition acts; 1 = as learned."""
     base_guidance: Number = 1.5
     """How strongly the identity acts; 1 = as learned."""
+    variety: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """How much of chance decides what the usual beat of a sample looks like: 1 as learned, 0 its most typical beat."""
     keeps_beats: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Difference of the wanted heart rate from the measured one, relative to it, up to which a counterfactual keeps
     the reference's own beats."""

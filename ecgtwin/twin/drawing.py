@@ -19,6 +19,7 @@ from ..diffusion.solvers import DpmPP, Fitted, Solver
 from ..nets.attention import Control
 from ..nets.noisy import LOWEST, NoisyClassifier
 from . import fast as quick
+from .beat_noise import steadied
 from .condition import Condition, join
 from .lean import run_of
 from .request import Request, check_options, check_seed
@@ -98,11 +99,13 @@ def sample(
     negative: Condition | None = None,
     classifier: tuple[NoisyClassifier, float] | None = None,
     steer: Callable[[Level], Control] | None = None,
+    variety: float | None = None,
     fast: bool = False,
     progress: bool = False,
 ) -> Tensor:
     """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
-    visited, of `ecgtwin.diffusion.levels`. fast: in few steps, see `twin.fast`. The others: see `denoiser`."""
+    visited, of `ecgtwin.diffusion.levels`. variety: how much of the noise that its beats share a sample starts from
+    (`twin.beat_noise`); None: the model's own. fast: in few steps, see `twin.fast`. The others: see `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
     if fast and solver is not None:
@@ -114,7 +117,8 @@ def sample(
         solver, levels = quick.walk_of(model, steps, levels)
     elif student:
         solver = quick.SOLVER
-    check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
+    variety = model.config.sampling.variety if variety is None else variety
+    check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale, variety=variety)
     for request in requests:
         check_seed(request.seed)
     scales = [model.scales(r, guidance, base_guidance) for r in requests]
@@ -123,7 +127,7 @@ def sample(
         if steer is not None:
             raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
-        same["classifier"] = classifier
+        same |= {"classifier": classifier, "variety": variety}
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     if begun[0]:
         if isinstance(solver, Fitted):  # to whole runs
@@ -138,12 +142,12 @@ def sample(
         how = {"rescale": rescale, "interval": interval, "negative": negative, "classifier": classifier, "steer": steer}
         denoise = model.denoiser(requests, guidance=guidance, base_guidance=base_guidance, **how, visited=visited)
     noise = seeded_noise([r.seed for r in requests])
+    first = noise(torch.empty(len(requests), *model.latent, device=model.device))
+    x = first = steadied(first, requests, model.config.signal.rate, model.config.signal.samples, variety)
     if begun[0]:
         starts = torch.from_numpy(np.stack([r.start for r in requests])).to(model.device)
-        z = model.parts.vae.encode(starts)
-        x = renoise(z, model.schedule.level(model.schedule.clean), visited[0], noise)
-    else:
-        x = noise(torch.empty(len(requests), *model.latent, device=model.device))
+        clean = model.schedule.level(model.schedule.clean)
+        x = renoise(model.parts.vae.encode(starts), clean, visited[0], lambda like: first)
     walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x

@@ -6,7 +6,7 @@ simulator does not explain, and the network makes an ECG of it. Where no such pe
 normal beat) the reference's own beats remain the draft.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from zlib import crc32
@@ -30,6 +30,14 @@ middle is nearest to the truth on average, and samples still differ in what is n
 SECONDS = 8.0
 CANNOT_BE_FITTED = (ValueError, IndexError, np.linalg.LinAlgError)
 """What is no normal beat breaks the fit in any of these ways."""
+WALLS = {
+    "anterior": "anterior",
+    "antero": "anterior",
+    "inferior": "inferior",
+    "infero": "inferior",
+    "lateral": "lateral",
+}
+"""What the name of an infarction says -> the wall of the left ventricle that it took."""
 WITHOUT_P = ("atrial fibrillation", "atrial flutter")
 WIDER = 155.0
 """ms: so wide a QRS complex is still a person's own where it is told to be `SLOW` and not `BLOCKED`."""
@@ -69,11 +77,18 @@ def reshaping() -> dict[str, State]:
     return found
 
 
-def state_of(new: Sequence[str], reports: Sequence[str]) -> State | None:
+def walls(statements: Iterable[str]) -> set[str]:
+    """The walls of the left ventricle that statements call infarcted."""
+    names = [name for name in statements if name.endswith("myocardial infarction")]
+    return {wall for name in names for word, wall in WALLS.items() if word in name}
+
+
+def state_of(new: Sequence[str], reports: Sequence[str], own: Sequence[str] = ()) -> State | None:
     """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the
-    first counts. None where no beat changes its shape."""
-    known = reshaping()
-    asked = [known[name] for name in new if name in known]
+    first counts. None where no beat changes its shape: an infarction of walls that are scarred by the reference's own
+    statements is another word for what its beats show."""
+    known, scarred = reshaping(), walls(own)
+    asked = [known[name] for name in new if name in known and not set() < walls([name]) <= scarred]
     if not asked:
         return None
     asked = [STATES[name] for name in WITHOUT_P if name in reports] + asked
@@ -149,6 +164,6 @@ def expected_in(
 ) -> Expected | None:
     """What is expected of a signal (8, L) in mV, of somebody in a state `own`, under `reports` of which some are new;
     None where beats keep their shape, or the simulator does not know the state or explain the person."""
-    state = state_of(new, reports)
+    state = state_of(new, reports, own.reports)
     person = None if state is None else person_in(signal, rate, own, patient=True)
     return None if person is None else Expected(person, state, rate)

@@ -55,7 +55,9 @@ def expect_ecg(given: Any) -> None:
         raise TypeError(f"reference: {wrong_source(given)}")
 
 
-def check_options(*, steps: int, guidance: float | None, base_guidance: float | None, rescale: float) -> None:
+def check_options(
+    *, steps: int, guidance: float | None, base_guidance: float | None, rescale: float, variety: float = 1.0
+) -> None:
     """ValueError for what no run can follow."""
     if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps {brief(steps)}: expected 1 or more")
@@ -64,6 +66,8 @@ def check_options(*, steps: int, guidance: float | None, base_guidance: float | 
             raise ValueError(f"{name} {brief(value)}: expected a finite number; 1 is as learned")
     if not isinstance(rescale, Real) or not 0 <= rescale <= 1:
         raise ValueError(f"rescale {brief(rescale)}: expected 0 (off) to 1")
+    if not isinstance(variety, Real) or not 0 <= variety <= 1:
+        raise ValueError(f"variety {brief(variety)}: expected 0 (typical beats) to 1 (as learned)")
 
 
 def check_seed(seed: int, n: int = 1) -> None:

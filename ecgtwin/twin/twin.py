@@ -201,6 +201,7 @@ class ECGTwin:
         interval: tuple[float, float] | None = None,
         negative: Condition | None = None,
         classifier: tuple[NoisyClassifier, float] | None = None,
+        variety: float | None = None,
         fast: bool = False,
         rate: float | None = None,
         seed: int = 0,
@@ -216,14 +217,16 @@ class ECGTwin:
         planned for the condition, from the reference's own rhythm where its kind stays. guidance, base_guidance: how
         strongly condition and identity act, 1 = as learned; these and `steps` are the model's own where they are None.
         rescale, interval, negative (a state to go away from), classifier (with its scale): see `denoiser`. solver,
-        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. fast: in few steps, 4 by the
-        solver that was fitted to the model (scripts/fit_solver.py), 6 by UniPC where it has none, or by its student
-        where it has one (scripts/distill.py). rate: Hz, None: the model's own; above it, such as
-        500, a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the
-        reference's signal: it is the same alone or among n, and under two conditions it is drawn from the same noise,
-        but no two people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why)
-        or a statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
-        condition contradicts itself, `Assumption` where its statements name no rhythm.
+        levels: any of `ecgtwin.diffusion.solvers` and `ecgtwin.diffusion.levels`. variety: 0 draws the beat that is
+        most typical of the person in that state, 1 lets beats differ between samples as learned, so that their spread
+        says what is not known. fast: in few steps, 4 by the solver that was fitted to the model
+        (scripts/fit_solver.py), 6 by UniPC where it has none, or by its student where it has one (scripts/distill.py).
+        rate: Hz, None: the model's own; above it, such as 500, a cascade draws what lies above 40 Hz
+        (`twin.upsampling`). Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or among
+        n, and under two conditions it is drawn from the same noise, but no two people share noise or beat times.
+        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError
+        for what is no ECG or no condition; warns `Contradiction` where the condition contradicts itself, `Assumption`
+        where its statements name no rhythm.
         """
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")
@@ -245,6 +248,7 @@ class ECGTwin:
             "interval": interval,
             "negative": negative,
             "classifier": classifier,
+            "variety": variety,
             "fast": fast,
         }
         if many or len(requests) > self.full:

@@ -53,6 +53,11 @@ def test_only_what_is_new_changes_the_beat():
     assert both.rhythm == "fibrillation" and both.changes
     right = "complete right bundle branch block"
     assert state_of((LEFT, right), ()) == state_of((LEFT,), ()) != state_of((right,), ())  # they exclude each other
+    anterior, lateral = ("anterior myocardial infarction", "lateral myocardial infarction")
+    scarred = ("anterolateral myocardial infarction", "sinus rhythm")
+    assert state_of((anterior,), (), ("inferior myocardial infarction",)) == state_of((anterior,), ())
+    assert state_of((anterior,), (), scarred) is state_of((anterior, lateral), (), scarred) is None  # its beats show it
+    assert state_of((LEFT, anterior), (), scarred) == state_of((LEFT,), ())
     assert state_of((LEFT, "left ventricular hypertrophy"), ()).changes != state_of((LEFT,), ()).changes
 
 

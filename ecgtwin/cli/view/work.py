@@ -165,6 +165,7 @@ class Desk:
                 options["strength"] = float(wish.get("strength", 1.0))
                 twins = kept(self.model, ecg, now, was, n, options, notes)
             else:
+                options["variety"] = 1.0 if n > 1 else None  # several are there for what their spread says
                 twins = self.model.generate(ecg, now, reference_condition=was, n=n, **options)
         one = explain(ecg, twins, now, model=self.model)
         one = one.ordered([r.index for r in ranked(one)])
