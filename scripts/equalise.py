@@ -2,7 +2,8 @@
 
 python scripts/equalise.py MODEL STORE
 
-The weights stay as they are. `export_model.py` does the same for a new model.
+Where the model puts a recording's noise back (sampling.noise_floor), so does the measurement. The weights stay as they
+are. `export_model.py` does the same for a new model.
 """
 
 import json
@@ -36,7 +37,10 @@ def main(
         parts = models.load(folder)
         plain = models.build_codec(parts.config.model_copy(update={"equaliser": None}))
         plain.load_state_dict(parts.vae.state_dict())
-        found = measure(plain.eval(), Recordings.of([Store.open(store)]).only("train"), seed).model_dump()
+        found = measure(
+            plain.eval(), Recordings.of([Store.open(store)]).only("train"), seed, band=parts.config.sampling.noise_floor
+        )
+        found = found.model_dump()
         tree = models.read_config(folder)
         tree["model"]["equaliser"] = found
         write_text(folder / "config.json", json.dumps(tree, indent=2) + "\n")

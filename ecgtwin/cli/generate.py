@@ -98,6 +98,10 @@ def generate(
         bool,
         typer.Option("--fast", help="in few steps: 4, by a solver fitted to the model", rich_help_panel=HOW),
     ] = False,
+    no_noise: Annotated[
+        bool,
+        typer.Option("--no-noise", help="without the noise of the reference's recording", rich_help_panel=HOW),
+    ] = False,
     guidance: Annotated[
         float | None, typer.Option(help="how strongly the condition acts; 1 = as learned", rich_help_panel=HOW)
     ] = None,
@@ -247,6 +251,7 @@ def generate(
             fast,
             variety,
             rate,
+            not no_noise,
         )
         given, options = options, options.spreading()
         if options != given:

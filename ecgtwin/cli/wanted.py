@@ -52,6 +52,8 @@ class Options:
     variety: float | None = None
     rate: float | None = None
     """Hz of the ECGs that are written; None: the model's own."""
+    noise_floor: bool = True
+    """Whether the noise of the reference's recording is put back."""
 
     def spreading(self) -> "Options":
         """The same with beats that vary as learned where the spread of several twins is reported: that of the most
@@ -142,6 +144,7 @@ def drawn(model: ECGTwin, used: ECG, now: Condition, was: Condition, options: Op
                 "alike; leave -n out"
             )
         keep = {"reference_condition": own, "strength": options.strength, "progress": True, **scales}
+        keep["noise_floor"] = options.noise_floor
         return [
             model.counterfactual(used, now, seed=options.seed + k, **keep) for k in range(options.n)
         ], after.condition
@@ -172,5 +175,6 @@ def walked(model: ECGTwin, options: Options) -> dict[str, Any]:
         "negative": away,
         "fast": options.fast,
         "variety": options.variety,
+        "noise_floor": options.noise_floor,
         "classifier": walk.guided_by(model),
     }

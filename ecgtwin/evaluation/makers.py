@@ -20,6 +20,7 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.record import ECG
 from ..ecg.simulate import construct, fit
 from ..twin.condition import Condition
+from ..twin.noise_floor import in_place, with_noise
 from ..twin.request import Request
 from ..twin.twin import ECGTwin
 from .tasks import Held, Task
@@ -140,22 +141,32 @@ class Stranger:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The truth through the model's auto-encoder: what no model on these latents can better."""
+    """The truth through the model's auto-encoder: what no model on these latents can better. Its noise is
+    put back as twins get their reference's, or, in_place, as edits keep it."""
 
     model: ECGTwin
     name: str = "truth through the auto-encoder"
+    in_place: bool = False
 
     @property
     def key(self) -> str:
-        return f"reconstruction {version(self.model)}"
+        return f"reconstruction {version(self.model)}" + " in place" * self.in_place
 
     @torch.inference_mode()
     def make(self, task: Task) -> np.ndarray:
         if task.truth is None:
             raise ValueError(f"task {task.name} has no truth to reconstruct")
         codec = self.model.parts.vae
-        parts = torch.from_numpy(task.truth).split(64)
-        return torch.cat([codec.decode(codec.encode(p.to(self.model.device))).cpu() for p in parts]).numpy()
+        truth = torch.from_numpy(task.truth)
+        made = torch.cat([codec.decode(codec.encode(p.to(self.model.device))).cpu() for p in truth.split(64)])
+        if self.model.config.sampling.noise_floor is None:
+            return made.numpy()
+        if self.in_place:
+            made = made + torch.stack([in_place(self.model, x).cpu() for x in truth])
+        else:
+            asked = zip(task.seeds, truth, strict=True)
+            made = with_noise(self.model, made, [Request(None, Condition(), int(s), recording=x) for s, x in asked])
+        return made.numpy()
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def doses(a: Answers) -> list[Section]:
         task = tasks.change_of(stage.held, stage.size.strengths, TARGET, stage.seed)
         steps = [Edits(a.model, f"strength {s:g}", strength=s) for s in STRENGTHS if s > 0]
         same = replace(task, truth=task.references)  # strength 0 is the reference through the auto-encoder
-        unmoved = stage.answered([Reconstruction(a.model, "strength 0")], same)
+        unmoved = stage.answered([Reconstruction(a.model, "strength 0", in_place=True)], same)
         figures, line = of_strength(task, {**unmoved, **stage.answered(steps, task)})
         found += figures
         table.append(line)

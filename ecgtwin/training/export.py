@@ -55,7 +55,7 @@ def export(
     if len(places):
         plain = models.build_codec(config)
         plain.load_state_dict(codec.state_dict())
-        config = config.model_copy(update={"equaliser": measure(plain.eval(), own)})
+        config = config.model_copy(update={"equaliser": measure(plain.eval(), own, band=config.sampling.noise_floor)})
     parts = models.build(config, replace(table, statements=tuple(known), raw=table.raw[rows]), facts)
     parts.vae.load_state_dict(codec.state_dict())
     parts.base.load_state_dict(load_base(base, table, key)[0].state_dict())

@@ -92,8 +92,9 @@ def with_base(
     wanted = model.normalise(condition.reports)
     leaves = NORMAL in wanted and bool(set(was) - {NORMAL, *SINUS})
     new = tuple(name for name in wanted if name not in was)
+    recording = signal if model.config.sampling.noise_floor is not None else None
     if not model.config.denoiser.draft:
-        return [Request(base, condition, seed, leaves=leaves, new=new) for seed in seeds]
+        return [Request(base, condition, seed, leaves=leaves, new=new, recording=recording) for seed in seeds]
     own, heartbeat = model.taken(signal, reference_condition)
     heartbeat = shown(heartbeat, wanted, was)
     said = replace(condition if reference_condition is None else reference_condition, reports=was)
@@ -107,7 +108,7 @@ def with_base(
             begins = model.config.sampling.expected_depth < 1
             start = there.recording(changed, planned, signal.shape[-1], seed) if begins else None
             asked = asked._replace(expected=True, start=start)
-        found.append(asked)
+        found.append(asked._replace(recording=recording))
     return found
 
 

@@ -35,11 +35,7 @@ class Codec(Latents):
         x = super().decode(z)  # (B, 8, L)
         if self.taps is None:
             return x
-        half = min(TAPS // 2, x.shape[-1] - 1)
-        middle = slice(TAPS // 2 - half, TAPS // 2 + half + 1)
-        padded = F.pad(x, (half, half), mode="replicate")
-        with torch.autocast(x.device.type, enabled=False):
-            return F.conv1d(padded, self.taps[..., middle].float(), groups=len(self.taps))
+        return filtered(x, self.taps)
 
     def encode_beat(self, beat: Tensor) -> Tensor:
         """Canonical beats (B, 8, P) in mV -> z (B, Z, T): of one turn of a strip of such beats, T the
@@ -52,6 +48,15 @@ class Codec(Latents):
             strip = strip - strip.median(-1, keepdim=True).values
             turn = beat.shape[-1] // self.vae.factor
             return self.encode(strip)[..., turn : 2 * turn + turn % 2]
+
+
+def filtered(x: Tensor, taps: Tensor) -> Tensor:
+    """Signals (B, 8, L) through taps (8, 1, TAPS) of an equaliser, as long as they were; their ends are continued."""
+    half = min(TAPS // 2, x.shape[-1] - 1)
+    middle = slice(TAPS // 2 - half, TAPS // 2 + half + 1)
+    padded = F.pad(x, (half, half), mode="replicate")
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv1d(padded, taps[..., middle].float(), groups=len(taps))
 
 
 def impulse(equaliser: EqualiserConfig, rate: float) -> np.ndarray:

@@ -157,6 +157,9 @@ class SamplingConfig(Strict):
     new_statements: dict[str, tuple[Number, Number]] = {}
     """Statement -> (guidance, base_guidance) where it is asked of somebody whose reference is not in that state: some
     states take more to be seen, and some bear less before voltages grow. Of several, the one with the most guidance."""
+    noise_floor: tuple[Positive, Positive] | None = None
+    """Hz from and to which the noise of the reference's recording, as far as the auto-encoder takes it out, is put back
+    (`twin.noise_floor`); None: not. The equaliser is measured with it."""
     edit_depth: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """Of `counterfactual`, by a model that is not told when beats come and so decides that at its noisiest
     levels: where the rhythm stays, the fraction of the levels that is gone up. On simulated people, to left

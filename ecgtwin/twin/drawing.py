@@ -22,6 +22,7 @@ from . import fast as quick
 from .beat_noise import steadied
 from .condition import Condition, join
 from .lean import run_of
+from .noise_floor import with_noise
 from .request import Request, check_options, check_seed
 
 if TYPE_CHECKING:
@@ -101,11 +102,14 @@ def sample(
     steer: Callable[[Level], Control] | None = None,
     variety: float | None = None,
     fast: bool = False,
+    noise_floor: bool = True,
     progress: bool = False,
 ) -> Tensor:
     """Signals (B, 8, L) in mV, leads I, II, V1-V6. Each sample's noise comes from its own seed alone. levels: which are
     visited, of `ecgtwin.diffusion.levels`. variety: how much of the noise that its beats share a sample starts from
-    (`twin.beat_noise`); None: the model's own. fast: in few steps, see `twin.fast`. The others: see `denoiser`."""
+    (`twin.beat_noise`); None: the model's own. fast: in few steps, see `twin.fast`. noise_floor: whether the noise of
+    the references' recordings is put back (`twin.noise_floor`), where the model's configuration has it. The others: see
+    `denoiser`."""
     if not len(requests):
         raise ValueError("no requests: give one or more")
     if fast and solver is not None:
@@ -127,7 +131,7 @@ def sample(
         if steer is not None:
             raise ValueError("steer goes with the same scales for all requests: give guidance and base_guidance")
         same = {"steps": steps, "rescale": rescale, "solver": solver, "levels": levels, "interval": interval}
-        same |= {"classifier": classifier, "variety": variety}
+        same |= {"classifier": classifier, "variety": variety, "noise_floor": noise_floor}
         return model.sample_apart(requests, scales, negative=negative, progress=progress, **same)
     if begun[0]:
         if isinstance(solver, Fitted):  # to whole runs
@@ -151,7 +155,10 @@ def sample(
     walk = trajectory(denoise, x, visited, solver or DpmPP(2), noise)
     for moment in tqdm(walk, total=len(visited) - 1, desc="denoising", disable=not progress):
         x = moment.x
-    return model.parts.vae.decode(x)
+    signals = model.parts.vae.decode(x)
+    if not noise_floor or model.config.sampling.noise_floor is None:
+        return signals
+    return with_noise(model, signals, requests)
 
 
 def steps_of(model: "ECGTwin", steps: int | None, *, fast: bool = False) -> int:

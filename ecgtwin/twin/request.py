@@ -25,6 +25,7 @@ class Request(NamedTuple):
     whose reference was not normal. new: wanted statements that the reference was not known to have. expected: whether
     heartbeat is what a simulator expects in that state. start: an ECG (8, L) in mV of such beats, from which the run
     begins partway (`SamplingConfig.expected_depth`); None: it begins at noise.
+    recording: the reference's signal (8, L) in mV, whose noise the drawn ECG gets back (`twin.noise_floor`).
     """
 
     base: Tensor | None
@@ -36,6 +37,7 @@ class Request(NamedTuple):
     new: tuple[str, ...] = ()
     expected: bool = False
     start: np.ndarray | None = None
+    recording: Tensor | None = None
 
 
 def each(given: Any, count: int | None) -> list[Any]:

@@ -29,6 +29,7 @@ from .condition import Condition
 from .fast import Fast, FittedSolvers, fast_of, fitted_of
 from .lean import Precision, operands
 from .model import DEFAULT, Parts, load, named, save
+from .noise_floor import in_place
 from .request import check_options, check_seed, each, fingerprint, same, seed_of
 
 
@@ -203,6 +204,7 @@ class ECGTwin:
         classifier: tuple[NoisyClassifier, float] | None = None,
         variety: float | None = None,
         fast: bool = False,
+        noise_floor: bool = True,
         rate: float | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -221,8 +223,10 @@ class ECGTwin:
         most typical of the person in that state, 1 lets beats differ between samples as learned, so that their spread
         says what is not known. fast: in few steps, 4 by the solver that was fitted to the model
         (scripts/fit_solver.py), 6 by UniPC where it has none, or by its student where it has one (scripts/distill.py).
-        rate: Hz, None: the model's own; above it, such as 500, a cascade draws what lies above 40 Hz
-        (`twin.upsampling`). Sample k is drawn from `seed + k` and the reference's signal: it is the same alone or among
+        noise_floor: whether the noise of the reference's recording that the auto-encoder takes out is put back in other
+        phases (by a model with `sampling.noise_floor`). rate: Hz, None: the model's own; above it, such as 500,
+        a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the reference's
+        signal: it is the same alone or among
         n, and under two conditions it is drawn from the same noise, but no two people share noise or beat times.
         Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError
         for what is no ECG or no condition; warns `Contradiction` where the condition contradicts itself, `Assumption`
@@ -250,6 +254,7 @@ class ECGTwin:
             "classifier": classifier,
             "variety": variety,
             "fast": fast,
+            "noise_floor": noise_floor,
         }
         if many or len(requests) > self.full:
             signals = self.sample_in_parts(requests, progress=progress, **options)
@@ -275,6 +280,7 @@ class ECGTwin:
         guidance: float | None = None,
         base_guidance: float | None = None,
         rescale: float = 0.0,
+        noise_floor: bool = True,
         rate: float | None = None,
         seed: int = 0,
         progress: bool = False,
@@ -289,7 +295,8 @@ class ECGTwin:
         statements exclude is not). strength: 0 is the reference up to the auto-encoder, 1 the whole change; between
         them the estimates of every step are mixed. beats: as for `generate`; None: the reference's own, unless another
         rate or rhythm is asked for. Nothing but the beats of such a new rhythm is drawn by chance, so `seed` matters
-        there, and above 40 Hz where another rate is asked for. guidance None: the model's own; see also
+        there, and above 40 Hz where another rate is asked for. noise_floor: whether the noise that the auto-encoder
+        takes out between the reference's complexes is put back as it was. guidance None: the model's own; see also
         `SamplingConfig.edit_depth`. The other arguments and errors: `generate`.
         """
         check_options(steps=steps, guidance=guidance, base_guidance=base_guidance, rescale=rescale)
@@ -304,11 +311,15 @@ class ECGTwin:
         scales = {"guidance": guidance, "base_guidance": base_guidance, "rescale": rescale}
         levels = linspace(self.schedule, round(steps / depth) + 1)[-steps - 2 : -1]
         up, down = (self.denoiser([one], **scales, visited=levels) for one in (before, after))
-        z = self.parts.vae.encode(self.signals([reference]))
+        x = self.signals([reference])
+        z = self.parts.vae.encode(x)
         walk = edit(up, up if same(before, after) else guide(down, up, strength), z, levels, Heun())
         for moment in tqdm(walk, total=len(levels) - 1, desc="denoising", disable=not progress):
             z = moment.x
-        made = self.as_ecg(self.parts.vae.decode(z)[0], after.condition, reference, "counterfactual")
+        drawn = self.parts.vae.decode(z)[0]
+        if noise_floor and self.config.sampling.noise_floor is not None:
+            drawn = drawn + in_place(self, x[0])
+        made = self.as_ecg(drawn, after.condition, reference, "counterfactual")
         return made if rate is None else self.at_rate(made, rate, seed_of(seed, fingerprint(reference)))
 
     def as_ecg(self, signal: Tensor, condition: Condition, reference: ECG, name: str) -> ECG:
