@@ -22,9 +22,9 @@ def main(
     model: Annotated[Path, typer.Argument(help='a model folder, or "default"')],
     store: Annotated[Path, typer.Argument(help="a store that data prepare wrote, or a PTB-XL folder")],
     folder: Annotated[Path, typer.Argument(help="of the new model")],
-    components: Annotated[int, typer.Option(min=1, max=384, help="of the median beat")] = 128,
+    beat: Annotated[int, typer.Option(min=1, max=480, help="components of the median beat")] = 64,
+    curvature: Annotated[int, typer.Option(min=1, max=248, help="components of the curvature of its QRS")] = 64,
     half: Annotated[bool, typer.Option("--half", help="store float16, half the size")] = False,
-    seed: Annotated[int, typer.Option(help="of the electrodes that are drawn")] = 0,
     as_json: Json = False,
 ) -> None:
     with refusing():
@@ -37,7 +37,7 @@ def main(
         if folder.resolve() == named(model).resolve():
             raise ValueError(f"{folder} is the model that is read: expected a folder of its own for the new one")
         with opened(store, twin.config.signal.rate, twin.config.signal.samples) as recordings:
-            parts, figures = with_person_layer(twin, recordings, components, seed)
+            parts, figures = with_person_layer(twin, recordings, (beat, curvature))
         save(parts, folder, half=half)
         told = "\n".join(f"{name:16s} {value:.3f}" for name, value in figures.items())
         tell(figures, f"{folder}\n{told}", as_json, None)

@@ -54,7 +54,6 @@ def main(
         from ecgtwin.training.held_out import validation
         from ecgtwin.training.latents import bank_of, views
         from ecgtwin.training.weights import load_base, load_vae
-        from ecgtwin.twin.person_layer import beats_of
 
         settings = o.settings_of(config, set_, ())
         recordings, table = o.recordings_of(store, settings), o.table_of(statements, settings)
@@ -82,7 +81,7 @@ def main(
             extractor.to(accelerator.device)
 
             def beats(rows, extractor=extractor):
-                return beats_of(recordings.millivolts(rows.numpy()), recordings.rate) if extractor.reads_beats else None
+                return extractor.beats_of(recordings.millivolts(rows.numpy()), recordings.rate)
 
             shown = [(k, beats(k)) for k in (seen, held)]
 

@@ -141,7 +141,7 @@ class DenoiserStage:
             mine = torch.from_numpy(own[bank.place]).float()
             self.others = self.pairer_of("train", weight * (1 - mine), available=True)
             weight = weight * mine
-        self.median_beats = LatentBeats(vae, model.signal.rate) if base.reads_beats else None
+        self.median_beats = LatentBeats(vae, base, model.signal.rate) if base.reads_beats else None
         self.pairer = self.pairer_of("train", weight)
         self.held = to(self.load(self.held_out()), device)
         self.epoch = len(recordings.places("train"))

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..twin.base import BaseExtractor
 from ..twin.codec import Codec
-from ..twin.person_layer import beats_of
 
 
 class LatentBeats:
-    """Each is measured on the decoded latent when it is first drawn, and kept as float16 (0.8 kB)."""
+    """Each is measured on the decoded latent when it is first drawn, and kept as float16 (1 kB)."""
 
-    def __init__(self, codec: Codec, rate: float):
-        self.codec, self.rate = codec, rate
+    def __init__(self, codec: Codec, base: BaseExtractor, rate: float):
+        self.codec, self.base, self.rate = codec, base, rate
         self.found: dict[tuple[int, ...], np.ndarray] = {}
 
     @torch.no_grad()
@@ -21,6 +21,6 @@ class LatentBeats:
         new = [k for k, place in enumerate(places) if place not in self.found]
         if new:
             decoded = self.codec.decode(latents[new].float().to(self.codec.mean.device)).float().cpu().numpy()
-            beats = beats_of(decoded, self.rate).half().numpy()
+            beats = self.base.out.beats_of(decoded, self.rate).half().numpy()
             self.found |= {places[k]: beat for k, beat in zip(new, beats, strict=True)}
         return torch.from_numpy(np.stack([self.found[place] for place in places])).float()

@@ -113,9 +113,9 @@ def electrodes(generator: torch.Generator, config: DraftsConfig) -> Electrodes:
 
 
 def half_of(signal: np.ndarray, number: int) -> np.ndarray:
-    """The first (0) or second half of a signal (8, L)."""
+    """The first (0) or second half of signals (..., L)."""
     n = round(HALF * signal.shape[-1])
-    return signal[:, -n:] if number else signal[:, :n]
+    return signal[..., -n:] if number else signal[..., :n]
 
 
 def own_condition(recordings: Recordings, strip: Strip) -> Condition:

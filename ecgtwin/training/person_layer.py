@@ -15,62 +15,71 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..ecg.leads import INDEPENDENT
 from ..ecg.store.recordings import Recordings
 from ..metrics.identity import identity, repeated
-from ..train.batch import stream
+from ..twin.base import BaseExtractor
 from ..twin.condition import Condition
+from ..twin.config import ModelConfig
 from ..twin.model import Parts, build_base
-from ..twin.person_layer import PersonLayer, beats_of, compressed
+from ..twin.person_layer import PersonLayer, compressed, curves
 from ..twin.twin import ECGTwin
-from .augment import Electrodes
 from .output_layer import deviations, whitener
+from .people import half_of
 
-COMPONENTS = 128
+COMPONENTS = (64, 64)
+"""Of the median beat, and of the curvature of its QRS."""
+AMOUNT = 0.3
+"""Length of the extractor's part of a base vector beside the beat's. On the ECGs that it was trained on the extractor
+knows everybody, so they cannot say how far to trust it: it adds little to a cosine, and holds what the denoiser reads.
+"""
 RIDGE = 1e-6
 """Of the denoiser's layer, of the mean variance of what it reads."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """Of N recordings: the extractor's means (N, D) told their conditions and not, median beats (N, P)."""
+    """Of N recordings: the extractor's means (N, D) told their conditions and not, median beats (3, N, P) of all of it,
+    its first half and its second (of all where a half has too few)."""
 
     told: Tensor
     untold: Tensor
     beats: Tensor
 
     def at(self, rows: np.ndarray) -> "Read":
-        return Read(self.told[rows], self.untold[rows], self.beats[rows])
+        return Read(self.told[rows], self.untold[rows], self.beats[:, rows])
 
     def of(self, layer: nn.Module) -> list[Tensor]:
         """What an output layer, or its first part, makes of the two means."""
-        return [layer(h, self.beats) for h in (self.told, self.untold)]
+        return [layer(h, self.beats[0]) for h in (self.told, self.untold)]
 
 
 @torch.inference_mode()
 def with_person_layer(
-    model: ECGTwin, recordings: Recordings, components: int = COMPONENTS, seed: int = 0
+    model: ECGTwin, recordings: Recordings, components: tuple[int, int] = COMPONENTS
 ) -> tuple[Parts, dict[str, float]]:
     """The model's parts with such an output layer, and figures on validation ECGs before ("old_") and after.
 
-    recordings: of all splits; the layers are fitted on "train". ValueError for a model that has such a
-    layer, sees beats alone, or has a student, which would have to be distilled again.
+    recordings: of all splits; the layers are fitted on "train". components: of the median beat, and of its curvature.
+    ValueError for a model that has such a layer, sees beats alone, or has a student, which would have to be distilled
+    again.
     """
     parts, config = model.parts, model.config
-    if parts.base.reads_beats or config.base.sees == "beat":
+    if config.base.curvature or config.base.sees == "beat":
         raise ValueError("the base extractor of this model reads beats already: expected one that does not")
     if parts.student is not None:
         raise ValueError("this model has a student, which reads its base vectors: take it away, and distil it again")
-    if config.base.width + components < config.base.base:
+    width, wanted = config.base.width, config.base.base
+    if not wanted - width <= sum(components) <= wanted:
         raise ValueError(
-            f"{components} components beside {config.base.width} of the extractor: expected {config.base.base} "
-            "or more together"
+            f"{components[0]} and {components[1]} components in base vectors of {wanted}: expected {wanted - width} "
+            f"to {wanted} together, since the extractor's {width} fill the rest"
         )
-    read = read_all(model, recordings)
+    base = build_base(with_layer(config, components))
+    read, old = read_all(model, recordings, base)
     train, held = (recordings.places(split) for split in ("train", "validation"))
     known = read.at(train)
-    layer = fitted(known, recordings.owner[train], components, config.base.base, seed)
-    old, new = ([parts.base.out(h) for h in (read.told, read.untold)], read.of(layer))
+    layer = fitted(known, recordings.owner[train], components, wanted)
+    new = read.of(layer)
     figures = recognised("old_", old, recordings, held) | recognised("", new, recordings, held)
     answers = [parts.denoiser.base(direction(v)).double() for v in old]
     denoiser = deepcopy(parts.denoiser)
@@ -78,22 +87,28 @@ def with_person_layer(
     if len(held):
         explained = [share(denoiser.base(direction(v[held])), a[held]) for v, a in zip(new, answers, strict=True)]
         figures |= {"explained": explained[0], "explained_free": explained[1]}
-    config = config.model_copy(update={"base": config.base.model_copy(update={"beat": components})})
-    base = build_base(config)
     base.load_state_dict({k: v for k, v in parts.base.state_dict().items() if not k.startswith("out.")}, strict=False)
     base.out = layer
     validation = parts.facts.get("validation", {})
     facts = parts.facts | {"validation": validation | {"base": in_fold(new, recordings, held)}}
+    config = with_layer(config, components)
     return replace(parts, config=config, base=base.eval(), denoiser=denoiser, facts=facts, weights_hash=""), figures
 
 
-def read_all(model: ECGTwin, recordings: Recordings, size: int = 64) -> Read:
+def with_layer(config: ModelConfig, components: tuple[int, int]) -> ModelConfig:
+    beat, curvature = components
+    return config.model_copy(update={"base": config.base.model_copy(update={"beat": beat, "curvature": curvature})})
+
+
+def read_all(model: ECGTwin, recordings: Recordings, new: BaseExtractor, size: int = 64) -> tuple[Read, list[Tensor]]:
+    """What the new extractor's output layer will read, and the model's own base vectors (N, E), told and not."""
     base, statements = model.parts.base, set(model.statements)
-    told, untold, beats = [], [], []
+    told, untold, beats, old = [], [], [], ([], [])
     for k in range(0, len(recordings), size):
         places = range(k, min(k + size, len(recordings)))
         x = recordings.millivolts(slice(places.start, places.stop))
-        beats.append(beats_of(x, recordings.rate))
+        beats.append(views(x, recordings.rate, new))
+        shown = (base.beats_of(x, recordings.rate),) if base.reads_beats else ()
         z = model.seen(torch.from_numpy((x - np.median(x, -1, keepdims=True)).astype(np.float32)))
         own = [
             Condition(
@@ -101,47 +116,61 @@ def read_all(model: ECGTwin, recordings: Recordings, size: int = 64) -> Read:
             )
             for p in places
         ]
-        for found, conditions in ((told, own), (untold, [Condition()] * len(own))):
-            found.append(base.mean(z, model.conditions(conditions)).float().cpu())
-    return Read(torch.cat(told), torch.cat(untold), torch.cat(beats))
+        for found, was, conditions in ((told, old[0], own), (untold, old[1], [Condition()] * len(own))):
+            found.append(base.mean(z, model.conditions(conditions)))
+            was.append(base.out(found[-1], *shown).float().cpu())
+            found[-1] = found[-1].float().cpu()
+    return Read(torch.cat(told), torch.cat(untold), torch.cat(beats, 1)), [torch.cat(v) for v in old]
 
 
-def fitted(read: Read, owners: np.ndarray, components: int, width: int, seed: int) -> PersonLayer:
-    """The layer of training ECGs of these owners (N,). What one person varies in: two ECGs, told the
-    condition or not, other electrodes (of the beat alone)."""
-    layer = PersonLayer(read.told.shape[1], width, components)
-    shapes = compressed(read.beats[read.beats.abs().sum(1) > 0]).double().numpy()
+def views(x: np.ndarray, rate: float, base: BaseExtractor) -> Tensor:
+    """Median beats (3, B, P) of signals (B, 8, L) and of their halves."""
+    whole, *halves = (base.beats_of(part, rate) for part in (x, half_of(x, 0), half_of(x, 1)))
+    return torch.stack([whole, *(torch.where(h.any(1, keepdim=True), h, whole) for h in halves)])
+
+
+def fitted(read: Read, owners: np.ndarray, components: tuple[int, int], width: int) -> PersonLayer:
+    """The layer of training ECGs of these owners (N,): base vectors of `width`, of which the beat has as many as it has
+    components (beat, curvature) and the extractor's mean the rest."""
+    layer = PersonLayer(read.told.shape[1], width, *components)
+    measured = read.beats[0][read.beats[0].abs().sum(1) > 0]
+    principal(layer.beat, compressed(measured).double().numpy())
+    principal(layer.curvature, compressed(curves(measured)).double().numpy())
+    d, own = read.told.shape[1], sum(components)
+    told, untold = (x[:, :d].double().numpy() for x in read.of(layer.directions))
+    both, alone = np.concatenate([told, untold]), np.tile(np.arange(len(told)), 2)
+    network = recognising(
+        both, [deviations(untold, owners), deviations(told, owners), deviations(both, alone)], width - own
+    )
+    whole, *halves = (layer.directions(read.untold, x)[:, d:].double().numpy() for x in read.beats)
+    beat = recognising(whole, [deviations(whole, owners), deviations(np.concatenate(halves), alone)], own)
+    weight, bias = np.zeros((width, d + own)), np.zeros(width)
+    weight[:own, d:], bias[:own] = beat
+    weight[own:, :d], bias[own:] = (AMOUNT * x for x in network)
+    put(layer.joined, weight, bias)
+    return layer
+
+
+def principal(layer: nn.Linear, shapes: np.ndarray) -> None:
+    """Set a linear layer to as many principal components of (N, P) as it has outputs."""
+    components = layer.out_features
     if len(shapes) <= components:
         raise ValueError(f"{len(shapes)} training ECGs with a median beat: expected more than {components} components")
     centre = shapes.mean(0)
     axes = np.linalg.eigh((shapes - centre).T @ (shapes - centre))[1][:, ::-1][:, :components].T
-    put(layer.beat, axes, -axes @ centre)
-    told, untold = (x.double().numpy() for x in read.of(layer.directions))
-    views = [x.double().numpy() for x in electrode_views(read, layer, seed)]
-    alone = np.arange(len(told))
-    parts = [
-        deviations(untold, owners),
-        deviations(told, owners),
-        deviations(np.concatenate([told, untold]), np.tile(alone, 2)),
-        deviations(np.concatenate(views), np.tile(alone, 2)),
-    ]
-    turn = whitener(parts)
-    both = np.concatenate([told, untold])
-    white = (both - both.mean(0)) @ turn
-    values, axes = np.linalg.eigh(np.cov(white.T))
+    put(layer, axes, -axes @ centre)
+
+
+def recognising(vectors: np.ndarray, apart: list[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (width, D) and bias (width,) of the linear map of (N, D) whose cosine tells people apart; what it answers
+    has a mean square length of 1. apart: kinds of deviations within people, which count less."""
+    centre, turn = vectors.mean(0), whitener(apart)
+    values, axes = np.linalg.eigh(np.cov(((vectors - centre) @ turn).T))
     between = np.maximum(values - 1, 0)  # within people it is 1
     keep = np.argsort(-between)[:width]
     weight = (turn @ axes * np.sqrt(between / (between + 1)))[:, keep].T
-    put(layer.joined, weight, -weight @ both.mean(0))
-    return layer
-
-
-def electrode_views(read: Read, layer: PersonLayer, seed: int) -> list[Tensor]:
-    """Directions of the same ECGs with two other days' electrodes; those of the extractor stay."""
-    generator, n = stream(seed, 1), len(read.beats)
-    beats = read.beats.unflatten(1, (len(INDEPENDENT), -1))
-    drawn = [Electrodes.draw(n, generator, angle=9.0, shift=0.33, gain=0.15).apply(beats) for _ in range(2)]
-    return [layer.directions(read.untold, x.flatten(1)) for x in drawn]
+    weight /= np.sqrt((((vectors - centre) @ weight.T) ** 2).sum(1).mean())
+    return weight, -weight @ centre
 
 
 def direction(base: Tensor) -> Tensor:

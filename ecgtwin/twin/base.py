@@ -3,6 +3,7 @@
 Shapes: B batch · Z latent channels · T latent samples · N tokens · M statements · D width · E base width.
 """
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -63,8 +64,8 @@ class Layer(nn.Module):
 class BaseExtractor(nn.Module):
     """Latent (B, Z, T) and its own condition -> individual base vector (B, E): the mean over tokens.
 
-    beat: how many components of the median beat its output layer reads as well; then `forward` takes
-    the median beats (B, P) of `person_layer.beats_of` too.
+    beat, curvature: how many components of the median beat, and of the curvature of its QRS, the output layer reads as
+    well; then `forward` takes the median beats (B, P) of `beats_of` too.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class BaseExtractor(nn.Module):
         base: int = 256,
         condition: str = "subtract",
         beat: int = 0,
+        curvature: int = 0,
     ):
         super().__init__()
         self.patch, self.width = patch, base
@@ -88,7 +90,7 @@ class BaseExtractor(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, hidden, condition) for _ in range(depth))
         self.reads_beats = beat > 0
         if self.reads_beats:
-            self.out = PersonLayer(width, base, beat)
+            self.out = PersonLayer(width, base, beat, curvature)
         else:
             self.out = nn.Identity() if base == width else nn.Linear(width, base)
 
@@ -97,8 +99,12 @@ class BaseExtractor(nn.Module):
         if not self.reads_beats:
             return self.out(h)
         if beats is None:
-            raise ValueError("this base extractor also reads median beats: give those of `person_layer.beats_of`")
+            raise ValueError("this base extractor also reads median beats: give those of `beats_of`")
         return self.out(h, beats)
+
+    def beats_of(self, signals: np.ndarray, rate: float) -> Tensor | None:
+        """Median beats (B, P) of signals (B, 8, L) in mV as `forward` takes them; None where it takes none."""
+        return self.out.beats_of(signals, rate) if self.reads_beats else None
 
     def mean(self, z: Tensor, c: Conditions) -> Tensor:
         """What the output layer reads, (B, D)."""

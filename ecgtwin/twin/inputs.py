@@ -13,7 +13,6 @@ from ..ecg.leads import INDEPENDENT
 from ..ecg.quality import prepare
 from ..ecg.record import ECG
 from .condition import Condition, Conditions, expect_condition, stack
-from .person_layer import beats_of
 from .request import Request, expect_ecg
 from .rhythm import beat_track
 
@@ -57,7 +56,7 @@ def base_of(model: "ECGTwin", signals: Tensor, conditions: Sequence[Condition] |
     each; None: unknown of all."""
     own = [Condition()] * len(signals) if conditions is None else conditions
     base = model.parts.base
-    beats = beats_of(signals.cpu().numpy(), model.config.signal.rate) if base.reads_beats else None
+    beats = base.beats_of(signals.cpu().numpy(), model.config.signal.rate)
     return base(model.seen(signals), model.conditions(own), beats)
 
 

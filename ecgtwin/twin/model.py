@@ -69,6 +69,7 @@ def build_base(config: ModelConfig) -> BaseExtractor:
         base=c.base,
         condition=c.condition,
         beat=c.beat,
+        curvature=c.curvature,
     )
 
 
