@@ -185,6 +185,14 @@ def test_a_model_with_it_is_saved_loaded_and_asked(folders):
         with_person_layer(layered, None)
 
 
+def test_a_layer_of_before_is_read_and_replaced(recordings):
+    before = tiny.model(CONFIG | {"base": CONFIG["base"] | {"beat": 6}})
+    assert before.parts.base.beats_of(np.zeros((1, 8, 1024)), 102.4).shape == (1, 8 * 48)
+    parts, figures = with_person_layer(before, recordings, components=(4, 3))
+    assert parts.config.base.curvature == 3 and {"old_rank1", "rank1"} <= set(figures)
+    assert ECGTwin(parts).base(tiny.reference()).isfinite().all()
+
+
 def test_folders_of_before_load_as_they_were(folders):
     place, _, _ = folders
     path = place / "plain" / "config.json"
