@@ -11,8 +11,8 @@ from .gradient import PLATEAU, SECONDARY, along, limbs, placed
 
 
 def hypertrophy(person: Person, parts: Parts) -> Parts:
-    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 2.95 to 4.3 mV); in six
-    of ten people with strain, ST and T against them."""
+    """Left ventricular hypertrophy: larger forces to the left (Sokolow and Lyon's S V1 + R V5 2.95 to 4.3 mV); in half
+    of the people with strain, ST and T against them."""
     wanted, left, back = (
         person.own("Sokolow", 2.95, 4.3),
         person.own("LVH left", 0.42, 0.72),
@@ -32,7 +32,7 @@ def hypertrophy(person: Person, parts: Parts) -> Parts:
         if -leads[2].min() + max(leads[6].max(), leads[7].max()) > wanted:
             break
     main = np.array([1.0, 0.35, 0.75]) * np.abs(qrs.area() / parts.qrs_ms * 1000)
-    share = person.choice("strain", -0.55, 0.8)
+    share = person.choice("strain", -0.85, 0.8)
     share = 0.65 + 0.5 * share if share > 0 else person.own("ST in LVH", 0.0, 0.25)  # a T wave in between would be flat
     strain = -share * 0.36 * placed(person.t_field) @ main / np.linalg.norm(main)
     t = parts.t.scaled(0.45 if share > 0.5 else 0.9) + along(SECONDARY, strain)
