@@ -38,6 +38,13 @@ WALLS = {
     "lateral": "lateral",
 }
 """What the name of an infarction says -> the wall of the left ventricle that it took."""
+DEGREES = {
+    "complete left bundle branch block": (
+        "incomplete left bundle branch block",
+        "non-specific intraventricular conduction disturbance",
+    )
+}
+"""State -> what it comes from by degrees."""
 WITHOUT_P = ("atrial fibrillation", "atrial flutter")
 WIDER = 155.0
 """ms: so wide a QRS complex is still a person's own where it is told to be `SLOW` and not `BLOCKED`."""
@@ -83,12 +90,17 @@ def walls(statements: Iterable[str]) -> set[str]:
     return {wall for name in names for word, wall in WALLS.items() if word in name}
 
 
+def begun(name: str, own: Sequence[str]) -> bool:
+    """Whether a statement is another word, or a further degree, of what a reference's own statements say: its beats
+    are a better draft then than a normal heart's that gets there at once."""
+    return set() < walls([name]) <= walls(own) or any(report in own for report in DEGREES.get(name, ()))
+
+
 def state_of(new: Sequence[str], reports: Sequence[str], own: Sequence[str] = ()) -> State | None:
     """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the
-    first counts. None where no beat changes its shape: an infarction of walls that are scarred by the reference's own
-    statements is another word for what its beats show."""
-    known, scarred = reshaping(), walls(own)
-    asked = [known[name] for name in new if name in known and not set() < walls([name]) <= scarred]
+    first counts. None where no beat changes its shape, or the reference's own statements say that it has."""
+    known = reshaping()
+    asked = [known[name] for name in new if name in known and not begun(name, own)]
     if not asked:
         return None
     asked = [STATES[name] for name in WITHOUT_P if name in reports] + asked

@@ -57,6 +57,7 @@ def test_only_what_is_new_changes_the_beat():
     scarred = ("anterolateral myocardial infarction", "sinus rhythm")
     assert state_of((anterior,), (), ("inferior myocardial infarction",)) == state_of((anterior,), ())
     assert state_of((anterior,), (), scarred) is state_of((anterior, lateral), (), scarred) is None  # its beats show it
+    assert state_of((LEFT,), (), ("incomplete left bundle branch block", "sinus rhythm")) is None
     assert state_of((LEFT, anterior), (), scarred) == state_of((LEFT,), ())
     assert state_of((LEFT, "left ventricular hypertrophy"), ()).changes != state_of((LEFT,), ()).changes
 
