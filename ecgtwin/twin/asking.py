@@ -18,7 +18,7 @@ from .condition import Condition, expect_condition
 from .contradictions import Contradiction, allows, contradictions
 from .expected import expected_in
 from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
-from .rhythm import kind_of, plan, same_rhythm, shown
+from .rhythm import atria_stay, kind_of, plan, same_rhythm, shown
 
 if TYPE_CHECKING:
     from .twin import ECGTwin
@@ -93,8 +93,11 @@ def with_base(
     leaves = NORMAL in wanted and bool(set(was) - {NORMAL, *SINUS})
     new = tuple(name for name in wanted if name not in was)
     recording = signal if model.config.sampling.noise_floor is not None else None
+    atria = atria_stay(was, wanted)
     if not model.config.denoiser.draft:
-        return [Request(base, condition, seed, leaves=leaves, new=new, recording=recording) for seed in seeds]
+        return [
+            Request(base, condition, seed, leaves=leaves, new=new, recording=recording, atria=atria) for seed in seeds
+        ]
     own, heartbeat = model.taken(signal, reference_condition)
     heartbeat = shown(heartbeat, wanted, was)
     said = replace(condition if reference_condition is None else reference_condition, reports=was)
@@ -108,7 +111,7 @@ def with_base(
             begins = model.config.sampling.expected_depth < 1
             start = there.recording(changed, planned, signal.shape[-1], seed) if begins else None
             asked = asked._replace(expected=True, start=start)
-        found.append(asked._replace(recording=recording))
+        found.append(asked._replace(recording=recording, atria=atria))
     return found
 
 

@@ -35,12 +35,12 @@ def shared(beats: Beats, places: int, seconds: float) -> np.ndarray:
 
 def steadied(noise: Tensor, requests: Sequence[Request], rate: float, samples: int, variety: float) -> Tensor:
     """Noise (B, Z, T) of requests with `variety` times what the beats of each share of it, as long a vector as before
-    (shorter noise draws less wander); the same where no beats are told. rate in Hz and samples: of the signal."""
+    (shorter noise draws less wander); the same where no beats are told, and of nobody's: who it is, too, is chance. rate in Hz and samples: of the signal."""
     if variety == 1:
         return noise
     out = noise.clone()
     for row, request in zip(out, requests, strict=True):
-        if request.beats is None or len(request.beats) < FEWEST:
+        if request.base is None or request.beats is None or len(request.beats) < FEWEST:
             continue
         columns = shared(request.beats, row.shape[-1], samples / rate)
         columns = torch.from_numpy(columns).to(row)

@@ -28,6 +28,8 @@ BEFORE, AFTER, EDGE = 0.08, 0.12, 0.04
 """Seconds before and after R that count as its complex, and within which the stretch between complexes fades in."""
 LEAST = 0.1
 """Share of an ECG between complexes below which nothing can be told of its noise."""
+ATRIA = 12.0
+"""Hz below which a recording in fibrillation or flutter shows the atria between its complexes, and not noise."""
 LOW = 3.0
 """Hz below which is baseline."""
 SMOOTH = 4.0
@@ -40,33 +42,37 @@ SLOPE = 2.5
 
 def with_noise(model: "ECGTwin", signals: Tensor, requests: Sequence[Request]) -> Tensor:
     """Signals (B, 8, L) in mV with the noise of their references' recordings, each from its own seed alone."""
-    found: dict[int, np.ndarray] = {}
+    found: dict[tuple[int, bool], np.ndarray] = {}
+    noise = []
     for request in requests:
-        if request.recording is not None and id(request.recording) not in found:
-            found[id(request.recording)] = lost(model, request.recording)
-    noise = [
-        np.zeros(signals.shape[1:]) if r.recording is None else turned(found[id(r.recording)], r.seed) for r in requests
-    ]
+        key = id(request.recording), request.atria
+        if request.recording is not None and key not in found:
+            found[key] = lost(model, request.recording, request.atria)
+        noise.append(np.zeros(signals.shape[1:]) if request.recording is None else turned(found[key], request.seed))
     return signals + torch.from_numpy(np.stack(noise)).to(signals)
 
 
-def in_place(model: "ECGTwin", recording: Tensor) -> Tensor:
+def in_place(model: "ECGTwin", recording: Tensor, atria: bool = True) -> Tensor:
     """The noise (8, L) in mV that a model's auto-encoder takes out of a recording, where and as it was: between its
-    complexes."""
+    complexes. atria: see `lost`."""
     room = between(
         r_peaks(recording.cpu().numpy(), model.config.signal.rate), recording.shape[-1], model.config.signal.rate
     )
-    return torch.from_numpy(np.fft.irfft(lost(model, recording)) * np.sqrt((room**2).mean())).to(recording)
+    return torch.from_numpy(np.fft.irfft(lost(model, recording, atria)) * np.sqrt((room**2).mean())).to(recording)
 
 
-def lost(model: "ECGTwin", recording: Tensor) -> np.ndarray:
-    """`spectrum_lost` of a recording (8, L) in mV through a model's auto-encoder, in its band."""
+def lost(model: "ECGTwin", recording: Tensor, atria: bool = True) -> np.ndarray:
+    """`spectrum_lost` of a recording (8, L) in mV through a model's auto-encoder, in its band. atria: whether waves of
+    fibrillation in it may stay; else what lies below `ATRIA` is not counted."""
     band = model.config.sampling.noise_floor
     if band is None:
         raise ValueError("the model's configuration has no sampling.noise_floor")
+    low, high = band
     x = recording.to(model.device)
     y = model.parts.vae.decode(model.parts.vae.encode(x[None]))[0]
-    return spectrum_lost(x.cpu().numpy(), y.cpu().numpy(), model.config.signal.rate, band)
+    return spectrum_lost(
+        x.cpu().numpy(), y.cpu().numpy(), model.config.signal.rate, (low if atria else max(low, ATRIA), high)
+    )
 
 
 def spectrum_lost(recording: np.ndarray, decoded: np.ndarray, rate: float, band: tuple[float, float]) -> np.ndarray:

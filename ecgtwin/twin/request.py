@@ -25,7 +25,8 @@ class Request(NamedTuple):
     whose reference was not normal. new: wanted statements that the reference was not known to have. expected: whether
     heartbeat is what a simulator expects in that state. start: an ECG (8, L) in mV of such beats, from which the run
     begins partway (`SamplingConfig.expected_depth`); None: it begins at noise.
-    recording: the reference's signal (8, L) in mV, whose noise the drawn ECG gets back (`twin.noise_floor`).
+    recording: the reference's signal (8, L) in mV, whose noise the drawn ECG gets back (`twin.noise_floor`); atria:
+    whether waves of fibrillation in it may stay (`rhythm.atria_stay`).
     """
 
     base: Tensor | None
@@ -38,6 +39,7 @@ class Request(NamedTuple):
     expected: bool = False
     start: np.ndarray | None = None
     recording: Tensor | None = None
+    atria: bool = True
 
 
 def each(given: Any, count: int | None) -> list[Any]:

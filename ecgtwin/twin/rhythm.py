@@ -48,6 +48,11 @@ def kind_of(reports: Sequence[str]) -> str:
     return next((kind for name, kind in RHYTHMS.items() if name in reports), "sinus")
 
 
+def atria_stay(own_reports: Sequence[str], reports: Sequence[str]) -> bool:
+    """Whether waves that atria without a beat make between complexes belong to the wanted state, too, if there are."""
+    return kind_of(own_reports) not in WITHOUT_P or kind_of(own_reports) == kind_of(reports)
+
+
 def shown(beat: Heartbeat, reports: Sequence[str], own_reports: Sequence[str] = ()) -> Heartbeat:
     """The reference's median beats as a model is shown them for a twin under statements: without P where its rhythm
     has none and the reference was not known to be in it. Shown a P wave, a model draws one into fibrillation too."""

@@ -31,6 +31,7 @@ from .lean import Precision, operands
 from .model import DEFAULT, Parts, load, named, save
 from .noise_floor import in_place
 from .request import check_options, check_seed, each, fingerprint, same, seed_of
+from .rhythm import atria_stay
 
 
 class ECGTwin:
@@ -318,7 +319,8 @@ class ECGTwin:
             z = moment.x
         drawn = self.parts.vae.decode(z)[0]
         if noise_floor and self.config.sampling.noise_floor is not None:
-            drawn = drawn + in_place(self, x[0])
+            own, wanted = (self.normalise(one.condition.reports) for one in (before, after))
+            drawn = drawn + in_place(self, x[0], atria_stay(own, wanted))
         made = self.as_ecg(drawn, after.condition, reference, "counterfactual")
         return made if rate is None else self.at_rate(made, rate, seed_of(seed, fingerprint(reference)))
 

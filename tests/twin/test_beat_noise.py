@@ -25,7 +25,7 @@ def beats(*times: float) -> Beats:
 
 
 def asked(*times: float) -> Request:
-    return Request(None, Condition("sinus rhythm"), 0, beats(*times))
+    return Request(torch.zeros(4), Condition("sinus rhythm"), 0, beats(*times))
 
 
 def test_what_repeats_with_every_beat_goes_and_nothing_else():
@@ -57,7 +57,8 @@ def test_the_shared_part_is_scaled_and_the_rest_stays(intervals, variety, seed):
 
 def test_each_sample_has_its_own_beats_and_none_are_no_matter():
     noise = seeded_noise([1, 2, 3])(torch.empty(3, 4, PLACES))
-    requests = [asked(0.5, 1.3, 2.1, 2.9, 3.7), Request(None, Condition(), 2), asked(0.2, 1.4, 2.8, 4.1)]
+    nobody = Request(None, Condition(), 2, beats(0.5, 1.3, 2.1, 2.9, 3.7))
+    requests = [asked(0.5, 1.3, 2.1, 2.9, 3.7), nobody, asked(0.2, 1.4, 2.8, 4.1)]
     together = steadied(noise, requests, RATE, SAMPLES, 0.0)
     for k, request in enumerate(requests):
         assert torch.equal(together[k], steadied(noise[k : k + 1], [request], RATE, SAMPLES, 0.0)[0])

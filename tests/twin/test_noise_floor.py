@@ -8,7 +8,8 @@ import torch
 
 from ecgtwin import Condition, ECGTwin
 from ecgtwin.ecg.simulate import Noise, Person, simulate
-from ecgtwin.twin.noise_floor import between, spectrum_lost, turned, without_beat
+from ecgtwin.twin.noise_floor import between, lost, spectrum_lost, turned, without_beat
+from ecgtwin.twin.rhythm import atria_stay
 
 RATE, SAMPLES, BAND = 102.4, 1024, (5.0, 47.0)
 
@@ -109,3 +110,21 @@ def test_a_model_without_it_is_as_before(model, person):
     with torch.inference_mode():
         a, b = other.sample([request], steps=2), model.sample([request], steps=2, noise_floor=False)
     assert torch.equal(a, b)
+
+
+def test_waves_of_fibrillation_are_no_noise_of_a_heart_that_leaves_it():
+    assert atria_stay(("sinus rhythm",), ("atrial fibrillation",))
+    assert atria_stay(("atrial fibrillation",), ("atrial fibrillation", "left ventricular hypertrophy"))
+    assert not atria_stay(("atrial fibrillation",), ("sinus rhythm", "normal ECG"))
+    twin = ECGTwin.from_pretrained()
+    ecg = simulate(Person.draw(3), "atrial fibrillation", 80.0, seed=3)
+    (own,), (left,) = (
+        twin.requests(ecg, Condition(reports), [1], reference_condition=Condition("atrial fibrillation"))
+        for reports in ("atrial fibrillation", "sinus rhythm")
+    )
+    hz = np.fft.rfftfreq(twin.config.signal.samples, 1 / twin.config.signal.rate)
+    low, high = (hz > 6) & (hz < 9), (hz > 16) & (hz < 40)
+    stays, goes = (np.abs(lost(twin, r.recording, r.atria)) ** 2 for r in (own, left))
+    assert own.atria and not left.atria
+    assert goes[:, low].sum() < 0.1 * stays[:, low].sum()
+    assert goes[:, high].sum() == pytest.approx(stays[:, high].sum(), rel=0.1)
