@@ -35,7 +35,8 @@ def shared(beats: Beats, places: int, seconds: float) -> np.ndarray:
 
 def steadied(noise: Tensor, requests: Sequence[Request], rate: float, samples: int, variety: float) -> Tensor:
     """Noise (B, Z, T) of requests with `variety` times what the beats of each share of it, as long a vector as before
-    (shorter noise draws less wander); the same where no beats are told, and of nobody's: who it is, too, is chance. rate in Hz and samples: of the signal."""
+    (shorter noise draws less wander); the same where no beats are told, and for nobody's ECG: who it is, too, is chance
+    then. rate in Hz and samples: of the signal."""
     if variety == 1:
         return noise
     out = noise.clone()
