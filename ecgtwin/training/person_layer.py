@@ -108,7 +108,6 @@ def read_all(model: ECGTwin, recordings: Recordings, new: BaseExtractor, size: i
         places = range(k, min(k + size, len(recordings)))
         x = recordings.millivolts(slice(places.start, places.stop))
         beats.append(views(x, recordings.rate, new))
-        shown = (base.beats_of(x, recordings.rate),) if base.reads_beats else ()
         z = model.seen(torch.from_numpy((x - np.median(x, -1, keepdims=True)).astype(np.float32)))
         own = [
             Condition(
@@ -118,7 +117,7 @@ def read_all(model: ECGTwin, recordings: Recordings, new: BaseExtractor, size: i
         ]
         for found, was, conditions in ((told, old[0], own), (untold, old[1], [Condition()] * len(own))):
             found.append(base.mean(z, model.conditions(conditions)))
-            was.append(base.out(found[-1], *shown).float().cpu())
+            was.append(base.out(found[-1]).float().cpu())
             found[-1] = found[-1].float().cpu()
     return Read(torch.cat(told), torch.cat(untold), torch.cat(beats, 1)), [torch.cat(v) for v in old]
 

@@ -67,7 +67,7 @@ class ExtractorConfig(Strict):
     """How many components of the median beat its output layer reads as well; 0: none. `scripts/add_person_layer.py`
     makes such a model of a trained one."""
     curvature: Annotated[int, Field(ge=0, le=248)] = 0
-    """How many components of the curvature of its QRS complex are read beside; 0: none, as in models made before."""
+    """How many components of the curvature of its QRS complex are read beside; 0: none."""
 
     @model_validator(mode="after")
     def alone(self):
@@ -77,8 +77,8 @@ class ExtractorConfig(Strict):
             )
         if self.sees == "beat" and self.beat:
             raise ValueError(f"beat: {self.beat} with sees: beat: expected beat: 0, the network reads the beat already")
-        if self.curvature and not self.beat:
-            raise ValueError(f"curvature: {self.curvature} with beat: 0: expected beat components too, or none of both")
+        if bool(self.curvature) != bool(self.beat):
+            raise ValueError(f"beat: {self.beat}, curvature: {self.curvature}: expected components of both, or of none")
         return self
 
 

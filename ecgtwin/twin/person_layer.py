@@ -14,7 +14,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..ecg.beats import FINE, Heartbeat, r_aligned, take
+from ..ecg.beats import FINE, Heartbeat, take
 from ..ecg.leads import INDEPENDENT
 
 LEADS = len(INDEPENDENT)
@@ -27,29 +27,26 @@ POINTS = LEADS * (len(AHEAD) + len(COMPLEX) + len(BEHIND))
 CURVES = LEADS * (len(COMPLEX) - 2)
 POWER = 0.7
 """Of voltages, with their sign: small waves count beside QRS."""
-PLAIN = np.linspace(-0.30, 0.45, 48)
-"""Where models without `curvature` look, s around R."""
 
 
 class PersonLayer(nn.Module):
     """Mean of an extractor's tokens (B, D) and median beats (B, P) in mV -> base vectors (B, E).
 
     A linear map of directions: that of the mean, that of the beat's components, and that of the components of its QRS's
-    second differences. Its weights are a closed form, `training.person_layer`. curvature: 0 in models made before,
-    which read the square roots of a beat around R.
+    second differences. Its weights are a closed form, `training.person_layer`.
     """
 
-    def __init__(self, width: int, base: int, beat: int, curvature: int = 0):
+    def __init__(self, width: int, base: int, beat: int, curvature: int):
         super().__init__()
-        self.beat = nn.Linear(POINTS if curvature else LEADS * len(PLAIN), beat)
-        self.curvature = nn.Linear(CURVES, curvature) if curvature else None
+        self.beat = nn.Linear(POINTS, beat)
+        self.curvature = nn.Linear(CURVES, curvature)
         self.joined = nn.Linear(width + beat + curvature, base)
 
     def beats_of(self, signals: np.ndarray, rate: float) -> Tensor:
         """Median beats (B, P) in mV of signals (B, 8, L) in mV, as this layer reads them; zeros where none can be
         measured."""
-        found = [plain(x, rate) if self.curvature is None else aligned(x, rate) for x in signals]
-        rows = [np.zeros(self.beat.in_features) if beat is None else beat.ravel() for beat in found]
+        found = [aligned(x, rate) for x in signals]
+        rows = [np.zeros(POINTS) if beat is None else beat.ravel() for beat in found]
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def forward(self, h: Tensor, beats: Tensor) -> Tensor:
@@ -59,16 +56,13 @@ class PersonLayer(nn.Module):
         """What the linear map is of, (B, D + C); where no beat was measured its parts are zero, a mean beat's."""
         beats = beats.to(h)
         measured = beats.abs().sum(-1, keepdim=True) > 0
-        if self.curvature is None:
-            parts = [self.beat(compressed(beats, 0.5))]
-        else:
-            parts = [self.beat(compressed(beats)), self.curvature(compressed(curves(beats)))]
+        parts = [self.beat(compressed(beats)), self.curvature(compressed(curves(beats)))]
         return torch.cat([F.normalize(h, dim=-1)] + [F.normalize(x, dim=-1) * measured for x in parts], -1)
 
 
-def compressed(x: Tensor, power: float = POWER) -> Tensor:
-    """A power of voltages with their sign."""
-    return x.sign() * x.abs() ** power
+def compressed(x: Tensor) -> Tensor:
+    """Voltages to the power `POWER`, with their sign."""
+    return x.sign() * x.abs() ** POWER
 
 
 def curves(beats: Tensor) -> Tensor:
@@ -105,8 +99,3 @@ def middle_of_qrs(beat: Heartbeat, window: float = 0.06) -> float:
         weight = energy * np.exp(-0.5 * ((times - at) / window) ** 2)
         at = float((weight * times).sum() / max(weight.sum(), 1e-12))
     return at
-
-
-def plain(signal: np.ndarray, rate: float) -> np.ndarray | None:
-    """The median beat (8, 48) in mV at `PLAIN`; None where it cannot be measured."""
-    return r_aligned(signal, rate, PLAIN)
