@@ -37,7 +37,6 @@ from ecgtwin.twin.person_layer import (
     POWER,
     PersonLayer,
     aligned,
-    compressed,
     curves,
     middle_of_qrs,
 )
