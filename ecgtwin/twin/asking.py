@@ -108,7 +108,7 @@ def with_base(
         changed = None if there is None else there.at(planned.heart_rate, seed)
         asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
         if changed is not None:
-            begins = model.config.sampling.expected_depth < 1
+            begins = model.config.sampling.expected_depth < 1 and not leaves  # what is left has to go, too
             start = there.recording(changed, planned, signal.shape[-1], seed) if begins else None
             asked = asked._replace(expected=True, start=start)
         found.append(asked._replace(recording=recording, atria=atria))

@@ -21,6 +21,7 @@ from ..ecg.simulate.surrogate import noise_like
 from ..ecg.simulate.timing import fibrillatory_waves
 from ..text.statements import Vocabulary
 from .condition import Condition
+from .rhythm import atria_stay, kind_of
 
 LEAST = 0.6
 """Of the energy of the median beat, that the simulator's person must explain."""
@@ -98,11 +99,12 @@ def begun(name: str, own: Sequence[str]) -> bool:
 
 def state_of(new: Sequence[str], reports: Sequence[str], own: Sequence[str] = ()) -> State | None:
     """The simulator's state that new statements ask for, in the rhythm of all; of such that exclude each other the
-    first counts. None where no beat changes its shape, or the reference's own statements say that it has."""
+    first counts. In sinus rhythm after fibrillation or flutter beats get a P wave that the recording does not show.
+    None where no beat changes its shape, or the reference's own statements say that it has."""
     known = reshaping()
     asked = [known[name] for name in new if name in known and not begun(name, own)]
     if not asked:
-        return None
+        return STATES["sinus rhythm"] if kind_of(reports) == "sinus" and not atria_stay(own, reports) else None
     asked = [STATES[name] for name in WITHOUT_P if name in reports] + asked
     found = asked[0]
     for other in asked[1:]:

@@ -8,9 +8,9 @@ import pytest
 from scipy.ndimage import uniform_filter1d
 
 from ecgtwin import Condition, ECGTwin
-from ecgtwin.ecg.beats import lay
+from ecgtwin.ecg.beats import FINE, lay, take
 from ecgtwin.ecg.leads import INDEPENDENT
-from ecgtwin.ecg.simulate import Person, simulate
+from ecgtwin.ecg.simulate import STATES, Person, simulate
 from ecgtwin.twin.expected import Expected, expected_in, person_in, reshaping, state_of
 
 RATE = 102.4
@@ -145,3 +145,23 @@ def test_requests_say_whether_their_beats_are_expected_ones(model, reference):
     assert width(changed.heartbeat) > width(same.heartbeat) + 30
     before, after = model.change(reference, asked, 0, reference_condition=PLAIN)
     assert width(after.heartbeat) > width(before.heartbeat) + 30
+
+
+def test_a_heart_that_leaves_fibrillation_gets_a_p_wave_and_keeps_its_complex():
+    sinus, fibrillating = ("sinus rhythm", "normal ECG"), ("atrial fibrillation",)
+    assert state_of(sinus, sinus, fibrillating) is STATES["sinus rhythm"]
+    assert state_of(sinus, sinus, ("sinus bradycardia",)) is None
+    assert state_of(fibrillating, fibrillating, ("sinus rhythm",)) is None
+    signal = seen(6, "atrial fibrillation").signal
+    own = take(signal, RATE)[1]
+    there = expected_in(signal, RATE, Condition(fibrillating, "female", 60), sinus, sinus).at(70)
+
+    def before_qrs(beat):
+        shape = beat.shapes[beat.main][1]  # lead II
+        r = round(beat.before * FINE)
+        return np.ptp(shape[r - round(0.22 * FINE) : r - round(0.08 * FINE)])
+
+    assert before_qrs(there) > 0.05 > before_qrs(own)
+    r = [round(beat.before * FINE) for beat in (there, own)]
+    qrs = [b.shapes[b.main][:, k - 25 : k + 25].ravel() for b, k in zip((there, own), r, strict=True)]
+    assert np.corrcoef(*qrs)[0, 1] > 0.95
