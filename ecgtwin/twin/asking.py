@@ -16,7 +16,7 @@ from ..ecg.record import ECG
 from ..text.statements import KIND, Assumption
 from .condition import Condition, expect_condition
 from .contradictions import Contradiction, allows, contradictions
-from .expected import expected_in
+from .expected import expected_in, unchanged_in
 from .request import Request, expect_ecg, fingerprint, paced_by, seed_of
 from .rhythm import atria_stay, kind_of, plan, same_rhythm, shown
 
@@ -102,17 +102,27 @@ def with_base(
     heartbeat = shown(heartbeat, wanted, was)
     said = replace(condition if reference_condition is None else reference_condition, reports=was)
     there = expected_in(signal.cpu().numpy(), model.config.signal.rate, said, new, wanted)
+    begins, same = model.config.sampling.expected_depth < 1, None
+    if begins and there is None and keeps_beats(condition, reference_condition, wanted, new):
+        same = unchanged_in(signal.cpu().numpy(), model.config.signal.rate, said)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
         changed = None if there is None else there.at(planned.heart_rate, seed)
         asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
-        if changed is not None:
-            begins = model.config.sampling.expected_depth < 1 and not leaves  # what is left has to go, too
-            start = there.recording(changed, planned, signal.shape[-1], seed) if begins else None
-            asked = asked._replace(expected=True, start=start)
+        from_beats = there if changed is not None and not leaves else same  # what is left has to go, too
+        if begins and from_beats is not None:
+            asked = asked._replace(start=from_beats.recording(asked.heartbeat, planned, signal.shape[-1], seed))
+        asked = asked._replace(expected=changed is not None)
         found.append(asked._replace(recording=recording, atria=atria))
     return found
+
+
+def keeps_beats(condition: Condition, own: Condition | None, reports: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether under `reports`, of which some are new, nothing but rate and regularity is asked to change."""
+    if own is None or set(new) - {NORMAL, *SINUS} or kind_of(reports) != "sinus":
+        return False
+    return all(getattr(condition, name) in (None, getattr(own, name)) for name in ("sex", "age"))
 
 
 def requests_for(

@@ -173,6 +173,15 @@ def person_in(
     return None
 
 
+def unchanged_in(signal: np.ndarray, rate: float, own: Condition) -> Expected | None:
+    """The person of a signal (8, L) in mV in sinus rhythm, as they are; None where none is found or the rhythm is
+    another."""
+    if kind_of(own.reports) != "sinus":
+        return None
+    person = person_in(signal, rate, own, patient=True)
+    return None if person is None else Expected(person, STATES["sinus rhythm"], rate)
+
+
 def expected_in(
     signal: np.ndarray, rate: float, own: Condition, new: Sequence[str], reports: Sequence[str]
 ) -> Expected | None:

@@ -52,7 +52,8 @@ def twin(model, patient, condition, n=1, **options):
 )
 def test_every_condition_acts(model, patient, name, condition):
     difference = np.abs(twin(model, patient, condition) - twin(model, patient, WAS))
-    assert difference.max() > 0.02, f"{name} moves nothing by more than {difference.max():.4f} mV"
+    least = 0.01 if name == "age" else 0.02  # age acts weakly: docs/evaluation.md
+    assert difference.max() > least, f"{name} moves nothing by more than {difference.max():.4f} mV"
 
 
 def test_the_reference_acts(model, patient):

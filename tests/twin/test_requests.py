@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from ecgtwin.ecg.rhythm import heart_rate
 from ecgtwin.twin import drawing
 from ecgtwin.twin.condition import Condition
+from ecgtwin.twin.twin import ECGTwin
 
 from .tiny import CONFIG, model, reference
 
@@ -27,3 +29,19 @@ def test_requests_for_many_are_those_of_each(draft, own, monkeypatch):
             assert np.array_equal(request.beats.times, alone.beats.times)
             assert request.heartbeat.rr == alone.heartbeat.rr
     assert np.abs(found[0].base.numpy() - found[1].base.numpy()).max() > 1e-3
+
+
+def test_a_run_begins_at_the_own_beats_where_nothing_but_the_rate_is_asked_to_change():
+    default, ecg = ECGTwin.from_pretrained(), reference(5)
+    was = Condition("sinus rhythm|normal ECG", "female", 60, 70)
+
+    def start(*reports, own=was, **asked):
+        wanted = Condition(reports, **({"sex": "female", "age": 60} | asked))
+        return default.requests(ecg, wanted, [1], reference_condition=own)[0].start
+
+    slow = start("sinus rhythm", heart_rate=60)
+    assert slow.shape == (8, default.config.signal.samples) and abs(heart_rate(slow, 102.4) - 60) < 2
+    assert start("sinus bradycardia", heart_rate=50) is not None
+    assert start("sinus rhythm", age=25) is start("sinus rhythm", sex="male") is None
+    assert start("sinus rhythm", "non-diagnostic T-wave abnormalities") is None  # only the network knows it
+    assert start("atrial fibrillation") is start("sinus rhythm", own=None) is None
