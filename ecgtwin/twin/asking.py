@@ -103,14 +103,14 @@ def with_base(
     said = replace(condition if reference_condition is None else reference_condition, reports=was)
     there = expected_in(signal.cpu().numpy(), model.config.signal.rate, said, new, wanted)
     begins, same = model.config.sampling.expected_depth < 1, None
-    if begins and there is None and keeps_beats(condition, reference_condition, wanted, new):
+    if begins and there is None and not leaves and keeps_beats(condition, reference_condition, wanted, new):
         same = unchanged_in(signal.cpu().numpy(), model.config.signal.rate, said)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
         changed = None if there is None else there.at(planned.heart_rate, seed)
         asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
-        from_beats = there if changed is not None and not leaves else same  # what is left has to go, too
+        from_beats = same if changed is None else None if leaves else there  # what is left has to go, too
         if begins and from_beats is not None:
             asked = asked._replace(start=from_beats.recording(asked.heartbeat, planned, signal.shape[-1], seed))
         asked = asked._replace(expected=changed is not None)

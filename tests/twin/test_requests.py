@@ -44,4 +44,6 @@ def test_a_run_begins_at_the_own_beats_where_nothing_but_the_rate_is_asked_to_ch
     assert start("sinus bradycardia", heart_rate=50) is not None
     assert start("sinus rhythm", age=25) is start("sinus rhythm", sex="male") is None
     assert start("sinus rhythm", "non-diagnostic T-wave abnormalities") is None  # only the network knows it
+    scarred = Condition("sinus rhythm|inferior myocardial infarction", "female", 60, 70)
+    assert start("sinus rhythm", "normal ECG", own=scarred) is None  # what is left has to go
     assert start("atrial fibrillation") is start("sinus rhythm", own=None) is None
