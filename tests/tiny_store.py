@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from ecgtwin.cli import app
 from ecgtwin.ecg.store import Store
+from ecgtwin.ecg.store.recordings import Recordings
 
 from .twin.tiny import CONFIG
 
@@ -17,6 +19,14 @@ def write_store(folder: Path, people: int = 24, each: int = 3) -> Store:
     arguments = ["data", "simulate", str(folder), "--people", str(people), "--each", str(each), "--no-progress"]
     app(arguments, standalone_mode=False)
     return Store.open(folder)
+
+
+def as_if_real(folder: Path, people: int, each: int) -> Recordings:
+    """Simulated people whose recordings are not marked as simulated."""
+    write_store(folder, people, each)
+    flags = folder / "columns" / "flags.npy"
+    np.save(flags, np.zeros_like(np.load(flags)))
+    return Recordings.of([Store.open(folder)])
 
 
 def tree(**stages: dict) -> dict:

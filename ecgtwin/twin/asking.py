@@ -101,20 +101,19 @@ def with_base(
     own, heartbeat = model.taken(signal, reference_condition)
     heartbeat = shown(heartbeat, wanted, was)
     said = replace(condition if reference_condition is None else reference_condition, reports=was)
-    there = expected_in(signal.cpu().numpy(), model.config.signal.rate, said, new, wanted)
-    begins, same = model.config.sampling.expected_depth < 1, None
-    if begins and there is None and not leaves and keeps_beats(condition, reference_condition, wanted, new):
-        same = unchanged_in(signal.cpu().numpy(), model.config.signal.rate, said)
+    x, rate = signal.cpu().numpy(), model.config.signal.rate
+    there = expected_in(x, rate, said, new, wanted)
+    begins, same = model.config.sampling.expected_depth < 1 and not leaves, None  # what is left has to go, too
+    if begins and there is None and keeps_beats(condition, reference_condition, wanted, new):
+        same = unchanged_in(x, rate, said)
     found = []
     for seed in seeds:
         planned = beats if beats is not None else model.planned(condition, seed, own, reference_condition)
         changed = None if there is None else there.at(planned.heart_rate, seed)
-        asked = Request(base, paced_by(condition, planned), seed, planned, changed or heartbeat, leaves, new)
-        from_beats = same if changed is None else None if leaves else there  # what is left has to go, too
-        if begins and from_beats is not None:
-            asked = asked._replace(start=from_beats.recording(asked.heartbeat, planned, signal.shape[-1], seed))
-        asked = asked._replace(expected=changed is not None)
-        found.append(asked._replace(recording=recording, atria=atria))
+        beat, drawn_from = changed or heartbeat, same if changed is None else there
+        start = drawn_from.recording(beat, planned, x.shape[-1], seed) if begins and drawn_from is not None else None
+        asked = Request(base, paced_by(condition, planned), seed, planned, beat, leaves, new)
+        found.append(asked._replace(expected=changed is not None, start=start, recording=recording, atria=atria))
     return found
 
 

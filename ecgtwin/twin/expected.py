@@ -178,8 +178,7 @@ def unchanged_in(signal: np.ndarray, rate: float, own: Condition) -> Expected | 
     another."""
     if kind_of(own.reports) != "sinus":
         return None
-    person = person_in(signal, rate, own, patient=True)
-    return None if person is None else Expected(person, STATES["sinus rhythm"], rate)
+    return put_into(STATES["sinus rhythm"], signal, rate, own)
 
 
 def expected_in(
@@ -188,5 +187,10 @@ def expected_in(
     """What is expected of a signal (8, L) in mV, of somebody in a state `own`, under `reports` of which some are new;
     None where beats keep their shape, or the simulator does not know the state or explain the person."""
     state = state_of(new, reports, own.reports)
-    person = None if state is None else person_in(signal, rate, own, patient=True)
+    return None if state is None else put_into(state, signal, rate, own)
+
+
+def put_into(state: State, signal: np.ndarray, rate: float, own: Condition) -> Expected | None:
+    """The patient of a signal (8, L) in mV in a state; None where no such person is found."""
+    person = person_in(signal, rate, own, patient=True)
     return None if person is None else Expected(person, state, rate)

@@ -227,11 +227,10 @@ class ECGTwin:
         noise_floor: whether the noise of the reference's recording that the auto-encoder takes out is put back in other
         phases (by a model with `sampling.noise_floor`). rate: Hz, None: the model's own; above it, such as 500,
         a cascade draws what lies above 40 Hz (`twin.upsampling`). Sample k is drawn from `seed + k` and the reference's
-        signal: it is the same alone or among
-        n, and under two conditions it is drawn from the same noise, but no two people share noise or beat times.
-        Raises ValueError for a reference that cannot be used (it says why) or a statement that is not known, TypeError
-        for what is no ECG or no condition; warns `Contradiction` where the condition contradicts itself, `Assumption`
-        where its statements name no rhythm.
+        signal: it is the same alone or among n, and under two conditions it is drawn from the same noise, but no two
+        people share noise or beat times. Raises ValueError for a reference that cannot be used (it says why) or a
+        statement that is not known, TypeError for what is no ECG or no condition; warns `Contradiction` where the
+        condition contradicts itself, `Assumption` where its statements name no rhythm.
         """
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n {brief(n)}: expected 1 or more twins")

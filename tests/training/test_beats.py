@@ -6,8 +6,6 @@ import torch
 
 from ecgtwin.ecg.canonical_beat import canonical_beat, period
 from ecgtwin.ecg.simulate import STATES, Person, simulate
-from ecgtwin.ecg.store import Store
-from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.metrics.probe import probe
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
@@ -52,11 +50,7 @@ def settings(**base) -> Config:
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     """Simulated people as if they were real, each with two ECGs."""
-    folder = tmp_path_factory.mktemp("store") / "a"
-    tiny_store.write_store(folder, people=14, each=2)
-    flags = folder / "columns" / "flags.npy"
-    np.save(flags, np.zeros_like(np.load(flags)))
-    return Recordings.of([Store.open(folder)])
+    return tiny_store.as_if_real(tmp_path_factory.mktemp("store") / "a", people=14, each=2)
 
 
 @pytest.fixture(scope="module")

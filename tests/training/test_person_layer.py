@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 from ecgtwin.ecg.beats import r_aligned, take
 from ecgtwin.ecg.leads import INDEPENDENT
 from ecgtwin.ecg.simulate import Person, simulate
-from ecgtwin.ecg.store import Store
-from ecgtwin.ecg.store.recordings import Recordings
 from ecgtwin.metrics.identity import identity
 from ecgtwin.text.table import StatementTable
 from ecgtwin.train.batch import stream
@@ -146,11 +144,7 @@ def test_a_recording_without_a_beat_counts_as_a_mean_one():
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     """Simulated people as if they were real, each with two ECGs."""
-    folder = tmp_path_factory.mktemp("store") / "a"
-    tiny_store.write_store(folder, people=24, each=2)
-    flags = folder / "columns" / "flags.npy"
-    np.save(flags, np.zeros_like(np.load(flags)))
-    return Recordings.of([Store.open(folder)])
+    return tiny_store.as_if_real(tmp_path_factory.mktemp("store") / "a", people=24, each=2)
 
 
 @pytest.fixture(scope="module")
